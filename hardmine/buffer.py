@@ -1,0 +1,93 @@
+"""The online-update buffer: the pieces found hard, held as recipes (R24, R41)."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hardmine.records import Recipe, Verdict, state
+
+
+class RecipeBuffer:
+    """A ring of pieces; where it is full, a new piece takes the place of the oldest.
+
+    A piece leaves when it has been replayed or is stale: an old score says little of the present model, and a piece
+    that stays hard for ever is one whose conversion destroyed the label.
+
+    Args:
+        capacity: pieces held at most; one takes about 400 bytes with 11 areas.
+        max_replays: how often a piece is trained on.
+        max_age: optimiser steps a score is believed.
+    """
+
+    def __init__(self, capacity: int = 4096, max_replays: int = 8, max_age: int = 1000) -> None:
+        if min(capacity, max_replays, max_age) < 1:
+            raise ValueError(f"buffer limits must be >= 1, got {capacity=}, {max_replays=}, {max_age=}")
+        self.capacity, self.max_replays, self.max_age = capacity, max_replays, max_age
+        self.recipe: Recipe | None = None
+        self.score = torch.empty(0)  # (n,) float32, recognition accuracy when it was scored
+        self.step = torch.empty(0, dtype=torch.int64)  # (n,) optimiser step of that score
+        self.replays = torch.empty(0, dtype=torch.int64)  # (n,) times trained on
+        self.admitted = 0  # pieces ever admitted; the number of the next one
+
+    def __len__(self) -> int:
+        return len(self.score)
+
+    @property
+    def nbytes(self) -> int:
+        recipe = self.recipe.nbytes if self.recipe is not None else 0
+        return recipe + self.score.nbytes + self.step.nbytes + self.replays.nbytes
+
+    def admit(self, recipe: Recipe, verdict: Verdict) -> Recipe:
+        """Take in the hard rows and number them.
+
+        Returns:
+            `recipe` with `piece` set where a row became a piece.
+        """
+        hard = verdict.hard
+        number = self.admitted + hard.long().cumsum(0) - 1
+        recipe = recipe.replace(piece=torch.where(hard, number, recipe.piece))
+        fresh = recipe[hard]
+        if len(fresh):
+            self.admitted += len(fresh)
+            self.recipe = fresh if self.recipe is None else Recipe.cat([self.recipe, fresh])
+            self.score = torch.cat([self.score, verdict.score[hard]])
+            self.step = torch.cat([self.step, verdict.step[hard]])
+            self.replays = torch.cat([self.replays, torch.zeros(len(fresh), dtype=torch.int64)])
+            self._keep(torch.arange(len(self)) >= len(self) - self.capacity)
+        return recipe
+
+    def draw(self, n: int, step: int, generator: torch.Generator) -> Recipe | None:
+        """At most `n` different pieces, each with the same chance; None where the buffer is empty.
+
+        Args:
+            n: pieces wanted.
+            step: the present optimiser step; pieces scored more than `max_age` before it are dropped.
+            generator: draws which.
+        """
+        self._keep((self.replays < self.max_replays) & (step - self.step <= self.max_age))
+        if self.recipe is None or not len(self) or n < 1:
+            return None
+        picked = torch.randperm(len(self), generator=generator)[:n]
+        self.replays[picked] += 1
+        return self.recipe[picked]
+
+    def _keep(self, mask: Tensor) -> None:
+        if self.recipe is not None and not mask.all():
+            self.recipe = self.recipe[mask]
+            self.score, self.step, self.replays = self.score[mask], self.step[mask], self.replays[mask]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain tensors and numbers."""
+        return {
+            "recipe": state(self.recipe) if self.recipe is not None else {},
+            "score": self.score.clone(),
+            "step": self.step.clone(),
+            "replays": self.replays.clone(),
+            "admitted": self.admitted,
+        }
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        self.recipe = Recipe.from_tensors(saved["recipe"]) if saved["recipe"] else None
+        self.score, self.step, self.replays = (saved[name].clone() for name in ("score", "step", "replays"))
+        self.admitted = saved["admitted"]

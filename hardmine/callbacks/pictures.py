@@ -1,0 +1,104 @@
+"""What a person looks at: source, index image, target, converted image and prediction side by side (R10)."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from matplotlib import colormaps
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from hardmine.data.mining import KEY, Candidates
+from hardmine.files import write_atomically
+
+COLUMNS = ("source", "index image", "target", "converted", "prediction")
+_GAP = 4  # pixels between pictures
+_HEAD = 16  # pixels for the captions
+
+
+class Pictures(L.Callback):
+    """Writes a sheet of candidates to the run folder and to TensorBoard.
+
+    Args:
+        folder: where `step_<n>.png` go.
+        every: optimiser steps between sheets.
+        rows: candidates per sheet.
+        targets: id, image (3, H, W) and index image of each row of the store; None leaves the target blank, as for
+            a store without pixels.
+    """
+
+    def __init__(
+        self, folder: str, every: int = 100, rows: int = 4, targets: Iterable[tuple[str, Tensor, Any, Any]] | None = None
+    ) -> None:
+        self.folder, self.every, self.rows = Path(folder), every, rows
+        self.targets = {name: image for name, image, *_ in targets or ()}
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        candidates: Candidates | None = batch.get(KEY) if isinstance(batch, dict) else None
+        due = trainer.global_step % self.every == 0 or trainer.global_step == trainer.max_steps
+        if candidates is None or not due or not trainer.is_global_zero:
+            return
+        sheet = self.sheet(candidates)
+        path = self.folder / f"step_{trainer.global_step:06d}.png"
+        write_atomically(path, lambda file: Image.fromarray(sheet).save(file, "PNG"))
+        for logger in trainer.loggers:
+            if hasattr(logger.experiment, "add_image"):
+                logger.experiment.add_image("candidates", sheet, trainer.global_step, dataformats="HWC")
+
+    def sheet(self, candidates: Candidates) -> NDArray[np.uint8]:
+        """(height, width, 3) uint8: a row per candidate, the columns of `COLUMNS`."""
+        assert candidates.prediction is not None and candidates.score is not None
+        per_source = len(candidates.image) // len(candidates.source)
+        areas = len(candidates.miner.store.areas)
+        height, width = candidates.image.shape[2:]
+        rows = [index * per_source for index in range(min(self.rows, len(candidates.source)))]
+        sheet = Image.new(
+            "RGB",
+            (len(COLUMNS) * (width + _GAP) - _GAP, len(rows) * (height + _HEAD + _GAP) - _GAP),
+            (255, 255, 255),
+        )
+        draw = ImageDraw.Draw(sheet)
+        for place, row in enumerate(rows):
+            source = row // per_source
+            name, target = self._target(candidates, row, (height, width))
+            score = float(candidates.score[row])
+            pictures = (
+                candidates.source[source].permute(1, 2, 0).cpu().numpy(),
+                paint(candidates.regions[source], areas),
+                target,
+                candidates.image[row].permute(1, 2, 0).cpu().numpy(),
+                paint(candidates.prediction[row].argmax(0), areas),
+            )
+            captions = (*COLUMNS[:2], name, COLUMNS[3], f"prediction: {score:.0%} right")
+            top = place * (height + _HEAD + _GAP)
+            for column, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
+                left = column * (width + _GAP)
+                draw.text((left + 2, top + 2), caption[: width // 6], fill=(0, 0, 0))
+                sheet.paste(Image.fromarray(picture), (left, top + _HEAD))
+        return np.asarray(sheet)
+
+    def _target(self, candidates: Candidates, row: int, size: tuple[int, int]) -> tuple[str, NDArray[np.uint8]]:
+        stored = candidates.recipe.target[row]
+        stored = stored[stored >= 0]
+        if not len(stored):
+            return "generated", np.full((*size, 3), 230, np.uint8)
+        name = candidates.miner.store.ids[int(stored[0])]
+        image = self.targets.get(name)
+        if image is None:
+            return f"target {name}", np.full((*size, 3), 230, np.uint8)
+        resized = torch.nn.functional.interpolate(image[None].float(), size=size, mode="bilinear", antialias=True)[0]
+        return f"target {name}", resized.round().byte().permute(1, 2, 0).numpy()
+
+
+def paint(labels: Tensor, areas: int) -> NDArray[np.uint8]:
+    """(H, W) labels as (H, W, 3) colours; void is black."""
+    palette = np.zeros((256, 3), np.uint8)
+    palette[:areas] = (colormaps["tab20"](np.arange(areas) % 20)[:, :3] * 255).round()
+    picture: NDArray[np.uint8] = palette[labels.cpu().numpy().astype(np.uint8)]
+    return picture

@@ -1,0 +1,233 @@
+"""The command line: `hardmine train | store`. Only this file reads the config; only `train` wires the objects."""
+
+import json
+import logging
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from hardmine import __version__
+from hardmine.errors import InputError
+
+USAGE = """\
+usage: hardmine COMMAND [ARGUMENT ...]
+
+  hardmine train [KEY=VALUE ...]             mine and train; the embedded default needs no data
+  hardmine train data=folder data.root=PATH  ... on your own images
+  hardmine train resume=RUN_FOLDER           go on with a run that was stopped
+  hardmine train --help                      every config group and key
+  hardmine store root=PATH out=FILE.parquet [split=target]
+                                             measure labelled targets, for store=file store.path=FILE.parquet
+  hardmine --version
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point. Bad input prints one line to standard error and exits with 2."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    commands: dict[str, Callable[[list[str]], None]] = {"train": _train_command, "store": _store_command}
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(USAGE, end="")
+        return
+    if arguments[0] == "--version":
+        print(f"hardmine {__version__}")
+        return
+    try:
+        if arguments[0] not in commands:
+            raise InputError(f"{arguments[0]}: no such command: use one of {', '.join(commands)}")
+        commands[arguments[0]](arguments[1:])
+    except InputError as error:
+        print(f"hardmine: error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def config_folder() -> Path:
+    """Where the configs are: inside the package when installed from a wheel, beside it in a checkout."""
+    inside = Path(__file__).parent / "conf"
+    return inside if inside.is_dir() else Path(__file__).parent.parent / "conf"
+
+
+def _store_command(arguments: list[str]) -> None:
+    from hardmine.store import ParameterStore
+
+    given = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
+    strange = [a for a in arguments if "=" not in a] + sorted(given.keys() - {"root", "out", "split"})
+    if strange or not {"root", "out"} <= given.keys():
+        raise InputError(
+            f"{strange[0] if strange else 'store'}: use hardmine store root=PATH out=FILE.parquet [split=target]"
+        )
+    store = ParameterStore.from_folder(given["root"], given.get("split", "target"))
+    store.save(given["out"])
+    print(f"{given['out']}: {len(store)} targets, {len(store.areas)} areas, {', '.join(store.environment) or 'no'} columns")
+
+
+def _train_command(arguments: list[str]) -> None:
+    import hydra
+    from hydra.errors import HydraException
+    from omegaconf import DictConfig
+    from omegaconf.errors import OmegaConfBaseException
+
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions reach the handlers below in place of Hydra's own report
+    sys.argv = ["hardmine train", *_with_resumed(arguments)]
+
+    def run(cfg: DictConfig) -> float:
+        return train(cfg)["test/miou"]
+
+    try:
+        hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="train")(run)()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise InputError(_explain(error)) from None
+
+
+def _with_resumed(arguments: list[str]) -> list[str]:
+    """`resume=RUN_FOLDER` brings that run's own arguments back and makes it the run folder again."""
+    from omegaconf import OmegaConf
+
+    folders = [Path(argument.removeprefix("resume=")) for argument in arguments if argument.startswith("resume=")]
+    if not folders or str(folders[-1]) == "null":
+        return arguments
+    overrides, checkpoint = folders[-1] / ".hydra/overrides.yaml", folders[-1] / "checkpoints/last.ckpt"
+    for path in (overrides, checkpoint):
+        if not path.is_file():
+            raise InputError(f"{path}: no such file: resume takes the folder of a run that wrote a checkpoint")
+    earlier = [str(argument) for argument in OmegaConf.load(overrides) if not str(argument).startswith("resume=")]
+    return [*earlier, *arguments, f"hydra.run.dir={folders[-1]}"]
+
+
+def _explain(error: BaseException) -> str:
+    """One line that names the key, from Hydra's several."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, InputError):
+            return str(cause)
+        cause = cause.__cause__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip() and "full_key:" not in line]
+    if lines and lines[0].startswith("Could not override"):
+        return f"{lines[0].removeprefix('Could not override ').rstrip('.')}: no such config key: see hardmine train --help"
+    if lines and lines[0].startswith("Missing mandatory value"):
+        return f"{lines[0].split(':', 1)[1].strip()}: this config key must be given: KEY=VALUE"
+    return "; ".join(lines[:3])
+
+
+def train(cfg: Any) -> dict[str, float]:
+    """One run: data, store, task and miner from the config, fit, compare, write down.
+
+    Args:
+        cfg: composed config of `conf/train.yaml`.
+
+    Returns:
+        What `summary.json` holds.
+    """
+    import lightning as L
+    from hydra.utils import instantiate
+    from rich.console import Console
+
+    from hardmine.callbacks import AtomicCheckpointIO
+    from hardmine.data import MiningDataModule
+    from hardmine.report import draw_graph, environment_table
+    from hardmine.tasks.precision import auto_precision
+
+    _quieten()
+    L.seed_everything(cfg.seed, verbose=False)
+    run_dir = Path(cfg.run_dir)
+    data = instantiate(cfg.data, _convert_="all")
+    areas = data.areas
+    mining = cfg.neighbourhood["_target_"] is not None
+    store = _build_store(cfg.store, data) if mining else None
+    net = instantiate(cfg.model, classes=len(areas))
+    task = instantiate(
+        cfg.task,
+        net=net,
+        classes=len(areas),
+        val_environments=data.split("val").environments,
+        test_environments=data.split("test").environments,
+    )
+    datamodule = MiningDataModule(
+        data,
+        store,
+        instantiate(cfg.neighbourhood) if mining else None,
+        areas=areas,
+        first=instantiate(cfg.first, _convert_="all"),
+        conversion=instantiate(cfg.conversion),
+        buffer=instantiate(cfg.buffer),
+        mined=cfg.mining.mined,
+        candidates=cfg.mining.candidates,
+        start=cfg.mining.start,
+        fresh_sources=cfg.mining.fresh_sources,
+        seed=cfg.seed,
+    )
+    callbacks = {name: instantiate(callback) for name, callback in cfg.callbacks.items()}
+    if "pictures" in callbacks and cfg.store.path is None and mining:
+        callbacks["pictures"].targets = {name: image for name, image, *_ in data.targets()}
+    trainer = instantiate(
+        cfg.trainer,
+        precision=auto_precision(cfg.trainer.accelerator) if cfg.trainer.precision == "auto" else cfg.trainer.precision,
+        callbacks=list(callbacks.values()),
+        logger=instantiate(cfg.logger) if cfg.logger["_target_"] else False,
+        plugins=[AtomicCheckpointIO()],
+        use_distributed_sampler=False,  # hardmine's sampler already shares the rows out
+        enable_model_summary=False,
+    )
+    started = time.perf_counter()
+    last = run_dir / "checkpoints/last.ckpt"
+    trainer.fit(task, datamodule, ckpt_path=str(last) if cfg.resume else None, weights_only=True)
+    seconds = time.perf_counter() - started
+    steps = trainer.global_step
+    trainer.save_checkpoint(last)
+    after = _measure(trainer, task, datamodule, None)
+    before_path = run_dir / "checkpoints/before.ckpt"
+    before = _measure(trainer, task, datamodule, before_path) if before_path.is_file() else {}
+    summary = {**after, "pieces": 0, "candidates": 0, "hit_rate": 0.0, "steps": steps, "seconds": round(seconds, 1)}
+    miner = datamodule.miner
+    if miner is not None:
+        summary.update(pieces=miner.tally.pieces, candidates=miner.tally.candidates, hit_rate=miner.tally.hit_rate)
+        miner.store.save(run_dir / "store.parquet")
+        miner.graph.save(run_dir / "graph.parquet", miner.store)
+        draw_graph(run_dir / "graph.png", miner.store, miner.graph, cfg.mining.threshold)
+    summary.update({f"before/{key}": value for key, value in before.items()})
+    _write_json(run_dir / "summary.json", summary)
+    if trainer.is_global_zero:
+        console = Console()
+        console.print(environment_table(before, after))
+        console.print(
+            f"{summary['pieces']} pieces from {summary['candidates']} candidates (hit rate {summary['hit_rate']:.0%}), "
+            f"{steps} steps in {seconds:.0f} s\nrun folder: {run_dir}"
+        )
+    return summary
+
+
+def _build_store(cfg: Any, data: Any) -> Any:
+    from hardmine.store import ParameterStore
+
+    if cfg.path is not None:
+        return ParameterStore.load(cfg.path, cfg.min_pixels, cfg.missing)
+    return ParameterStore.from_images(data.targets(), data.areas, cfg.min_pixels, cfg.missing)
+
+
+def _measure(trainer: Any, task: Any, datamodule: Any, checkpoint: Path | None) -> dict[str, float]:
+    """Metrics on `val` and `test`, of the present weights or of a checkpoint's."""
+    at = {"ckpt_path": str(checkpoint), "weights_only": True} if checkpoint is not None else {}
+    measured = trainer.validate(task, datamodule, verbose=False, **at)
+    measured += trainer.test(task, datamodule, verbose=False, **at)
+    return {name: value for metrics in measured for name, value in metrics.items()}
+
+
+def _write_json(path: Path, values: dict[str, float]) -> None:
+    from hardmine.files import write_atomically
+
+    text = json.dumps(values, indent=2, sort_keys=True) + "\n"
+    write_atomically(path, lambda file: file.write(text.encode()))
+
+
+def _quieten() -> None:
+    """Keep the libraries' advice that does not fit here off the screen."""
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    # images lie in memory: loader processes would only copy them
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    # the counters of the progress bar are no averages over a batch
+    warnings.filterwarnings("ignore", message=".*Experiment logs directory .* exists.*")

@@ -1,0 +1,76 @@
+"""The plain DataModule of labelled images: it knows nothing of mining."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from hardmine.data.labelled import LabelledImages, Sample
+
+
+class LabelledData(L.LightningDataModule):
+    """Splits `train`, `val`, `test`, and `target`, of which a parameter store can be built; a subclass says of what.
+
+    Args:
+        batch_size: B, rows per batch and rank.
+        num_workers: loader processes. 0 suits images that fit in memory: handing over a batch then costs no copy.
+        flip: mirror training images left and right with probability 1/2.
+        cache_gib: memory for decoded images, GiB per split.
+    """
+
+    def __init__(self, batch_size: int, num_workers: int, flip: bool, cache_gib: float) -> None:
+        super().__init__()
+        self.batch_size, self.num_workers, self.flip, self.cache_gib = batch_size, num_workers, flip, cache_gib
+        self._splits: dict[str, LabelledImages] = {}
+
+    def images(self, split: str, flip: bool) -> LabelledImages:
+        """The images of a split, not yet read."""
+        raise TypeError(f"{type(self).__name__} must say where its images are")
+
+    def split(self, name: str) -> LabelledImages:
+        """The images of a split, made once."""
+        if name not in self._splits:
+            self._splits[name] = self.images(name, flip=self.flip and name == "train")
+        return self._splits[name]
+
+    @property
+    def areas(self) -> tuple[str, ...]:
+        """Names of the areas, in label order."""
+        return self.split("train").areas
+
+    def targets(self) -> Iterable[tuple[str, Tensor, Tensor, dict[str, str]]]:
+        """Id, image, index image and environment of each target, as `ParameterStore.from_images` takes them."""
+        images = self.split("target")
+        for index in range(len(images)):
+            yield (images.ids[index], *images.pixels(index), images.environment[index])
+
+    def setup(self, stage: str) -> None:
+        for name in {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}.get(stage, ()):
+            self.split(name).preload()
+
+    def train_dataloader(self) -> DataLoader[Sample]:
+        return self._loader("train", shuffle=True)
+
+    def val_dataloader(self) -> DataLoader[Sample]:
+        return self._loader("val", shuffle=False)
+
+    def test_dataloader(self) -> DataLoader[Sample]:
+        return self._loader("test", shuffle=False)
+
+    def _loader(self, split: str, shuffle: bool) -> DataLoader[Sample]:
+        return DataLoader(
+            self.split(split),
+            batch_size=self.batch_size,
+            shuffle=shuffle,
+            drop_last=shuffle,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+        )
+
+    def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
+        """8-bit levels to float32 in [0, 1], channels last, on the device."""
+        image = batch["image"].contiguous(memory_format=torch.channels_last)
+        return {**batch, "image": image.float() / 255}

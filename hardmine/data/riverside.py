@@ -1,0 +1,65 @@
+"""`data=riverside`: generated scenes under time x weather light, no download (the patent's FIG. 3)."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hardmine.data.labelled import LabelledImages
+from hardmine.data.module import LabelledData
+from hardmine.data.scene import AREAS, render
+from hardmine.rng import key
+
+# Environments of each split: a model is trained on day, and tested on light it has not been trained on.
+_SOURCE = (("day", "sunny"), ("day", "cloudy"))
+_SHIFTED = tuple((time, weather) for time in ("dusk", "night") for weather in ("sunny", "cloudy", "rainy"))
+# targets hide among day scenes, as in a real store: nobody knows beforehand which environments are hard
+_ENVIRONMENTS = {"train": _SOURCE, "val": _SOURCE, "target": (*_SOURCE, *_SHIFTED), "test": _SHIFTED}
+
+
+class RiversideImages(LabelledImages):
+    """Scenes of one split, rendered when first asked for; the same seed and number give the same bits."""
+
+    def __init__(self, split: str, count: int, size: tuple[int, int], seed: int, flip: bool, cache_gib: float) -> None:
+        pairs = [_ENVIRONMENTS[split][index % len(_ENVIRONMENTS[split])] for index in range(count)]
+        super().__init__(
+            ids=[f"{split}_{index:04d}" for index in range(count)],
+            areas=AREAS,
+            environment=[{"time": time, "weather": weather} for time, weather in pairs],
+            flip=flip,
+            cache_gib=cache_gib,
+        )
+        self.split, self.size, self.seed = split, size, seed
+
+    def read(self, index: int) -> tuple[Tensor, Tensor]:
+        light = self.environment[index]
+        rng = np.random.default_rng(key(self.seed, self.split, index))
+        image, regions = render(rng, self.size, light["time"], light["weather"])
+        return torch.from_numpy(image).permute(2, 0, 1).contiguous(), torch.from_numpy(regions)
+
+
+class RiversideData(LabelledData):
+    """Riverside scenes with four areas: grass, pole, asphalt, river.
+
+    Args:
+        size: height and width.
+        counts: scenes of each split.
+        seed: of the scenes.
+        batch_size, num_workers, flip, cache_gib: see `LabelledData`.
+    """
+
+    def __init__(
+        self,
+        size: tuple[int, int] = (96, 128),
+        counts: dict[str, int] | None = None,
+        seed: int = 0,
+        batch_size: int = 8,
+        num_workers: int = 0,
+        flip: bool = True,
+        cache_gib: float = 1.0,
+    ) -> None:
+        super().__init__(batch_size, num_workers, flip, cache_gib)
+        self.size, self.seed = (int(size[0]), int(size[1])), seed
+        self.counts = {"train": 240, "val": 40, "target": 32, "test": 96, **(counts or {})}
+
+    def images(self, split: str, flip: bool) -> LabelledImages:
+        return RiversideImages(split, self.counts[split], self.size, self.seed, flip, self.cache_gib)

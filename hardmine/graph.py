@@ -1,0 +1,76 @@
+"""The distribution graph: which stored points were tried, and how well the model did there (R33, R34; D54)."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from torch import Tensor
+
+from hardmine.files import write_atomically
+from hardmine.records import Recipe, Verdict
+from hardmine.store import WHOLE, ParameterStore
+
+
+class Graph:
+    """Marks on the points (t_mean, t_std) of a store.
+
+    A point is used *for a source*: the search converts one input again and again (D66), each time with a point that
+    input has not seen. The accuracy at a point is the latest one, whichever source it was measured on.
+
+    Args:
+        store: the points.
+        sources: S, number of source images.
+    """
+
+    def __init__(self, store: ParameterStore, sources: int) -> None:
+        shape = (len(store), store.regions)
+        self.accuracy = torch.full(shape, torch.nan)  # last column: of the whole image
+        self.step = torch.full(shape, -1, dtype=torch.int64)  # optimiser step of that accuracy
+        self.uses = torch.zeros(shape, dtype=torch.int64)
+        self.used = torch.zeros(sources, *shape, dtype=torch.bool)
+
+    def unused(self, source: Tensor) -> Tensor:
+        """(N, M, R) bool: the points not yet tried on each of N sources."""
+        return ~self.used[source]
+
+    def update(self, recipe: Recipe, verdict: Verdict) -> None:
+        """Enter the verdicts on N candidates; generated parameters are no stored points and leave no mark."""
+        row, region = (recipe.target >= 0).nonzero(as_tuple=True)
+        target = recipe.target[row, region].long()
+        self.used[recipe.source[row], target, region] = True
+        self.uses.index_put_((target, region), torch.ones_like(target), accumulate=True)
+        self._mark(target, region, verdict.area_score[row, region], verdict.step[row])
+        whole = torch.full_like(target, self.accuracy.shape[1] - 1)
+        self._mark(target, whole, verdict.score[row], verdict.step[row])
+
+    def _mark(self, target: Tensor, region: Tensor, accuracy: Tensor, step: Tensor) -> None:
+        seen = ~accuracy.isnan()
+        place = (target[seen].numpy(), region[seen].numpy())
+        # numpy, unlike torch, promises that of several values for one place the last one stands
+        self.accuracy.numpy()[place] = accuracy[seen].numpy()
+        self.step.numpy()[place] = step[seen].numpy()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {name: getattr(self, name).clone() for name in ("accuracy", "step", "uses", "used")}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        for name, value in state.items():
+            getattr(self, name).copy_(value)
+
+    def save(self, path: Path, store: ParameterStore) -> None:
+        """A Parquet table of the points: target, area, t_mean and t_std of luminance, uses, accuracy and its step."""
+        m, r = self.accuracy.shape
+        table = pa.table(
+            {
+                "target": [name for name in store.ids for _ in range(r)],
+                "area": [*store.areas, WHOLE] * m,
+                "mean_L": store.distribution.mean[..., 0].flatten().numpy(),
+                "std_L": store.distribution.std[..., 0].flatten().numpy(),
+                "valid": store.valid.flatten().numpy(),
+                "uses": self.uses.flatten().numpy(),
+                "accuracy": self.accuracy.flatten().numpy(),
+                "step": self.step.flatten().numpy(),
+            }
+        )
+        write_atomically(path, lambda file: pq.write_table(table, file))

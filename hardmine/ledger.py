@@ -1,0 +1,66 @@
+"""The ledger: an append-only record of every verdict."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from torch import Tensor
+
+from hardmine.files import write_atomically
+from hardmine.records import Recipe, Verdict
+
+
+class Ledger:
+    """A folder of Parquet parts that any reader takes as one table (`pandas.read_parquet(folder)`).
+
+    One row per verdict holds the whole recipe, so that any candidate ever made can be made again, its score and the
+    optimiser step of that score. A part appears whole or not at all, and its name says up to which step it goes.
+
+    Args:
+        folder: where the parts lie; made with the first one.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self._rows: list[pa.Table] = []
+
+    def append(self, candidates: Recipe, verdict: Verdict) -> None:
+        """Remember verdicts; they reach the disk with the next `flush`."""
+        columns = {**candidates.tensors(), **verdict.tensors()}
+        self._rows.append(pa.table({name: _column(value) for name, value in columns.items()}))
+
+    def flush(self) -> None:
+        """Write what has been appended since the last flush as one part."""
+        if not self._rows:
+            return
+        table = pa.concat_tables(self._rows)
+        last = pc.max(table["step"]).as_py()
+        write_atomically(self.folder / f"to_step_{last:09d}.parquet", lambda file: pq.write_table(table, file))
+        self._rows = []
+
+    def truncate(self, step: int) -> None:
+        """Drop the verdicts of `step` and later: a resumed run makes them again."""
+        self._rows = []
+        for part in sorted(self.folder.glob("*.parquet")):
+            table = pq.read_table(part)
+            kept = table.filter(pc.less(table["step"], step))
+            if len(kept) == len(table):
+                continue
+            if len(kept):
+                last = pc.max(kept["step"]).as_py()
+                write_atomically(
+                    self.folder / f"to_step_{last:09d}.parquet", lambda file, kept=kept: pq.write_table(kept, file)
+                )
+            part.unlink()
+
+    def read(self) -> pa.Table:
+        """Every verdict on the disk, oldest first."""
+        parts = sorted(self.folder.glob("*.parquet"))
+        return pa.concat_tables([pq.read_table(part) for part in parts]) if parts else pa.table({})
+
+
+def _column(value: Tensor) -> pa.Array:
+    """Rows of any shape as a list of fixed length per row."""
+    array = pa.array(value.flatten().numpy())
+    return array if value.ndim == 1 else pa.FixedSizeListArray.from_arrays(array, value[0].numel())

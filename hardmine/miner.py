@@ -1,0 +1,132 @@
+"""One mining step: propose -> convert -> score -> admit (R22-R28). Lightning and Hydra are not needed here.
+
+All that decides (store, graph, buffer, policy, chance) lives on the CPU in plain tensors and moves the same way on
+every rank; a device only converts and scores. So a run is the same on any device, and ranks exchange scores alone.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hardmine.buffer import RecipeBuffer
+from hardmine.conversions import ColorTransfer
+from hardmine.graph import Graph
+from hardmine.neighbourhood import First, Neighbourhood
+from hardmine.records import Recipe, Verdict
+from hardmine.rng import keyed
+from hardmine.store import ParameterStore
+from hardmine.threshold import is_hard
+
+
+@dataclass
+class Tally:
+    """Counts of a whole run."""
+
+    candidates: int = 0
+    pieces: int = 0
+    neighbours: int = 0  # candidates that came from the neighbourhood of a piece
+    neighbour_pieces: int = 0
+
+    @property
+    def hit_rate(self) -> float:
+        """Pieces / candidates; 0 before the first candidate."""
+        return self.pieces / max(self.candidates, 1)
+
+
+class Miner:
+    """The search for hard parameters.
+
+    Args:
+        store: where first parameters and stored neighbours come from, its areas in the order of the index images.
+        sources: S, number of source images.
+        neighbourhood: turns a hard parameter into the next one.
+        first: draws first parameters.
+        conversion: makes candidates of sources and recipes.
+        buffer: takes the pieces in.
+        candidates: K, candidates per row of a batch.
+        seed: of every draw.
+    """
+
+    def __init__(
+        self,
+        store: ParameterStore,
+        sources: int,
+        neighbourhood: Neighbourhood,
+        first: First | None = None,
+        conversion: ColorTransfer | None = None,
+        buffer: RecipeBuffer | None = None,
+        candidates: int = 1,
+        seed: int = 0,
+    ) -> None:
+        if candidates < 1:
+            raise ValueError(f"candidates must be >= 1, got {candidates}")
+        self.store = store
+        self.graph = Graph(store, sources)
+        self.neighbourhood = neighbourhood
+        self.first = first or First()
+        self.conversion = conversion or ColorTransfer()
+        self.buffer = RecipeBuffer() if buffer is None else buffer
+        self.candidates = candidates
+        self.seed = seed
+        self.tally = Tally()
+        self.step = 0  # optimiser step of the latest proposals
+
+    def propose(self, rows: Recipe, step: int) -> Recipe:
+        """The parameters to try next on the sources of a batch.
+
+        A row that is a piece gets neighbours of its parameter (R28); a clean row, and a piece whose neighbourhood is
+        exhausted, gets a first parameter.
+
+        Args:
+            rows: what the batch trains on, B rows.
+            step: optimiser steps made so far.
+
+        Returns:
+            B * K candidates; those of row b are rows b * K to b * K + K - 1.
+        """
+        self.step = step
+        generator = keyed(self.seed, "propose", step)
+        rows = rows[torch.arange(len(rows)).repeat_interleave(self.candidates)]
+        fresh = rows.replace(piece=torch.full_like(rows.piece, -1))
+        first = self.first(fresh, self.store, generator)
+        near, found = self.neighbourhood(fresh, self.store, self.graph, generator)
+        return near.replace(parent=rows.piece).where(found & (rows.piece >= 0), first)
+
+    def admit(self, candidates: Recipe, score: Tensor, area_score: Tensor, threshold: float) -> tuple[Recipe, Verdict]:
+        """Judge scored candidates and remember what came of them.
+
+        Args:
+            candidates: N rows from `propose`.
+            score: (N,) recognition accuracy.
+            area_score: (N, R) the same per region.
+            threshold: Th1.
+
+        Returns:
+            The candidates, numbered where they became pieces, and their verdicts.
+        """
+        verdict = Verdict(score, area_score, is_hard(score, threshold), torch.full((len(score),), self.step))
+        self.graph.update(candidates, verdict)
+        candidates = self.buffer.admit(candidates, verdict)
+        neighbour = candidates.parent >= 0
+        self.tally.candidates += len(score)
+        self.tally.pieces += int(verdict.hard.sum())
+        self.tally.neighbours += int(neighbour.sum())
+        self.tally.neighbour_pieces += int((neighbour & verdict.hard).sum())
+        return candidates, verdict
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain tensors and numbers, loadable with `weights_only=True`."""
+        return {
+            "graph": self.graph.state_dict(),
+            "buffer": self.buffer.state_dict(),
+            "tally": vars(self.tally).copy(),
+            "step": self.step,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.graph.load_state_dict(state["graph"])
+        self.buffer.load_state_dict(state["buffer"])
+        self.tally = Tally(**state["tally"])
+        self.step = state["step"]

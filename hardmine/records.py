@@ -1,0 +1,136 @@
+"""What travels between the stages: frozen records of tensors whose first axis counts rows.
+
+Axis letters used throughout:
+    B  images of a batch             N  rows of any record
+    A  areas of the scene            R  regions: the A areas and, last, the whole image (R = A + 1)
+    M  targets of the store          S  source images
+    P  pixels of an image            H, W  height and width
+    3  channels L*, a*, b* (or R, G, B, where said)
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+VOID = 255  # label of pixels that are never converted and never scored
+
+
+class Rows:
+    """Mixin of the frozen dataclasses below: every field is a tensor with the rows on its first axis."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The fields by name; plain tensors, so that a checkpoint of them loads with `weights_only=True`."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> Self:
+        return cls(**dict(tensors))
+
+    def __len__(self) -> int:
+        return len(next(iter(self.tensors().values())))
+
+    def __getitem__(self, rows: Tensor | slice) -> Self:
+        """The rows picked by a slice, a bool mask or an int64 index."""
+        return type(self)(**{name: value[rows] for name, value in self.tensors().items()})
+
+    @classmethod
+    def cat(cls, parts: Sequence[Self]) -> Self:
+        return cls(**{name: torch.cat([getattr(part, name) for part in parts]) for name in parts[0].tensors()})
+
+    def where(self, mask: Tensor, other: Self) -> Self:
+        """Row by row: this record where `mask` (N,) is true, else `other`."""
+
+        def pick(mine: Tensor, theirs: Tensor) -> Tensor:
+            return torch.where(mask.view(-1, *[1] * (mine.ndim - 1)), mine, theirs)
+
+        return type(self)(**{name: pick(value, getattr(other, name)) for name, value in self.tensors().items()})
+
+    def to(self, device: torch.device) -> Self:
+        return type(self)(**{name: value.to(device, non_blocking=True) for name, value in self.tensors().items()})
+
+    @property
+    def nbytes(self) -> int:
+        return sum(value.nbytes for value in self.tensors().values())
+
+
+@dataclass(frozen=True)
+class Distribution(Rows):
+    """Colour distributions (R6): mean and population standard deviation per region and channel.
+
+    Attributes:
+        mean: (N, R, 3) float32, CIE L*a*b* under D65, L* in [0, 100]. 0 where `count` is 0.
+        std: (N, R, 3) float32, the same units, >= 0.
+        count: (N, R) int64, pixels the row was computed from; 0 where the area is absent.
+    """
+
+    mean: Tensor
+    std: Tensor
+    count: Tensor
+
+
+@dataclass(frozen=True)
+class Recipe(Rows):
+    """All that is needed to make N candidates again, bit for bit.
+
+    Attributes:
+        source: (N,) int64, index of the source image in the training data.
+        view: (N,) int64, seed under which the data set's random augmentation (flip, crop) is replayed.
+        chosen: (N, R) bool, the regions that are converted (R17); none chosen is the clean source.
+        mean, std: (N, R, 3) float32, t_mean and t_std of Expr. 2 (R15) in Lab units; 0 where not chosen.
+        target: (N, R) int32, row of the store the distribution came from; -1 where generated or not chosen.
+        piece: (N,) int64, number of the piece in the buffer; -1 for what is no piece (yet).
+        parent: (N,) int64, the piece whose neighbourhood the parameter was taken from; -1 for a first parameter.
+    """
+
+    source: Tensor
+    view: Tensor
+    chosen: Tensor
+    mean: Tensor
+    std: Tensor
+    target: Tensor
+    piece: Tensor
+    parent: Tensor
+
+    @classmethod
+    def clean(cls, source: Tensor, view: Tensor, regions: int) -> "Recipe":
+        """Recipes that leave their sources as they are."""
+        n = len(source)
+        none = torch.full((n,), -1, dtype=torch.int64)
+        return cls(
+            source=source,
+            view=view,
+            chosen=torch.zeros(n, regions, dtype=torch.bool),
+            mean=torch.zeros(n, regions, 3),
+            std=torch.zeros(n, regions, 3),
+            target=torch.full((n, regions), -1, dtype=torch.int32),
+            piece=none,
+            parent=none.clone(),
+        )
+
+    def replace(self, **changes: Tensor) -> "Recipe":
+        return Recipe(**{**self.tensors(), **changes})
+
+
+@dataclass(frozen=True)
+class Verdict(Rows):
+    """What the model of one optimiser step said of N candidates (R22, R23).
+
+    Attributes:
+        score: (N,) float32, recognition accuracy in [0, 1]; NaN where nothing could be recognised.
+        area_score: (N, R) float32, the same per region; NaN where the area is absent; last the whole image.
+        hard: (N,) bool, score < Th1.
+        step: (N,) int64, optimiser steps that the scoring model had behind it.
+    """
+
+    score: Tensor
+    area_score: Tensor
+    hard: Tensor
+    step: Tensor
+
+
+def state(record: Rows) -> dict[str, Any]:
+    """Checkpoint form of a record: detached clones, so that later changes of the record do not reach it."""
+    return {name: value.detach().clone() for name, value in record.tensors().items()}

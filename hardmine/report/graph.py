@@ -1,0 +1,51 @@
+"""The distribution graph as a picture (the patent's FIG. 8)."""
+
+from pathlib import Path
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from hardmine.files import write_atomically
+from hardmine.graph import Graph
+from hardmine.store import ParameterStore
+
+
+def draw_graph(path: Path, store: ParameterStore, graph: Graph, threshold: float) -> None:
+    """One panel per area: t_mean against t_std of luminance; hollow points are unused, colour is the accuracy there.
+
+    Args:
+        path: PNG to write.
+        store: the points.
+        graph: their marks.
+        threshold: Th1, where the colours change from red to blue.
+    """
+    columns = min(4, len(store.areas))
+    rows = -(-len(store.areas) // columns)
+    figure = Figure(figsize=(3.2 * columns + 1, 2.8 * rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(rows, columns, squeeze=False).flatten()
+    for panel in panels[len(store.areas) :]:
+        panel.set_visible(False)
+    shown = None
+    for index, (panel, area) in enumerate(zip(panels, store.areas, strict=False)):
+        valid = store.valid[:, index].numpy()
+        mean, std = (x[:, index, 0].numpy() for x in (store.distribution.mean, store.distribution.std))
+        used = valid & (graph.uses[:, index] > 0).numpy() & ~graph.accuracy[:, index].isnan().numpy()
+        panel.scatter(mean[valid & ~used], std[valid & ~used], facecolors="none", edgecolors="0.6", s=22)
+        shown = panel.scatter(
+            mean[used],
+            std[used],
+            c=graph.accuracy[:, index].numpy()[used],
+            s=26,
+            cmap="RdBu",
+            vmin=2 * threshold - 1,
+            vmax=1,
+            edgecolors="0.3",
+            linewidths=0.4,
+        )
+        panel.set_title(area, fontsize=10)
+        panel.set_xlabel("t_mean L*", fontsize=8)
+        panel.set_ylabel("t_std L*", fontsize=8)
+    if shown is not None:
+        figure.colorbar(shown, ax=panels.tolist(), label="latest accuracy at the point")
+    write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=110))

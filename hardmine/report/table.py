@@ -1,0 +1,34 @@
+"""The table at the end of a run: each environment before and after."""
+
+from collections.abc import Mapping
+
+from rich.table import Table
+
+
+def environment_table(before: Mapping[str, float], after: Mapping[str, float], metric: str = "miou") -> Table:
+    """Environments in which the model was measured when mining started and at the end.
+
+    Args:
+        before, after: keys `<split>/<metric>` for the whole split and `<split>/<metric>/<environment>`, values in
+            [0, 1].
+        metric: which.
+    """
+    table = Table(title=f"{metric} in %, when mining started and at the end")
+    for heading, justify in (("split", "left"), ("environment", "left"), ("before", "right"), ("after", "right")):
+        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
+    table.add_column("change", justify="right")
+    for split in ("val", "test"):
+        whole = f"{split}/{metric}"
+        for key in sorted((key for key in after if key.startswith(whole)), key=lambda key: (key == whole, key)):
+            old, new = before.get(key), after[key]
+            change = "" if old is None else f"{(new - old) * 100:+.1f}"
+            table.add_row(
+                split,
+                key.removeprefix(whole).lstrip("/") or "all",
+                "" if old is None else f"{old * 100:.1f}",
+                f"{new * 100:.1f}",
+                change,
+                style="bold" if key == whole else None,
+                end_section=key == whole,
+            )
+    return table

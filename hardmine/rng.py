@@ -1,0 +1,39 @@
+"""Random numbers of hardmine's own: keyed by what they are for, so that nothing global is read or moved."""
+
+import hashlib
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+
+def key(*parts: int | str) -> int:
+    """A 63-bit number that depends on every part, alike on every machine and rank."""
+    digest = hashlib.blake2b(repr(parts).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+def keyed(*parts: int | str) -> torch.Generator:
+    """A CPU generator for one purpose, for instance `keyed(seed, "propose", step)`."""
+    return torch.Generator().manual_seed(key(*parts))
+
+
+@contextmanager
+def global_state_kept() -> Iterator[None]:
+    """Whatever is drawn or seeded inside, Python's, NumPy's and torch's CPU generators are afterwards as before."""
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])
+
+
+def seed_globally(seed: int) -> None:
+    """Seed the three generators that data sets draw their augmentation from; use inside `global_state_kept`."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.default_generator.manual_seed(seed)

@@ -1,0 +1,53 @@
+"""Colour transfer per area: Expr. 1 and 2 folded into one per-pixel affine map (R11, R14, R15; D36-D44).
+
+Expr. 1, `s_normed = (source - s_mean) / s_std`, and Expr. 2, `source' = s_normed * t_std + t_mean`, are together
+`source' = gain * source + offset` with `gain = t_std / s_std` and `offset = t_mean - gain * s_mean`.
+"""
+
+import torch
+from torch import Tensor
+
+from hardmine.records import Distribution, Recipe
+
+
+def affine(
+    source: Distribution, recipe: Recipe, *, min_std: float = 1.0, max_gain: float = 4.0
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Expr. 1 and 2 as a gain and an offset.
+
+    Args:
+        source: statistics of the source images, one row per row of `recipe`.
+        recipe: chosen regions and their t_mean, t_std.
+        min_std: floor of s_std in Lab units; flat areas have no contrast to stretch.
+        max_gain: cap of the gain; unbounded gains turn sensor noise into blotches.
+
+    Returns:
+        gain (N, R, 3), offset (N, R, 3), and capped (N, R) bool: chosen regions whose gain met the cap in a channel.
+    """
+    raw = recipe.std / source.std.clamp(min=min_std)
+    gain = raw.clamp(max=max_gain)
+    offset = recipe.mean - gain * source.mean
+    return gain, offset, (raw > max_gain).any(-1) & recipe.chosen & (source.count > 0)
+
+
+def apply(lab: Tensor, regions: Tensor, chosen: Tensor, gain: Tensor, offset: Tensor) -> tuple[Tensor, Tensor]:
+    """The affine map of each pixel's region.
+
+    Args:
+        lab: (N, 3, P) float32, source images in CIE L*a*b*.
+        regions: (N, P) uint8 labels in [0, A) or 255.
+        chosen: (N, R) bool; an area that is not chosen, and void, are left alone.
+        gain, offset: (N, R, 3) float32.
+
+    Returns:
+        Converted Lab (N, 3, P), meaningless where not chosen, and (N, 1, P) uint8: 255 at chosen pixels, else 0.
+    """
+    n, areas = len(lab), chosen.shape[1] - 1
+    row = (regions.int() + 256 * torch.arange(n, dtype=torch.int32, device=lab.device)[:, None]).view(-1)
+    table = lab.new_zeros(n, 256, 6)
+    table[:, :areas] = torch.cat([gain, offset], dim=-1)[:, :areas]
+    mask = torch.zeros(n, 256, dtype=torch.uint8, device=lab.device)
+    mask[:, :areas] = chosen[:, :areas] * 255
+    picked = torch.index_select(table.view(-1, 6), 0, row).view(n, -1, 6).transpose(1, 2)
+    inside = torch.index_select(mask.view(-1), 0, row).view(n, 1, -1)
+    return torch.addcmul(picked[:, 3:], picked[:, :3], lab), inside

@@ -62,7 +62,8 @@ def _store_command(arguments: list[str]) -> None:
         )
     store = ParameterStore.from_folder(given["root"], given.get("split", "target"))
     store.save(given["out"])
-    print(f"{given['out']}: {len(store)} targets, {len(store.areas)} areas, {', '.join(store.environment) or 'no'} columns")
+    components = ", ".join(store.environment) or "no environment columns"
+    print(f"{given['out']}: {len(store)} targets, {len(store.areas)} areas, {components}")
 
 
 def _train_command(arguments: list[str]) -> None:
@@ -107,7 +108,9 @@ def _explain(error: BaseException) -> str:
         cause = cause.__cause__
     lines = [line.strip() for line in str(error).splitlines() if line.strip() and "full_key:" not in line]
     if lines and lines[0].startswith("Could not override"):
-        return f"{lines[0].removeprefix('Could not override ').rstrip('.')}: no such config key: see hardmine train --help"
+        return (
+            f"{lines[0].removeprefix('Could not override ').rstrip('.')}: no such config key: see hardmine train --help"
+        )
     if lines and lines[0].startswith("Missing mandatory value"):
         return f"{lines[0].split(':', 1)[1].strip()}: this config key must be given: KEY=VALUE"
     return "; ".join(lines[:3])

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 
-def write_atomically(path: Path, write: Callable[[BinaryIO], None]) -> None:
+def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Temporary file in the same folder, fsync, rename; the folder is made where it is missing.
 
     Args:

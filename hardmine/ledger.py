@@ -34,9 +34,7 @@ class Ledger:
         """Write what has been appended since the last flush as one part."""
         if not self._rows:
             return
-        table = pa.concat_tables(self._rows)
-        last = pc.max(table["step"]).as_py()
-        write_atomically(self.folder / f"to_step_{last:09d}.parquet", lambda file: pq.write_table(table, file))
+        self._write(pa.concat_tables(self._rows))
         self._rows = []
 
     def truncate(self, step: int) -> None:
@@ -48,11 +46,12 @@ class Ledger:
             if len(kept) == len(table):
                 continue
             if len(kept):
-                last = pc.max(kept["step"]).as_py()
-                write_atomically(
-                    self.folder / f"to_step_{last:09d}.parquet", lambda file, kept=kept: pq.write_table(kept, file)
-                )
+                self._write(kept)
             part.unlink()
+
+    def _write(self, table: pa.Table) -> None:
+        last = pc.max(table["step"]).as_py()
+        write_atomically(self.folder / f"to_step_{last:09d}.parquet", lambda file: pq.write_table(table, file))
 
     def read(self) -> pa.Table:
         """Every verdict on the disk, oldest first."""

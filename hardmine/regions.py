@@ -18,7 +18,7 @@ def region_sums(values: Tensor, regions: Tensor, areas: int) -> Tensor:
         (B, C, R) of `values`' dtype. The last region is the whole image with its void pixels.
     """
     label = regions.clamp(max=areas).long()
-    if values.is_cuda:  # scatter_add there adds in any order, so that the same image would not give the same bits
+    if values.is_cuda:  # scatter_add adds in any order there: the same image would not give the same bits
         sums = values @ torch.nn.functional.one_hot(label, areas + 1).to(values.dtype)
     else:
         sums = values.new_zeros(*values.shape[:2], areas + 1)
@@ -30,8 +30,8 @@ def region_sums(values: Tensor, regions: Tensor, areas: int) -> Tensor:
 def region_statistics(lab: Tensor, regions: Tensor, areas: int) -> Distribution:
     """Colour distribution of every region (R6, R7, R13; D38).
 
-    The sums run over differences from the image's (roughly taken) mean, which keeps float32 exact enough (variance error < 1e-3)
-    without a second pass over the pixels.
+    The sums run over differences from the image's (roughly taken) mean, which keeps float32 exact enough (variance
+    error < 1e-3) without a second pass over the pixels.
 
     Args:
         lab: (B, 3, P) float32 or float64, CIE L*a*b*.

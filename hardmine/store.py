@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -164,7 +164,7 @@ class ParameterStore:
         """One Parquet file: a row for each target and region, and the store's facts in the schema's metadata."""
         m, r = len(self), self.regions
         names = [*self.areas, WHOLE]
-        columns: dict[str, list[object] | Tensor] = {
+        columns: dict[str, Any] = {
             "target": [name for name in self.ids for _ in range(r)],
             "area": names * m,
             "pixels": self.distribution.count.flatten().tolist(),
@@ -179,9 +179,7 @@ class ParameterStore:
         write_atomically(Path(path), lambda file: pq.write_table(table, file))
 
     @classmethod
-    def load(
-        cls, path: str | Path, min_pixels: int = 20, missing: Literal["keep", "whole"] = "keep"
-    ) -> Self:
+    def load(cls, path: str | Path, min_pixels: int = 20, missing: Literal["keep", "whole"] = "keep") -> Self:
         """Read a saved store, or a table of statistics made elsewhere (R8); no pixels are needed.
 
         Required columns: target, area, mean_L, mean_a, mean_b, std_L, std_a, std_b. Optional: pixels (otherwise every
@@ -204,23 +202,37 @@ class ParameterStore:
 
     @classmethod
     def _from_table(cls, path: Path, table: pa.Table, min_pixels: int, missing: Literal["keep", "whole"]) -> Self:
-        columns = table.to_pydict()
         facts = json.loads((table.schema.metadata or {}).get(b"hardmine.store", b"{}"))
-        areas = tuple(facts.get("areas", dict.fromkeys(name for name in columns["area"] if name != WHOLE)))
-        ids = list(dict.fromkeys(columns["target"]))
+        targets, names = table["target"].to_pylist(), table["area"].to_pylist()
+        areas = tuple(facts.get("areas", dict.fromkeys(name for name in names if name != WHOLE)))
+        ids = tuple(dict.fromkeys(targets))
         row = {name: index for index, name in enumerate(ids)}
         region = {name: index for index, name in enumerate((*areas, WHOLE))}
+        values = torch.stack([_numbers(path, table, name) for name in _STATISTICS], dim=1)
+        possible = values.isfinite().all(1) & (values[:, 3:] >= 0).all(1)
+        possible &= torch.tensor([name in region for name in names], dtype=torch.bool)
+        if not possible.all():
+            line = int((~possible).nonzero()[0])
+            raise InputError(
+                f"{path}: row {line} ({targets[line]}, {names[line]}) is no distribution: mend or drop that row"
+            )
+        place = torch.tensor([row[name] for name in targets]), torch.tensor([region[name] for name in names])
         statistics = torch.zeros(len(ids), len(region), 6)
+        statistics[place] = values.float()
         count = torch.zeros(len(ids), len(region), dtype=torch.int64)
-        components = [name for name in columns if name.startswith(_PREFIX)]
-        environment = {name.removeprefix(_PREFIX): [""] * len(ids) for name in components}
-        for index, (target, area) in enumerate(zip(columns["target"], columns["area"], strict=True)):
-            values = torch.tensor([float("nan") if (v := columns[name][index]) is None else v for name in _STATISTICS])
-            if not values.isfinite().all() or (values[3:] < 0).any() or area not in region:
-                raise InputError(f"{path}: row {index} ({target}, {area}) is no distribution: mend or drop that row")
-            statistics[row[target], region[area]] = values
-            count[row[target], region[area]] = columns["pixels"][index] if "pixels" in columns else min_pixels
-            for name in components:
-                environment[name.removeprefix(_PREFIX)][row[target]] = columns[name][index]
+        with_pixels = "pixels" in table.column_names
+        count[place] = _numbers(path, table, "pixels").long() if with_pixels else torch.full((len(names),), min_pixels)
+        environment = {}
+        for column in (name for name in table.column_names if name.startswith(_PREFIX)):
+            of_target = dict(zip(targets, table[column].to_pylist(), strict=True))
+            environment[column.removeprefix(_PREFIX)] = [str(of_target[name]) for name in ids]
         distribution = Distribution(statistics[..., :3].contiguous(), statistics[..., 3:].contiguous(), count)
         return cls(distribution, areas, ids, environment, min_pixels, missing)
+
+
+def _numbers(path: Path, table: pa.Table, column: str) -> Tensor:
+    """(rows,) float64; what is missing is NaN."""
+    try:
+        return torch.from_numpy(table[column].cast(pa.float64()).to_numpy().copy())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        raise InputError(f"{path}: column {column!r} holds no numbers: write it as numbers") from None

@@ -3,5 +3,6 @@
 from hardmine.callbacks.checkpoint import AtomicCheckpointIO, Snapshot
 from hardmine.callbacks.hard_mining import HardMining
 from hardmine.callbacks.pictures import Pictures
+from hardmine.callbacks.progress import MiningProgress
 
-__all__ = ["AtomicCheckpointIO", "HardMining", "Pictures", "Snapshot"]
+__all__ = ["AtomicCheckpointIO", "HardMining", "MiningProgress", "Pictures", "Snapshot"]

@@ -14,7 +14,9 @@ from hardmine.files import write_atomically
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Lightning's own writer may leave half a file when killed; this one writes beside it and renames."""
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any = None) -> None:
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any = None
+    ) -> None:
         write_atomically(Path(path), lambda file: torch.save(checkpoint, file))
 
 

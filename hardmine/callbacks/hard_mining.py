@@ -27,9 +27,7 @@ class HardMining(L.Callback):
         ledger: folder that records every verdict; None keeps no record.
     """
 
-    def __init__(
-        self, threshold: float = DEFAULT, scoring: PixelRate | None = None, ledger: str | None = None
-    ) -> None:
+    def __init__(self, threshold: float = DEFAULT, scoring: PixelRate | None = None, ledger: str | None = None) -> None:
         self.threshold = threshold
         self.scoring = scoring or PixelRate()
         self.ledger = Ledger(ledger) if ledger is not None else None
@@ -52,11 +50,11 @@ class HardMining(L.Callback):
         candidates.prediction = logits
         self._scores = torch.cat([score[:, None], area_score], dim=1)
         if trainer.world_size > 1:
-            self._scores = trainer.strategy.all_gather(self._scores).flatten(0, 1)  # type: ignore[union-attr]
+            self._scores = trainer.strategy.all_gather(self._scores).flatten(0, 1)
         if self._scores.is_cuda:
             pinned = torch.empty(self._scores.shape, pin_memory=True)
             self._scores = pinned.copy_(self._scores, non_blocking=True)
-            self._copied = torch.cuda.Event()
+            self._copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
             self._copied.record()
 
     def on_train_batch_end(

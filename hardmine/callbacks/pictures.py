@@ -7,6 +7,7 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
+from lightning.pytorch.loggers import TensorBoardLogger
 from matplotlib import colormaps
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
@@ -32,7 +33,11 @@ class Pictures(L.Callback):
     """
 
     def __init__(
-        self, folder: str, every: int = 100, rows: int = 4, targets: Iterable[tuple[str, Tensor, Any, Any]] | None = None
+        self,
+        folder: str,
+        every: int = 100,
+        rows: int = 4,
+        targets: Iterable[tuple[str, Tensor, Any, Any]] | None = None,
     ) -> None:
         self.folder, self.every, self.rows = Path(folder), every, rows
         self.targets = {name: image for name, image, *_ in targets or ()}
@@ -48,7 +53,7 @@ class Pictures(L.Callback):
         path = self.folder / f"step_{trainer.global_step:06d}.png"
         write_atomically(path, lambda file: Image.fromarray(sheet).save(file, "PNG"))
         for logger in trainer.loggers:
-            if hasattr(logger.experiment, "add_image"):
+            if isinstance(logger, TensorBoardLogger):
                 logger.experiment.add_image("candidates", sheet, trainer.global_step, dataformats="HWC")
 
     def sheet(self, candidates: Candidates) -> NDArray[np.uint8]:

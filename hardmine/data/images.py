@@ -80,14 +80,16 @@ def read_regions(path: Path, areas: int, size: tuple[int, int] | None = None) ->
 
 
 def _kind(image: Image.Image) -> str:
-    return "a 16-bit image" if image.mode.startswith("I;16") else _KINDS.get(image.mode, f"an image of mode {image.mode}")
+    return (
+        "a 16-bit image" if image.mode.startswith("I;16") else _KINDS.get(image.mode, f"an image of mode {image.mode}")
+    )
 
 
 @contextmanager
 def _opened(path: Path, what: str) -> Iterator[Image.Image]:
     try:
         with Image.open(path) as image:
-            if image.format == "PNG" and b"\x10" == _png_depth(path):  # Pillow shows 16-bit RGB as plain RGB
+            if image.format == "PNG" and _png_depth(path) == b"\x10":  # Pillow shows 16-bit RGB as plain RGB
                 raise InputError(f"{path}: a 16-bit image: convert it to 8 bits per channel")
             yield image
     except FileNotFoundError:

@@ -186,7 +186,9 @@ class MiningDataModule(L.LightningDataModule):
         else:
             image = batch["image"]
         proposed = self.miner.propose(rows, trainer.global_step)
-        repeated = source if self.candidates == 1 else source[torch.arange(len(mine)).repeat_interleave(self.candidates)]
+        repeated = (
+            source if self.candidates == 1 else source[torch.arange(len(mine)).repeat_interleave(self.candidates)]
+        )
         tried, capped = self.miner.conversion(repeated, sampler.part(proposed).to(device))
         offered = self._offer({**batch, "image": tried, "regions": repeated.regions}, dataloader_idx)
         trained = self.inner.on_after_batch_transfer({**batch, "image": image}, dataloader_idx)

@@ -59,7 +59,8 @@ class Generate:
         direction = torch.randn(n, columns, dimensions, generator=generator)
         direction = direction / direction.norm(dim=-1, keepdim=True).clamp(min=1e-12)
         length = torch.rand(n, columns, 1, generator=generator) ** (1 / dimensions)
-        return direction * (length * (self.radius * (1 - 1e-6)))  # 1e-6: strictly inside after rounding
+        shift: Tensor = direction * (length * (self.radius * (1 - 1e-6)))  # 1e-6: strictly inside after rounding
+        return shift
 
     def _hull(self, store: ParameterStore) -> tuple[Tensor, Tensor]:
         """Lowest and highest mean and std (R, 6) of each region's valid points, widened by the margin."""

@@ -38,7 +38,7 @@ class SegmentationTask(L.LightningModule):
         channels_last: bool = True,
     ) -> None:
         super().__init__()
-        self.net = net.to(memory_format=torch.channels_last) if channels_last else net  # type: ignore[call-overload]
+        self.net = net.to(memory_format=torch.channels_last) if channels_last else net
         self.lr, self.weight_decay = lr, weight_decay
         self.register_buffer("mean", torch.tensor(_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(_STD).view(3, 1, 1), persistent=False)
@@ -93,7 +93,7 @@ class _MeanIoU(nn.Module):
     def update(self, logits: Tensor, target: Tensor, environment: Tensor) -> None:
         prediction = logits.argmax(dim=1)
         self._metric(0).update(prediction, target)
-        for index in environment.unique().tolist():
+        for index in set(environment.tolist()):
             rows = environment == index
             self._metric(1 + index).update(prediction[rows], target[rows])
 

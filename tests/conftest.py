@@ -1,0 +1,90 @@
+"""Small things that many tests need; no test reads data from outside its own temporary folder."""
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+from PIL import Image
+
+from hardmine.cli import config_folder
+from hardmine.records import Distribution, Recipe
+from hardmine.store import ParameterStore
+
+TINY = [
+    "data.size=[32,32]",
+    "data.counts={train: 12, val: 4, target: 8, test: 6}",
+    "data.batch_size=4",
+    "+model.decoder_channels=[16,8,8,8,8]",
+    "trainer.max_steps=6",
+    "trainer.val_check_interval=3",
+    "trainer.accelerator=cpu",
+    "mining.start=0",
+    "logger=none",
+]
+
+
+@pytest.fixture
+def configured(tmp_path: Path) -> Callable[..., DictConfig]:
+    """Compose the training config for a run of seconds in the test's own folder."""
+
+    def build(*overrides: str, run: str = "run") -> DictConfig:
+        with initialize_config_dir(str(config_folder()), version_base="1.3"):
+            return compose("train", [*TINY, *overrides, f"run_dir={tmp_path / run}"])
+
+    return build
+
+
+def make_store(targets: int = 6, areas: int = 3, seed: int = 0) -> ParameterStore:
+    """A store of random but possible distributions, all areas present."""
+    generator = torch.Generator().manual_seed(seed)
+    mean = torch.rand(targets, areas + 1, 3, generator=generator) * torch.tensor([70.0, 30.0, 30.0]) + 10
+    std = torch.rand(targets, areas + 1, 3, generator=generator) * 9 + 1
+    count = torch.full((targets, areas + 1), 100)
+    names = [f"area{index}" for index in range(areas)]
+    return ParameterStore(Distribution(mean, std, count), names, [f"t{index}" for index in range(targets)])
+
+
+def make_images(
+    batch: int = 3, areas: int = 3, size: tuple[int, int] = (24, 32), seed: int = 0
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Smooth random images and blocky index images with some void."""
+    rng = np.random.default_rng(seed)
+    small = rng.random((batch, 3, 4, 5), dtype=np.float32)
+    image = torch.nn.functional.interpolate(torch.from_numpy(small), size=size, mode="bilinear")
+    noise = torch.from_numpy(rng.normal(0, 0.03, image.shape).astype(np.float32))
+    blocks = torch.from_numpy(rng.integers(0, areas, (batch, 1, 3, 4)).astype(np.float32))
+    regions = torch.nn.functional.interpolate(blocks, size=size, mode="nearest")[:, 0].byte()
+    regions[:, :2] = 255
+    return ((image * 0.8 + 0.1 + noise).clamp(0, 1) * 255).round().byte(), regions
+
+
+def make_recipe(n: int, store: ParameterStore, target: int = 0) -> Recipe:
+    """Recipes of one stored target for all areas, sources 0 to n - 1."""
+    clean = Recipe.clean(torch.arange(n), torch.arange(n), store.regions)
+    chosen = torch.ones(n, store.regions, dtype=torch.bool)
+    chosen[:, -1] = False
+    return store.recipe(clean, torch.full((n, store.regions), target), chosen)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder in hardmine's layout: 6 train, 2 val, 3 target, 2 test images of 40 x 32 pixels."""
+    root = tmp_path / "photos"
+    (root / "images").mkdir(parents=True)
+    (root / "regions").mkdir()
+    splits = ["train"] * 6 + ["val"] * 2 + ["target"] * 3 + ["test"] * 2
+    images, regions = make_images(len(splits), areas=3, size=(32, 40), seed=1)
+    with (root / "metadata.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "split", "time"])
+        for index, split in enumerate(splits):
+            writer.writerow([f"p{index:02d}", split, "day" if split in ("train", "val") else "night"])
+            Image.fromarray(images[index].permute(1, 2, 0).numpy()).save(root / "images" / f"p{index:02d}.png")
+            Image.fromarray(regions[index].numpy()).save(root / "regions" / f"p{index:02d}.png")
+    (root / "classes.csv").write_text("index,name\n0,sky\n1,road\n2,tree\n")
+    return root

@@ -1,0 +1,94 @@
+import io
+
+import pytest
+import torch
+from conftest import make_recipe, make_store
+
+from hardmine.buffer import RecipeBuffer
+from hardmine.records import Verdict
+from hardmine.threshold import is_hard
+
+STORE = make_store()
+
+
+def admit(buffer: RecipeBuffer, scores: list[float], step: int = 0) -> list[int]:
+    score = torch.tensor(scores)
+    verdict = Verdict(score, score[:, None].expand(-1, 4), is_hard(score, 0.7), torch.full((len(scores),), step))
+    return buffer.admit(make_recipe(len(scores), STORE), verdict).piece.tolist()
+
+
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+def test_takes_in_hard_rows_and_numbers_them() -> None:
+    buffer = RecipeBuffer()
+    assert admit(buffer, [0.1, 0.9, 0.2, float("nan"), 0.7]) == [0, -1, 1, -1, -1]
+    assert admit(buffer, [0.3]) == [2]
+    assert len(buffer) == 3
+    assert buffer.recipe is not None
+    assert buffer.recipe.source.tolist() == [0, 2, 0]
+
+
+def test_the_oldest_leave_when_it_is_full() -> None:
+    buffer = RecipeBuffer(capacity=3)
+    admit(buffer, [0.1, 0.2])
+    admit(buffer, [0.3, 0.4])
+    assert buffer.recipe is not None
+    assert buffer.recipe.piece.tolist() == [1, 2, 3]
+    assert torch.allclose(buffer.score, torch.tensor([0.2, 0.3, 0.4]))
+
+
+def test_draws_different_pieces_and_drops_the_replayed() -> None:
+    buffer = RecipeBuffer(max_replays=2)
+    admit(buffer, [0.1, 0.2, 0.3])
+    for _ in range(2):
+        drawn = buffer.draw(5, 0, generator())
+        assert drawn is not None
+        assert sorted(drawn.piece.tolist()) == [0, 1, 2]
+    assert buffer.draw(5, 0, generator()) is None
+    assert len(buffer) == 0
+
+
+def test_drops_what_was_scored_too_long_ago() -> None:
+    buffer = RecipeBuffer(max_age=10)
+    admit(buffer, [0.1], step=0)
+    admit(buffer, [0.2], step=5)
+    drawn = buffer.draw(2, 11, generator())
+    assert drawn is not None
+    assert drawn.piece.tolist() == [1]
+
+
+def test_empty() -> None:
+    assert RecipeBuffer().draw(3, 0, generator()) is None
+
+
+def test_state_loads_with_weights_only_and_draws_the_same() -> None:
+    buffer = RecipeBuffer()
+    admit(buffer, [0.1, 0.2, 0.3, 0.4])
+    buffer.draw(2, 0, generator())
+    file = io.BytesIO()
+    torch.save(buffer.state_dict(), file)
+    file.seek(0)
+    again = RecipeBuffer()
+    again.load_state_dict(torch.load(file, weights_only=True))
+    first, second = buffer.draw(3, 1, generator()), again.draw(3, 1, generator())
+    assert first is not None
+    assert second is not None
+    for name, value in first.tensors().items():
+        assert torch.equal(value, second.tensors()[name])
+    assert admit(buffer, [0.1]) == admit(again, [0.1]) == [4]
+
+
+def test_a_piece_takes_a_few_hundred_bytes() -> None:
+    store = make_store(areas=11)
+    buffer = RecipeBuffer()
+    score = torch.zeros(100)
+    verdict = Verdict(score, score[:, None].expand(-1, 12), score < 0.7, torch.zeros(100, dtype=torch.int64))
+    buffer.admit(make_recipe(100, store), verdict)
+    assert buffer.nbytes / 100 < 500
+
+
+def test_limits_are_checked() -> None:
+    with pytest.raises(ValueError, match="capacity=0"):
+        RecipeBuffer(capacity=0)

@@ -1,0 +1,59 @@
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import torch
+from conftest import make_recipe, make_store
+
+from hardmine.graph import Graph
+from hardmine.records import Recipe, Verdict
+
+
+def verdict(score: list[float], area: list[list[float]], step: int = 5) -> Verdict:
+    s = torch.tensor(score)
+    return Verdict(s, torch.tensor(area), s < 0.7, torch.full((len(s),), step))
+
+
+def test_marks_points_per_source_and_keeps_the_latest_accuracy() -> None:
+    store = make_store()
+    graph = Graph(store, sources=4)
+    recipe = make_recipe(2, store, target=3)
+    nan = float("nan")
+    graph.update(recipe, verdict([0.5, 0.9], [[0.1, 0.2, nan, 0.5], [0.3, nan, nan, 0.9]]))
+    assert not graph.unused(torch.tensor([0, 1]))[:, 3, :3].any()
+    assert graph.unused(torch.tensor([2]))[0].all()
+    assert graph.unused(torch.tensor([0]))[0, [0, 1, 2, 4, 5]].all()
+    assert torch.allclose(graph.accuracy[3, :2], torch.tensor([0.3, 0.2]))
+    assert graph.accuracy[3, 2].isnan()
+    assert torch.allclose(graph.accuracy[3, 3], torch.tensor(0.9))
+    assert graph.step[3].tolist() == [5, 5, -1, 5]
+    assert graph.uses[3].tolist() == [2, 2, 2, 0]
+
+
+def test_generated_points_leave_no_mark() -> None:
+    store = make_store()
+    graph = Graph(store, sources=4)
+    recipe = make_recipe(1, store)
+    graph.update(recipe.replace(target=torch.full_like(recipe.target, -1)), verdict([0.5], [[0.5] * 4]))
+    assert graph.unused(torch.arange(4)).all()
+    assert graph.accuracy.isnan().all()
+
+
+def test_state_and_table(tmp_path: Path) -> None:
+    store = make_store()
+    graph = Graph(store, sources=2)
+    graph.update(make_recipe(2, store), verdict([0.5, 0.6], [[0.5] * 4, [0.6] * 4]))
+    again = Graph(store, sources=2)
+    again.load_state_dict(graph.state_dict())
+    assert torch.equal(again.used, graph.used)
+    assert torch.equal(again.accuracy.nan_to_num(-1), graph.accuracy.nan_to_num(-1))
+    graph.save(tmp_path / "graph.parquet", store)
+    table = pq.read_table(tmp_path / "graph.parquet")
+    assert table.num_rows == 6 * 4
+    assert sum(table["uses"].to_pylist()) == 6
+
+
+def test_a_clean_row_touches_nothing() -> None:
+    store = make_store()
+    graph = Graph(store, sources=2)
+    graph.update(Recipe.clean(torch.arange(1), torch.arange(1), 4), verdict([0.2], [[0.2] * 4]))
+    assert graph.uses.sum() == 0

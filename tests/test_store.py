@@ -1,0 +1,116 @@
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from conftest import make_images, make_recipe, make_store
+
+from hardmine.color import srgb_to_lab
+from hardmine.errors import InputError
+from hardmine.records import Distribution, Recipe
+from hardmine.regions import region_statistics
+from hardmine.store import ParameterStore
+
+
+def rows(n: int, regions: int) -> Recipe:
+    return Recipe.clean(torch.arange(n), torch.arange(n), regions)
+
+
+def test_holds_the_statistics_of_its_images_with_their_environment() -> None:
+    image, regions = make_images(batch=2)
+    environments = [{"time": "night", "weather": "sunny"}, {"time": "dusk", "weather": "rainy"}]
+    images = [(f"t{i}", image[i], regions[i], environments[i]) for i in range(2)]
+    store = ParameterStore.from_images(images, ("a", "b", "c"))
+    measured = region_statistics(srgb_to_lab(image.flatten(2)), regions.flatten(1), 3)
+    assert torch.allclose(store.distribution.mean, measured.mean, atol=1e-3)
+    assert torch.allclose(store.distribution.std, measured.std, atol=1e-3)
+    assert store.environment == {"time": ("night", "dusk"), "weather": ("sunny", "rainy")}
+
+
+def test_saved_and_loaded_without_pixels(tmp_path: Path) -> None:
+    image, regions = make_images(1)
+    store = ParameterStore.from_images([("n1", image[0], regions[0], {"time": "night"})], ("a", "b", "c"), min_pixels=5)
+    store.save(tmp_path / "night.parquet")
+    assert [path.name for path in tmp_path.iterdir()] == ["night.parquet"]
+    loaded = ParameterStore.load(tmp_path / "night.parquet", min_pixels=5)
+    for name, value in store.distribution.tensors().items():
+        assert torch.equal(loaded.distribution.tensors()[name], value)
+    assert (loaded.areas, loaded.ids, loaded.environment) == (store.areas, store.ids, store.environment)
+
+
+def test_a_table_of_statistics_made_elsewhere(tmp_path: Path) -> None:
+    columns = {f"{what}_{c}": [10.0, 20.0, 30.0] for what in ("mean", "std") for c in "Lab"}
+    table = pa.table({"target": ["x", "x", "y"], "area": ["road", "sky", "road"], **columns})
+    pq.write_table(table, tmp_path / "table.parquet")
+    store = ParameterStore.load(tmp_path / "table.parquet")
+    assert store.ids == ("x", "y")
+    assert store.valid.tolist() == [[True, True, False], [True, False, False]]
+    assert store.distribution.mean[1, 0].tolist() == [30.0, 30.0, 30.0]
+
+
+def test_from_folder(folder: Path) -> None:
+    store = ParameterStore.from_folder(folder)
+    assert store.ids == ("p08", "p09", "p10")
+    assert store.environment == {"time": ("night",) * 3}
+    assert len(ParameterStore.from_folder(folder, split=None)) == 13
+
+
+def test_an_area_the_target_lacks_stays_or_takes_the_whole_image() -> None:
+    store = make_store(targets=1)
+    lacking = Distribution(store.distribution.mean, store.distribution.std, torch.tensor([[100, 3, 100, 500]]))
+    chosen = torch.tensor([[True, True, True, False]])
+    keep = ParameterStore(lacking, store.areas, ["t"]).recipe(rows(1, 4), torch.zeros(1, 4), chosen)
+    assert keep.chosen.tolist() == [[True, False, True, False]]
+    assert keep.target.tolist() == [[0, -1, 0, -1]]
+    whole = ParameterStore(lacking, store.areas, ["t"], missing="whole").recipe(rows(1, 4), torch.zeros(1, 4), chosen)
+    assert whole.chosen.tolist() == chosen.tolist()
+    assert torch.equal(whole.mean[0, 1], lacking.mean[0, 3])
+
+
+def test_aligned_by_name() -> None:
+    store = make_store()
+    other = store.aligned(["area2", "lamp", "area0"])
+    assert other.areas == ("area2", "lamp", "area0")
+    assert torch.equal(other.distribution.mean[:, [0, 2, 3]], store.distribution.mean[:, [2, 0, 3]])
+    assert not other.valid[:, 1].any()
+    assert make_recipe(1, other).chosen[0].tolist() == [True, False, True, False]
+
+
+def test_no_area_in_common_is_an_error() -> None:
+    with pytest.raises(InputError, match=r"no area in common \(store: area0, area1, area2; images: sea\)"):
+        make_store().aligned(["sea"])
+
+
+def test_empty_is_an_error() -> None:
+    with pytest.raises(InputError, match="store is empty"):
+        ParameterStore.from_images([], ("a",))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"area": None}, "column 'area' is missing"),
+        ({"std_a": [-1.0]}, "row 0 .* is no distribution"),
+        ({"mean_L": [float("nan")]}, "row 0 .* is no distribution"),
+        ({"mean_L": ["dark"]}, "column 'mean_L' holds no numbers"),
+    ],
+)
+def test_bad_tables_name_the_file(tmp_path: Path, change: dict[str, list[object] | None], message: str) -> None:
+    columns: dict[str, list[object] | None] = {"target": ["x"], "area": ["road"]}
+    columns.update({f"{what}_{c}": [1.0] for what in ("mean", "std") for c in "Lab"})
+    columns.update(change)
+    path = tmp_path / "bad.parquet"
+    pq.write_table(pa.table({name: value for name, value in columns.items() if value is not None}), path)
+    with pytest.raises(InputError, match=message) as caught:
+        ParameterStore.load(path)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(("content", "message"), [(None, "no such file"), (b"PAR1 not really", "not a Parquet file")])
+def test_bad_files(tmp_path: Path, content: bytes | None, message: str) -> None:
+    path = tmp_path / "store.parquet"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        ParameterStore.load(path)

@@ -232,5 +232,5 @@ def _quieten() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     # images lie in memory: loader processes would only copy them
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    # the counters of the progress bar are no averages over a batch
-    warnings.filterwarnings("ignore", message=".*Experiment logs directory .* exists.*")
+    # lightning 2.6.6 with torch 2.15
+    warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.. is deprecated.*")

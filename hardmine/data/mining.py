@@ -97,6 +97,9 @@ class MiningDataModule(L.LightningDataModule):
         self.miner: Miner | None = None
         self.sampler: MiningSampler | None = None
         self._saved: dict[str, Any] | None = None
+        for name in ("val_dataloader", "test_dataloader", "predict_dataloader"):
+            if getattr(type(datamodule), name) is not getattr(L.LightningDataModule, name):
+                setattr(self, name, getattr(datamodule, name))  # only where there is one: Lightning asks
 
     # What is handed on to the user's DataModule
 
@@ -109,15 +112,6 @@ class MiningDataModule(L.LightningDataModule):
 
     def teardown(self, stage: str) -> None:
         self.inner.teardown(stage)
-
-    def val_dataloader(self) -> Any:
-        return self.inner.val_dataloader()
-
-    def test_dataloader(self) -> Any:
-        return self.inner.test_dataloader()
-
-    def predict_dataloader(self) -> Any:
-        return self.inner.predict_dataloader()
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         return self.inner.on_before_batch_transfer(batch, dataloader_idx)
@@ -158,7 +152,7 @@ class MiningDataModule(L.LightningDataModule):
         self.sampler.rank, self.sampler.ranks = self.trainer.global_rank, self.trainer.world_size  # type: ignore[union-attr]
         if self._saved is not None:
             self._restore(self._saved)
-        return DataLoader(
+        return _ResumableLoader(
             _Replayed(loader.dataset, loader.collate_fn),
             sampler=self.sampler,
             batch_size=None,
@@ -198,8 +192,9 @@ class MiningDataModule(L.LightningDataModule):
     def _offer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """The batch of candidates as the model takes it; labels are repeated with their sources (R26)."""
         if self.candidates > 1:
-            rows = torch.arange(len(batch["index"])).repeat_interleave(self.candidates)
-            batch = {k: v[rows] if k not in ("image", "regions") else v for k, v in batch.items()}
+            made, rows = len(batch["image"]), torch.arange(len(batch["image"]) // self.candidates)
+            rows = rows.repeat_interleave(self.candidates)
+            batch = {k: v[rows] if isinstance(v, Tensor) and len(v) != made else v for k, v in batch.items()}
         with global_state_kept():
             offered: Batch = self.inner.on_after_batch_transfer(batch, dataloader_idx)
         return offered
@@ -220,6 +215,16 @@ class MiningDataModule(L.LightningDataModule):
         if self.miner is not None and saved["miner"]:
             self.miner.load_state_dict(saved["miner"])
         self._saved = None
+
+
+class _ResumableLoader(DataLoader[Batch]):
+    """Goes on in the middle of an epoch. Its place is the sampler's, kept with the miner; Lightning asks for these."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        pass
 
 
 class _Replayed(Dataset[Batch]):

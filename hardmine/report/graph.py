@@ -38,7 +38,7 @@ def draw_graph(path: Path, store: ParameterStore, graph: Graph, threshold: float
             c=graph.accuracy[:, index].numpy()[used],
             s=26,
             cmap="RdBu",
-            vmin=2 * threshold - 1,
+            vmin=min(2 * threshold - 1, 0.9),
             vmax=1,
             edgecolors="0.3",
             linewidths=0.4,

@@ -1,0 +1,150 @@
+"""Whole runs of seconds: what mining must not change, what a resume must bring back, what a run leaves behind."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from omegaconf import DictConfig
+from PIL import Image
+from torch import nn
+
+from hardmine.callbacks.hard_mining import without_trace
+from hardmine.cli import train
+
+Configured = Callable[..., DictConfig]
+
+
+def weights(run: Path, name: str = "last") -> dict[str, torch.Tensor]:
+    state: dict[str, torch.Tensor] = torch.load(run / f"checkpoints/{name}.ckpt", weights_only=True)["state_dict"]
+    return state
+
+
+def assert_equal(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> None:
+    assert one.keys() == two.keys()
+    for name, value in one.items():
+        assert torch.equal(value, two[name]), name
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_mining_with_threshold_0_trains_bit_equal_to_no_mining(
+    configured: Configured, tmp_path: Path, precision: str
+) -> None:
+    mined = train(configured("mining.threshold=0", f"trainer.precision={precision}", run="mined"))
+    plain = train(configured("neighbourhood=none", f"trainer.precision={precision}", run="plain"))
+    assert mined["candidates"] == 24
+    assert mined["pieces"] == plain["candidates"] == 0
+    assert_equal(weights(tmp_path / "mined"), weights(tmp_path / "plain"))
+
+
+def test_mining_changes_the_weights(configured: Configured, tmp_path: Path) -> None:
+    train(configured("mining.threshold=1.1", run="mined"))
+    train(configured("neighbourhood=none", run="plain"))
+    one, two = weights(tmp_path / "mined"), weights(tmp_path / "plain")
+    assert any(not torch.equal(value, two[name]) for name, value in one.items())
+
+
+def test_resume_equals_uninterrupted(configured: Configured, tmp_path: Path) -> None:
+    """Steps 0 to 6 at once, and with a stop after 4, in the middle of an epoch of 3 batches."""
+    options = ("mining.threshold=1.1", "callbacks.checkpoint.every_n_train_steps=2", "mining.start=1")
+    whole = train(configured(*options, "trainer.max_steps=8", run="whole"))
+    train(configured(*options, "trainer.max_steps=4", run="parts"))
+    resumed = train(configured(*options, "trainer.max_steps=8", f"resume={tmp_path / 'parts'}", run="parts"))
+    assert_equal(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
+    ledgers = [pq.read_table(tmp_path / run / "ledger") for run in ("whole", "parts")]
+    assert ledgers[0].equals(ledgers[1])
+    assert ledgers[0]["piece"].to_pylist() == list(range(28))
+    assert {k: v for k, v in whole.items() if k != "seconds"} == {k: v for k, v in resumed.items() if k != "seconds"}
+
+
+def test_a_rerun_gives_the_same(configured: Configured, tmp_path: Path) -> None:
+    train(configured(run="one"))
+    train(configured(run="two"))
+    assert_equal(weights(tmp_path / "one"), weights(tmp_path / "two"))
+
+
+def test_what_a_run_leaves_behind(configured: Configured, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    summary = train(configured("mining.threshold=1.1", "logger=tensorboard", "callbacks.pictures.every=3"))
+    assert summary == json.loads((run / "summary.json").read_text())
+    for key in ("test/miou", "val/miou", "pieces", "hit_rate", "steps", "seconds", "test/miou/night_rainy"):
+        assert key in summary
+    assert summary["steps"] == 6
+    assert summary["pieces"] == summary["candidates"] == 24
+    assert summary["hit_rate"] == 1
+    assert "before/test/miou" in summary
+    assert pq.read_table(run / "ledger").num_rows == 24
+    assert pq.read_table(run / "store.parquet").num_rows == 8 * 5
+    assert sum(pq.read_table(run / "graph.parquet")["uses"].to_pylist()) > 0
+    assert sorted(path.name for path in (run / "pictures").iterdir()) == ["step_000003.png", "step_000006.png"]
+    for picture in (run / "graph.png", run / "pictures/step_000006.png"):
+        with Image.open(picture) as image:
+            assert min(image.size) > 100
+    assert list((run / "tensorboard").glob("events.out.tfevents.*"))
+    leftovers = [path for path in run.rglob(".*") if path.is_file()]
+    assert not leftovers
+
+
+@pytest.mark.parametrize("policy", ["random", "select", "generate", "auto"])
+def test_every_policy_mines(configured: Configured, policy: str) -> None:
+    summary = train(
+        configured(f"neighbourhood={policy}", "mining.threshold=1.1", "mining.candidates=2", "trainer.max_steps=3")
+    )
+    assert summary["pieces"] == 24
+
+
+def test_the_ledger_makes_every_candidate_again(configured: Configured, tmp_path: Path) -> None:
+    """A recipe from the ledger, applied to the source it names, scores what the ledger says."""
+    from hydra.utils import instantiate
+
+    from hardmine.records import Recipe
+    from hardmine.rng import global_state_kept, seed_globally
+
+    config = configured("mining.threshold=1.1", "trainer.max_steps=2")
+    train(config)
+    table = pq.read_table(tmp_path / "run/ledger")
+    columns = {name: torch.tensor(table[name].to_pylist()) for name in Recipe.__dataclass_fields__}
+    recipe = Recipe(**{**columns, "mean": columns["mean"].view(-1, 5, 3), "std": columns["std"].view(-1, 5, 3)})
+    data, convert = instantiate(config.data, _convert_="all"), instantiate(config.conversion)
+
+    def made() -> torch.Tensor:
+        samples = []
+        for source, view in zip(recipe.source.tolist(), recipe.view.tolist(), strict=True):
+            with global_state_kept():
+                seed_globally(view)
+                samples.append(data.split("train")[source])
+        image, regions = (torch.stack([sample[name] for sample in samples]) for name in ("image", "regions"))
+        converted: torch.Tensor = convert(convert.measure(image, regions, 4), recipe)[0]
+        return converted
+
+    assert torch.equal(made(), made())
+    assert len(recipe) == 8
+
+
+def test_scoring_leaves_no_trace() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.Dropout(0.5))
+    module[1].eval()  # a frozen layer stays frozen
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    flags, chance = [child.training for child in module.modules()], torch.get_rng_state()
+
+    def score() -> None:
+        with without_trace(module):
+            assert not any(child.training for child in module.modules())
+            assert not module(torch.rand(2, 3, 4, 4)).requires_grad
+            raise RuntimeError("in the middle")
+
+    with pytest.raises(RuntimeError, match="in the middle"):
+        score()
+    assert [child.training for child in module.modules()] == flags
+    assert torch.equal(torch.get_rng_state(), chance)
+    assert_equal(before, module.state_dict())
+
+
+def test_checkpoints_hold_nothing_but_plain_values(configured: Configured, tmp_path: Path) -> None:
+    train(configured("mining.threshold=1.1"))
+    saved = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)
+    assert len(saved["MiningDataModule"]["miner"]["buffer"]["score"]) == 24
+    assert ModelCheckpoint.__name__ in " ".join(saved["callbacks"])

@@ -8,6 +8,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from hardmine import __version__
@@ -41,8 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             raise InputError(f"{arguments[0]}: no such command: use one of {', '.join(commands)}")
         commands[arguments[0]](arguments[1:])
     except InputError as error:
-        print(f"hardmine: error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+        raise _failed(str(error)) from None
 
 
 def config_folder() -> Path:
@@ -75,13 +75,23 @@ def _train_command(arguments: list[str]) -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions reach the handlers below in place of Hydra's own report
     sys.argv = ["hardmine train", *_with_resumed(arguments)]
 
+    bad = (InputError, HydraException, OmegaConfBaseException)
+
     def run(cfg: DictConfig) -> float:
-        return train(cfg)["test/miou"]
+        try:
+            return train(cfg)["test/miou"]
+        except bad as error:
+            raise _failed(_explain(error)) from None  # Hydra adds lines of its own to any other exception
 
     try:
         hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="train")(run)()
-    except (HydraException, OmegaConfBaseException) as error:
+    except bad as error:
         raise InputError(_explain(error)) from None
+
+
+def _failed(message: str) -> SystemExit:
+    print(f"hardmine: error: {message}", file=sys.stderr)
+    return SystemExit(2)
 
 
 def _with_resumed(arguments: list[str]) -> list[str]:
@@ -106,13 +116,17 @@ def _explain(error: BaseException) -> str:
         if isinstance(cause, InputError):
             return str(cause)
         cause = cause.__cause__
-    lines = [line.strip() for line in str(error).splitlines() if line.strip() and "full_key:" not in line]
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    keys = [line.removeprefix("full_key:").strip() for line in lines if line.startswith("full_key:")]
+    lines = [line for line in lines if not line.startswith("full_key:")]
     if lines and lines[0].startswith("Could not override"):
         return (
             f"{lines[0].removeprefix('Could not override ').rstrip('.')}: no such config key: see hardmine train --help"
         )
     if lines and lines[0].startswith("Missing mandatory value"):
         return f"{lines[0].split(':', 1)[1].strip()}: this config key must be given: KEY=VALUE"
+    if lines and lines[0].startswith("Error in call to target") and error.__cause__ is not None:
+        return f"{keys[0] if keys else 'config'}: {shorten(' '.join(str(error.__cause__).split()), 200)}"
     return "; ".join(lines[:3])
 
 

@@ -15,10 +15,8 @@ from hardmine.cli import config_folder
 from hardmine.records import Distribution, Recipe
 from hardmine.store import ParameterStore
 
+RIVERSIDE = ["data.size=[32,32]", "data.counts={train: 12, val: 4, target: 8, test: 6}", "data.batch_size=4"]
 TINY = [
-    "data.size=[32,32]",
-    "data.counts={train: 12, val: 4, target: 8, test: 6}",
-    "data.batch_size=4",
     "+model.decoder_channels=[16,8,8,8,8]",
     "trainer.max_steps=6",
     "trainer.val_check_interval=3",
@@ -33,8 +31,10 @@ def configured(tmp_path: Path) -> Callable[..., DictConfig]:
     """Compose the training config for a run of seconds in the test's own folder."""
 
     def build(*overrides: str, run: str = "run") -> DictConfig:
+        other = any(item.startswith(("data=", "experiment=")) for item in overrides)
+        data = [] if other else RIVERSIDE
         with initialize_config_dir(str(config_folder()), version_base="1.3"):
-            return compose("train", [*TINY, *overrides, f"run_dir={tmp_path / run}"])
+            return compose("train", [*data, *TINY, *overrides, f"run_dir={tmp_path / run}"])
 
     return build
 

@@ -67,7 +67,7 @@ class MiningDataModule(L.LightningDataModule):
         seed: of everything drawn here.
 
     Raises:
-        InputError: no area in common, or the training data cannot be mined.
+        InputError: no area in common, a number out of its range, or training data that cannot be mined.
     """
 
     def __init__(
@@ -87,6 +87,10 @@ class MiningDataModule(L.LightningDataModule):
     ) -> None:
         super().__init__()
         self.inner = datamodule
+        if not 0 <= mined <= 1:
+            raise InputError(f"mining.mined must be a share from 0 to 1, got {mined}")
+        if candidates < 1:
+            raise InputError(f"mining.candidates must be >= 1, got {candidates}")
         if neighbourhood is not None and store is None:
             raise InputError("mining needs a parameter store: give one, or set neighbourhood=none")
         self.store = store.aligned(areas) if store is not None and areas is not None else store

@@ -1,0 +1,197 @@
+"""Bad input: one line that names the file or key and the remedy, exit code 2, nothing half-written."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hardmine import __version__
+from hardmine.cli import main
+from hardmine.store import ParameterStore
+
+Spoil = Callable[[Path], object]
+
+
+def image(folder: Path, name: str) -> Path:
+    return folder / "images" / f"{name}.png"
+
+
+def regions(folder: Path, name: str) -> Path:
+    return folder / "regions" / f"{name}.png"
+
+
+def save(path: Path, array: np.ndarray, mode: str | None = None) -> None:
+    picture = Image.fromarray(array)
+    (picture if mode is None else picture.convert(mode)).save(path)
+
+
+def write_16_bit_rgb(path: Path) -> None:
+    """A 1 x 1 RGB PNG of 16 bits, which Pillow cannot write but opens as plain RGB."""
+    import struct
+    import zlib
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    header = struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 0)
+    body = zlib.compress(b"\0" + bytes(6))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b""))
+
+
+RGB = np.zeros((32, 40, 3), np.uint8)
+LABELS = np.zeros((32, 40), np.uint8)
+SPOILT: dict[str, tuple[Spoil, str]] = {
+    "image missing": (lambda f: image(f, "p03").unlink(), r"p03\.png: this image is missing: add"),
+    "index image missing": (lambda f: regions(f, "p03").unlink(), r"regions/p03\.png: this index image is missing"),
+    "sizes differ": (
+        lambda f: save(regions(f, "p03"), LABELS[:20]),
+        r"p03\.png: 40 x 20 pixels, its image has 40 x 32",
+    ),
+    "label out of range": (
+        lambda f: save(regions(f, "p03"), LABELS + 7),
+        r"p03\.png: label 7 is out of range: .* 0 to 2",
+    ),
+    "unreadable": (lambda f: image(f, "p03").write_bytes(b"no picture"), r"p03\.png: this image cannot be read"),
+    "cut off": (
+        lambda f: image(f, "p03").write_bytes(image(f, "p03").read_bytes()[:200]),
+        r"p03\.png: .* cannot be read",
+    ),
+    "empty file": (lambda f: image(f, "p03").write_bytes(b""), r"p03\.png: this image cannot be read"),
+    "16-bit grey": (lambda f: save(image(f, "p03"), LABELS.astype(np.uint16)), r"p03\.png: a 16-bit image: convert"),
+    "16-bit colour": (lambda f: write_16_bit_rgb(image(f, "p03")), r"p03\.png: a 16-bit image: convert"),
+    "palette": (lambda f: save(image(f, "p03"), RGB, "P"), r"p03\.png: a palette image: convert it to 8-bit RGB"),
+    "RGBA": (
+        lambda f: save(image(f, "p03"), RGB, "RGBA"),
+        r"p03\.png: an image with an alpha channel \(RGBA\): convert",
+    ),
+    "grey": (lambda f: save(image(f, "p03"), LABELS), r"p03\.png: a grey image: convert"),
+    "coloured index image": (lambda f: save(regions(f, "p03"), RGB), r"p03\.png: an RGB image: an index image has one"),
+    "target unreadable": (lambda f: regions(f, "p09").write_bytes(b""), r"p09\.png: this index image cannot be read"),
+    "no targets": (
+        lambda f: (f / "metadata.csv").write_text((f / "metadata.csv").read_text().replace("target", "other")),
+        r"metadata\.csv: no row has split 'target': add some",
+    ),
+    "no metadata": (lambda f: (f / "metadata.csv").unlink(), r"metadata\.csv: no such file"),
+    "metadata without split": (
+        lambda f: (f / "metadata.csv").write_text("id,time\np01,day\n"),
+        r"column 'split' is missing",
+    ),
+    "ragged metadata": (
+        lambda f: (f / "metadata.csv").write_text("id,split\np01\n"),
+        r"line 2 has another number of cells",
+    ),
+    "id twice": (
+        lambda f: (f / "metadata.csv").write_text("id,split\np01,train\np01,val\n"),
+        r"id 'p01' is empty, twice",
+    ),
+    "id outside": (
+        lambda f: (f / "metadata.csv").write_text("id,split\n../p01,train\n"),
+        r"id '../p01' .* no file name",
+    ),
+    "no classes": (lambda f: (f / "classes.csv").unlink(), r"classes\.csv: no such file"),
+    "gap in classes": (lambda f: (f / "classes.csv").write_text("index,name\n0,a\n2,b\n"), r"indices must run 0, 1, 2"),
+    "binary classes": (lambda f: (f / "classes.csv").write_bytes(b"\xff\xfe\x00"), r"classes\.csv: cannot be read"),
+    "too few images": (lambda f: keep_rows(f, 2), r"2 training images are fewer than data\.batch_size=4"),
+}
+
+
+def keep_rows(folder: Path, train: int) -> None:
+    lines = (folder / "metadata.csv").read_text().splitlines()
+    spare = [f"p{index:02d}" for index in range(train, 6)]
+    (folder / "metadata.csv").write_text("\n".join(line for line in lines if line[:3] not in spare) + "\n")
+
+
+def fails(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """Run, check how it failed, and return the one line."""
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    error = capsys.readouterr().err
+    assert caught.value.code == 2, error
+    lines = [line for line in error.splitlines() if not line.startswith("[")]
+    assert len(lines) == 1, error
+    assert lines[0].startswith("hardmine: error: ")
+    assert "Traceback" not in error
+    return lines[0]
+
+
+def train_arguments(folder: Path, run: Path, *more: str) -> list[str]:
+    small = ["data.size=[32,32]", "data.batch_size=4", "trainer.max_steps=1", "mining.start=0", "logger=none"]
+    return ["train", "data=folder", f"data.root={folder}", *small, f"hydra.run.dir={run}", *more]
+
+
+@pytest.mark.parametrize("case", SPOILT)
+def test_bad_data(case: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spoil, message = SPOILT[case]
+    spoil(folder)
+    assert re.search(message, fails(capsys, *train_arguments(folder, tmp_path / "run")))
+    assert not list((tmp_path / "run").rglob("*.ckpt"))
+
+
+def test_no_area_in_common(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ParameterStore.from_folder(folder).save(tmp_path / "store.parquet")
+    (folder / "classes.csv").write_text("index,name\n0,sea\n1,boat\n2,gull\n")
+    store = ("store=file", f"store.path={tmp_path / 'store.parquet'}")
+    assert "no area in common" in fails(capsys, *train_arguments(folder, tmp_path / "run", *store))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["data=folder", "data.root=/nowhere"], "/nowhere: no such folder: set data.root"),
+        (["data=folder"], "data.root: this config key must be given"),
+        (["mining.treshold=0.5"], "'mining.treshold': no such config key: see hardmine train --help"),
+        (["nonsense=1"], "'nonsense': no such config key"),
+        (["neighbourhood=nearest"], "neighbourhood/nearest"),
+        (["neighbourhood.radius=-1"], "neighbourhood: radius (Rth2) must be > 0"),
+        (["buffer.capacity=0"], "capacity=0"),
+        (["mining.mined=2"], "mining.mined"),
+        (["mining.candidates=0"], "mining.candidates must be >= 1, got 0"),
+        (["first.areas=[sea]"], "no area is called 'sea'"),
+        (["store=file", "store.path=/nowhere.parquet"], "/nowhere.parquet: no such file"),
+        (["resume=/nowhere"], "/nowhere/.hydra/overrides.yaml: no such file"),
+        (["trainer.max_steps"], "trainer.max_steps"),
+        (["model.encoder_name=nonesuch"], "nonesuch"),
+    ],
+)
+def test_bad_config(overrides: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small = ["logger=none", f"hydra.run.dir={tmp_path / 'run'}"]
+    counts = (
+        [] if "data=folder" in overrides else ["data.counts={train: 8, val: 2, target: 2, test: 2}", "mining.start=0"]
+    )
+    assert message in fails(capsys, "train", *small, *counts, *overrides)
+
+
+def test_store_and_train_on_a_folder(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["store", f"root={folder}", f"out={tmp_path / 'night.parquet'}"])
+    assert "3 targets, 3 areas, time" in capsys.readouterr().out
+    store = ["store=file", f"store.path={tmp_path / 'night.parquet'}", "mining.threshold=1.1"]
+    main(train_arguments(folder, tmp_path / "run", *store))
+    shown = capsys.readouterr().out
+    assert "4 pieces from 4 candidates" in shown
+    assert "night" in shown
+    (folder / "metadata.csv").unlink()  # a resumed run reads its own settings again, and says what is missing now
+    assert "metadata.csv" in fails(capsys, "train", f"resume={tmp_path / 'run'}")
+
+
+def test_resume_takes_the_runs_own_settings(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(train_arguments(folder, tmp_path / "run"))
+    main(["train", f"resume={tmp_path / 'run'}", "trainer.max_steps=3"])
+    assert "3 steps in" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "arguments", [["store"], ["store", "root=x"], ["store", "root=x", "out=y", "z=1"], ["explode"]]
+)
+def test_bad_commands(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    fails(capsys, *arguments)
+
+
+def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
+    main([])
+    main(["--help"])
+    assert capsys.readouterr().out.count("usage: hardmine COMMAND") == 2
+    main(["--version"])
+    assert capsys.readouterr().out == f"hardmine {__version__}\n"

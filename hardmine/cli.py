@@ -145,10 +145,12 @@ def train(cfg: Any) -> dict[str, float]:
 
     from hardmine.callbacks import AtomicCheckpointIO
     from hardmine.data import MiningDataModule
-    from hardmine.report import draw_graph, environment_table
+    from hardmine.files import write_atomically
+    from hardmine.miner import Tally
+    from hardmine.report import environment_table, write_graph
     from hardmine.tasks.precision import auto_precision
 
-    _quieten()
+    quieten()
     L.seed_everything(cfg.seed, verbose=False)
     run_dir = Path(cfg.run_dir)
     data = instantiate(cfg.data, _convert_="all")
@@ -198,20 +200,19 @@ def train(cfg: Any) -> dict[str, float]:
     after = _measure(trainer, task, datamodule, None)
     before_path = run_dir / "checkpoints/before.ckpt"
     before = _measure(trainer, task, datamodule, before_path) if before_path.is_file() else {}
-    summary = {**after, "pieces": 0, "candidates": 0, "hit_rate": 0.0, "steps": steps, "seconds": round(seconds, 1)}
-    miner = datamodule.miner
-    if miner is not None:
-        summary.update(pieces=miner.tally.pieces, candidates=miner.tally.candidates, hit_rate=miner.tally.hit_rate)
-        miner.store.save(run_dir / "store.parquet")
-        miner.graph.save(run_dir / "graph.parquet", miner.store)
-        draw_graph(run_dir / "graph.png", miner.store, miner.graph, cfg.mining.threshold)
-    summary.update({f"before/{key}": value for key, value in before.items()})
-    _write_json(run_dir / "summary.json", summary)
+    summary = {**after, **{f"before/{key}": value for key, value in before.items()}}
+    tally = datamodule.miner.tally if datamodule.miner is not None else Tally()
+    summary.update(pieces=tally.pieces, candidates=tally.candidates, hit_rate=tally.hit_rate)
+    summary.update(steps=steps, seconds=round(seconds, 1))
     if trainer.is_global_zero:
+        if datamodule.miner is not None:
+            write_graph(run_dir, datamodule.miner, cfg.mining.threshold)
+        text = json.dumps(summary, indent=2, sort_keys=True) + "\n"
+        write_atomically(run_dir / "summary.json", lambda file: file.write(text.encode()))
         console = Console()
         console.print(environment_table(before, after))
         console.print(
-            f"{summary['pieces']} pieces from {summary['candidates']} candidates (hit rate {summary['hit_rate']:.0%}), "
+            f"{tally.pieces} pieces from {tally.candidates} candidates (hit rate {tally.hit_rate:.0%}), "
             f"{steps} steps in {seconds:.0f} s\nrun folder: {run_dir}"
         )
     return summary
@@ -227,20 +228,12 @@ def _build_store(cfg: Any, data: Any) -> Any:
 
 def _measure(trainer: Any, task: Any, datamodule: Any, checkpoint: Path | None) -> dict[str, float]:
     """Metrics on `val` and `test`, of the present weights or of a checkpoint's."""
-    at = {"ckpt_path": str(checkpoint), "weights_only": True} if checkpoint is not None else {}
-    measured = trainer.validate(task, datamodule, verbose=False, **at)
-    measured += trainer.test(task, datamodule, verbose=False, **at)
+    at = {"ckpt_path": None if checkpoint is None else str(checkpoint), "weights_only": True, "verbose": False}
+    measured = trainer.validate(task, datamodule, **at) + trainer.test(task, datamodule, **at)
     return {name: value for metrics in measured for name, value in metrics.items()}
 
 
-def _write_json(path: Path, values: dict[str, float]) -> None:
-    from hardmine.files import write_atomically
-
-    text = json.dumps(values, indent=2, sort_keys=True) + "\n"
-    write_atomically(path, lambda file: file.write(text.encode()))
-
-
-def _quieten() -> None:
+def quieten() -> None:
     """Keep the libraries' advice that does not fit here off the screen."""
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda"):
         logging.getLogger(name).setLevel(logging.WARNING)

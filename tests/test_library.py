@@ -85,6 +85,13 @@ def test_a_few_lines_add_mining(candidates: int) -> None:
     assert all(image.shape == (4, 3, 32, 32) for image in module.seen)
 
 
+def test_loader_processes_draw_ahead() -> None:
+    mining, module = fit(workers=2)
+    assert mining.miner is not None
+    assert mining.miner.tally.candidates == 24
+    assert len(module.seen) == 6
+
+
 def test_a_user_without_regions_is_told() -> None:
     class NoRegions(TheirImages):
         def __getitem__(self, index: int) -> dict[str, Tensor]:

@@ -50,7 +50,9 @@ class HardMining(L.Callback):
         candidates.prediction = logits
         self._scores = torch.cat([score[:, None], area_score], dim=1)
         if trainer.world_size > 1:
-            self._scores = trainer.strategy.all_gather(self._scores).flatten(0, 1)
+            everyone = self._scores.new_empty(trainer.world_size * len(self._scores), self._scores.shape[1])
+            torch.distributed.all_gather_into_tensor(everyone, self._scores)
+            self._scores = everyone
         if self._scores.is_cuda:
             pinned = torch.empty(self._scores.shape, pin_memory=True)
             self._scores = pinned.copy_(self._scores, non_blocking=True)

@@ -1,6 +1,6 @@
 """What a run shows when it is over."""
 
-from hardmine.report.graph import draw_graph
+from hardmine.report.graph import write_graph
 from hardmine.report.table import environment_table
 
-__all__ = ["draw_graph", "environment_table"]
+__all__ = ["environment_table", "write_graph"]

@@ -1,0 +1,189 @@
+"""The training step with mining (one candidate per row) against the same step without, alternated in one run.
+
+ratio_c1           step with mining / step without, median of neighbouring pairs
+share_conversion   all that mining adds but the forward pass (conversion, proposals, scores, admission), as a share
+                   of the scoring forward pass
+peak_memory_ratio  peak memory with mining / without: of the process on a CPU (a process each), of the device on a GPU
+share_data_wait    share of the step with mining spent waiting for the loader
+"""
+
+import argparse
+import json
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+import lightning as L
+import torch
+from segmentation_models_pytorch import Unet
+
+from hardmine import Auto, HardMining, MiningDataModule, ParameterStore
+from hardmine.cli import quieten
+from hardmine.data import RiversideData
+from hardmine.tasks import SegmentationTask
+from hardmine.tasks.precision import auto_precision
+
+WARM_UP = 4  # pairs of steps not counted
+
+
+class Clock:
+    """Seconds spent per part and step; on a GPU the queue is emptied around each part."""
+
+    def __init__(self) -> None:
+        self.spent: dict[str, list[float]] = defaultdict(list)
+
+    def now(self) -> float:
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
+    def timed(self, part: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*args: Any, **kwargs: Any) -> Any:
+            started = self.now()
+            result = function(*args, **kwargs)
+            self.spent[part].append(self.now() - started)
+            return result
+
+        return run
+
+
+class Alternate(L.Callback):
+    """Mining in every second step; `modes` fixes what is run instead."""
+
+    def __init__(self, data: MiningDataModule, clock: Clock, modes: tuple[str, ...]) -> None:
+        self.data, self.clock, self.modes = data, clock, modes
+        self.steps: list[tuple[str, float, dict[str, float]]] = []
+        self.peaks: dict[str, int] = defaultdict(int)
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.miner = self.data.miner
+        self._next(0)
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any) -> None:
+        parts = {part: sum(spent) for part, spent in self.clock.spent.items()}
+        self.steps.append((self.mode, self.clock.now() - self.started, parts))
+        if torch.cuda.is_available():
+            self.peaks[self.mode] = max(self.peaks[self.mode], torch.cuda.max_memory_allocated())
+        self._next(len(self.steps))
+
+    def _next(self, step: int) -> None:
+        self.mode = self.modes[step % len(self.modes)]
+        self.data.miner = self.miner if self.mode == "mining" else None
+        self.clock.spent.clear()
+        if torch.cuda.is_available():
+            torch.cuda.reset_peak_memory_stats()
+        self.started = self.clock.now()
+
+
+def run(size: tuple[int, int], batch: int, steps: int, modes: tuple[str, ...]) -> Alternate:
+    """Train for a number of steps through Lightning and return what was measured."""
+    quieten()
+    L.seed_everything(0, verbose=False)
+    source = RiversideData(size, {"train": 8 * batch, "val": 1, "target": 32}, batch_size=batch)
+    store = ParameterStore.from_images(source.targets(), source.areas)
+    data = MiningDataModule(source, store, Auto(), areas=source.areas)
+    task = SegmentationTask(Unet("resnet18", encoder_weights=None, classes=4), 4)
+    clock = Clock()
+    mining, alternate = HardMining(threshold=1.1, ledger=tempfile.mkdtemp()), Alternate(data, clock, modes)
+    data.on_after_batch_transfer = clock.timed("transfer", data.on_after_batch_transfer)
+    mining.on_train_batch_start = clock.timed("score", mining.on_train_batch_start)
+    mining.on_train_batch_end = clock.timed("admit", mining.on_train_batch_end)
+    forward = task.forward
+    timed_forward = clock.timed("forward", forward)
+    task.forward = lambda image: forward(image) if task.training else timed_forward(image)  # type: ignore[method-assign]
+    trainer = L.Trainer(
+        max_steps=steps,
+        precision=auto_precision(),
+        devices=1,
+        callbacks=[mining, alternate],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        limit_val_batches=0,
+        use_distributed_sampler=False,
+    )
+    loader = data.train_dataloader
+
+    def waiting() -> Any:
+        made = loader()
+        dataset = made.dataset
+        dataset.__class__.__getitem__ = clock.timed("wait", dataset.__class__.__getitem__)
+        return made
+
+    data.train_dataloader = waiting
+    trainer.fit(task, data)
+    return alternate
+
+
+def peak_memory(arguments: argparse.Namespace, mode: str) -> int:
+    """Peak resident memory of a process that runs one mode alone, KiB."""
+    size = [str(value) for value in arguments.size]
+    command = [sys.executable, __file__, "--peak", mode, "--size", *size, "--batch", str(arguments.batch)]
+    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="one line of JSON")
+    parser.add_argument("--pairs", type=int, default=20, help="pairs of steps measured")
+    parser.add_argument("--size", type=int, nargs=2, default=(192, 256), metavar=("H", "W"), help="pixels")
+    parser.add_argument("--batch", type=int, default=8, help="rows per step")
+    parser.add_argument("--peak", choices=("mining", "plain"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    size = (arguments.size[0], arguments.size[1])
+    if arguments.peak:
+        run(size, arguments.batch, 6, (arguments.peak,))
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+        return
+    done = run(size, arguments.batch, 2 * (arguments.pairs + WARM_UP), ("plain", "mining"))
+    steps = done.steps[2 * WARM_UP :]
+    plain, mining = steps[::2], steps[1::2]
+    ratios = [m[1] / p[1] for p, m in zip(plain, mining, strict=True)]
+
+    def part(rows: list[tuple[str, float, dict[str, float]]], name: str) -> float:
+        return statistics.median(row[2].get(name, 0.0) for row in rows)
+
+    forward = part(mining, "forward")
+    added = sum(part(mining, name) - part(plain, name) for name in ("transfer", "score", "admit")) - forward
+    if done.peaks:
+        memory = done.peaks["mining"] / done.peaks["plain"]
+    else:
+        memory = peak_memory(arguments, "mining") / peak_memory(arguments, "plain")
+    quartiles = statistics.quantiles(ratios, n=4)
+    result = {
+        "ratio_c1": round(statistics.median(ratios), 3),
+        "ratio_c1_quartiles": [round(quartiles[0], 3), round(quartiles[2], 3)],
+        "share_conversion": round(added / forward, 3),
+        "share_transfer": round((part(mining, "transfer") - part(plain, "transfer")) / forward, 3),
+        "share_scores": round((part(mining, "score") - part(plain, "score") - forward) / forward, 3),
+        "share_admission": round((part(mining, "admit") - part(plain, "admit")) / forward, 3),
+        "peak_memory_ratio": round(memory, 3),
+        "share_data_wait": round(part(mining, "wait") / statistics.median(row[1] for row in mining), 4),
+        "plain_step_ms": round(statistics.median(row[1] for row in plain) * 1e3, 1),
+        "mining_step_ms": round(statistics.median(row[1] for row in mining) * 1e3, 1),
+        "scoring_forward_ms": round(forward * 1e3, 1),
+        "pairs": arguments.pairs,
+        "batch": arguments.batch,
+        "size": list(size),
+        "precision": auto_precision(),
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or "CPU",
+        "torch": torch.__version__,
+    }
+    if arguments.json:
+        print(json.dumps(result))
+        return
+    for name, value in result.items():
+        print(f"{name:20} {value}")
+
+
+if __name__ == "__main__":
+    main()

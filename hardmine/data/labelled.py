@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
+from rich.console import Console
+from rich.progress import track
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -63,8 +65,13 @@ class LabelledImages(Dataset[Sample]):
             return
         first = self.pixels(0)
         fit = 1 + int(self._room // (first[0].nbytes + first[1].nbytes))
+        wanted = range(1, min(fit, len(self)))
+        console = Console(stderr=True)
         with ThreadPoolExecutor(workers) as pool:
-            list(pool.map(self.pixels, range(1, min(fit, len(self)))))
+            reading = pool.map(self.pixels, wanted)
+            shown = {"total": len(wanted), "console": console, "transient": True, "disable": not console.is_terminal}
+            for _ in track(reading, "reading images", **shown):  # type: ignore[arg-type]
+                pass
 
     def __len__(self) -> int:
         return len(self.ids)

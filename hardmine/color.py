@@ -2,9 +2,11 @@
 
 Two habits make it fast without compiling anything. A curve with a linear foot is written as
 `curve(max(x, knee)) + slope * min(x, knee) + constant`: the same function as a branch, in vectorised passes, and the
-constant folds into the next offset. The two linear steps of each direction are 3 x 3 matrix products.
+constant folds into the next offset. And memory that is free is written again: new memory costs more than arithmetic.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 
 import torch
@@ -12,19 +14,27 @@ from torch import Tensor
 
 _WHITE = (0.95047, 1.0, 1.08883)  # XYZ of D65, 2 degrees
 _RGB_TO_XYZ = ((0.412453, 0.357580, 0.180423), (0.212671, 0.715160, 0.072169), (0.019334, 0.119193, 0.950227))
-_F_TO_LAB = ((0.0, 116.0, 0.0), (500.0, -500.0, 0.0), (0.0, 200.0, -200.0))
 _KNEE = 0.008856  # below this share of white, CIE's f is linear
 _SLOPE = 7.787
 _LEVELS = 1 << 16  # steps of the gamma table; half a step is 0.025 of an 8-bit level where the curve is steepest
 
 
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """Matrix products of float32 in float32, whatever the training run has set for its own (TF32, bf16)."""
+    kept = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(kept)
+
+
 @cache
-def _matrices(device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """RGB -> XYZ / white, f -> Lab, and their inverses (3, 3)."""
+def _matrices(device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Linear RGB -> XYZ / white, and its inverse, (3, 3)."""
     xyz = torch.tensor(_RGB_TO_XYZ, dtype=torch.float64) / torch.tensor(_WHITE, dtype=torch.float64)[:, None]
-    lab = torch.tensor(_F_TO_LAB, dtype=torch.float64)
-    forward, backward = (xyz, lab), (torch.linalg.inv(lab), torch.linalg.inv(xyz))
-    return tuple(matrix.to(device, dtype) for matrix in (*forward, *backward))  # type: ignore[return-value]
+    return xyz.to(device, dtype), torch.linalg.inv(xyz).to(device, dtype)
 
 
 @cache
@@ -53,25 +63,28 @@ def srgb_to_lab(pixels: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     Returns:
         (..., 3, P): L* in [0, 100], a* and b* in about [-128, 127].
     """
-    to_xyz, to_lab, _, _ = _matrices(pixels.device, dtype)
     linear = torch.index_select(_decoding(pixels.device, dtype), 0, pixels.reshape(-1).int()).view(pixels.shape)
-    t = to_xyz @ linear
+    t = _matrices(pixels.device, dtype)[0] @ linear
     f = t.clamp(min=_KNEE).pow_(1 / 3).add_(t.clamp_(max=_KNEE), alpha=_SLOPE)
-    lab = to_lab @ f
-    lab[..., 0, :] -= 16 + 116 * _SLOPE * _KNEE
+    x, y, z = f.unbind(-2)
+    lab = linear  # its memory is free
+    torch.mul(y, 116, out=lab[..., 0, :]).sub_(16 + 116 * _SLOPE * _KNEE)
+    torch.sub(x, y, out=lab[..., 1, :]).mul_(500)
+    torch.sub(y, z, out=lab[..., 2, :]).mul_(200)
     return lab
 
 
 def lab_to_linear(lab: Tensor, scale: float = 1.0) -> Tensor:
     """Linear RGB of L*a*b* (..., 3, P) times `scale`; colours outside sRGB lie outside [0, scale]."""
-    _, _, from_lab, from_xyz = _matrices(lab.device, lab.dtype)
-    f = from_lab @ lab
-    f += 16 / 116
-    f[..., 2, :].clamp_(min=0)  # as kornia and scikit-image do with the impossible blues of a large b*
+    f = torch.empty_like(lab)
+    x, y, z = f.unbind(-2)
+    torch.add(lab[..., 0, :], 16, out=y).div_(116)
+    torch.add(y, lab[..., 1, :], alpha=1 / 500, out=x)
+    torch.sub(y, lab[..., 2, :], alpha=1 / 200, out=z).clamp_(min=0)  # as kornia and scikit-image do with large b*
     knee = _KNEE ** (1 / 3)
     base = f.clamp(min=knee)
-    t = base.square().mul_(base).add_(f.clamp_(max=knee).sub_(knee), alpha=1 / _SLOPE)
-    return (from_xyz * scale) @ t
+    t = (base * base).mul_(base).add_(f.clamp_(max=knee).sub_(knee), alpha=1 / _SLOPE)
+    return (_matrices(lab.device, lab.dtype)[1] * scale) @ t
 
 
 def lab_to_srgb(lab: Tensor) -> Tensor:

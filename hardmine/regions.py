@@ -5,25 +5,33 @@ from torch import Tensor
 
 from hardmine.records import Distribution
 
+_MEMBERS = 1 << 20  # entries of the pixel-in-area table made at a time for each image; bounds its memory at 4 MiB
 
-def region_sums(values: Tensor, regions: Tensor, areas: int) -> Tensor:
+
+def region_sums(regions: Tensor, areas: int, *values: Tensor) -> tuple[Tensor, ...]:
     """Sums of pixel values over each region.
 
+    A matrix product with the table of which pixel lies in which area: on a GPU the sums have an order, which adding
+    atomically has not, and on a CPU neighbouring pixels of one area do not wait for each other's addition.
+
     Args:
-        values: (B, C, P) floating point.
         regions: (B, P) uint8 labels in [0, A) or 255.
         areas: A.
+        values: any number of (B, C, P) floating point of one dtype.
 
     Returns:
-        (B, C, R) of `values`' dtype. The last region is the whole image with its void pixels.
+        For each of them (B, C, R). The last region is the whole image with its void pixels.
     """
-    label = regions.clamp(max=areas).long()
-    if values.is_cuda:  # scatter_add adds in any order there: the same image would not give the same bits
-        sums = values @ torch.nn.functional.one_hot(label, areas + 1).to(values.dtype)
-    else:
-        sums = values.new_zeros(*values.shape[:2], areas + 1)
-        sums.scatter_add_(2, label[:, None].expand_as(values), values)
-    sums[..., -1] = sums.sum(-1)
+    area = torch.arange(areas, dtype=torch.uint8, device=regions.device)[:, None]
+    sums = tuple(value.new_zeros(*value.shape[:2], areas + 1) for value in values)
+    chunk = max(_MEMBERS // areas, 1)
+    for start in range(0, regions.shape[1], chunk):
+        part = slice(start, start + chunk)
+        inside = (regions[:, None, part] == area).to(values[0].dtype).transpose(1, 2)
+        for total, value in zip(sums, values, strict=True):
+            total[..., :-1] += value[..., part] @ inside
+    for total, value in zip(sums, values, strict=True):
+        total[..., -1] = value.sum(-1)
     return sums
 
 
@@ -42,16 +50,13 @@ def region_statistics(lab: Tensor, regions: Tensor, areas: int) -> Distribution:
         B rows of R regions; mean and std of `lab`'s dtype.
     """
     center = lab[..., ::16].mean(dim=2, keepdim=True)
-    values = lab.new_ones(len(lab), 7, lab.shape[2])
-    shifted = torch.sub(lab, center, out=values[:, :3])
-    torch.mul(shifted, shifted, out=values[:, 3:6])
-    sums = region_sums(values, regions, areas).transpose(1, 2)
-    count = sums[..., 6:]
-    share = 1 / count.clamp(min=1)
-    mean = sums[..., :3] * share
-    variance = (sums[..., 3:6] * share - mean * mean).clamp(min=0)
+    shifted = lab - center
+    ones = lab.new_ones(len(lab), 1, lab.shape[2])
+    count, first, second = region_sums(regions, areas, ones, shifted, shifted * shifted)
+    mean = first / count.clamp(min=1)
+    variance = second / count.clamp(min=1) - mean * mean
     return Distribution(
-        mean=torch.where(count > 0, mean + center.transpose(1, 2), 0),
-        std=variance.sqrt(),
-        count=count[..., 0].long(),
+        mean=torch.where(count > 0, mean + center, 0).transpose(1, 2).contiguous(),
+        std=variance.clamp(min=0).sqrt().transpose(1, 2).contiguous(),
+        count=count[:, 0].long(),
     )

@@ -86,6 +86,18 @@ def test_same_recipe_same_bits_in_any_batch() -> None:
         assert torch.equal(alone, together[one])
 
 
+def test_the_training_runs_own_precision_changes_no_bit() -> None:
+    image, regions = make_images(size=(64, 64))
+    recipe, convert = make_recipe(3, make_store()), ColorTransfer()
+    exact, _ = convert(convert.measure(image, regions, 3), recipe)
+    torch.set_float32_matmul_precision("medium")
+    try:
+        assert torch.equal(convert(convert.measure(image, regions, 3), recipe)[0], exact)
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
 def test_converted_areas_have_the_targets_statistics() -> None:
     image, regions = make_images(size=(64, 64))
     convert = ColorTransfer(max_gain=100.0)

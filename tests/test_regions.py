@@ -32,9 +32,11 @@ def test_by_hand() -> None:
     assert measured.count[0].tolist() == [2, 1, 0, 4]
 
 
-@pytest.mark.parametrize("areas", [1, 5, 254])
-def test_one_image_any_number_of_areas(areas: int) -> None:
-    regions = torch.arange(64, dtype=torch.uint8)[None] % areas
-    sums = region_sums(torch.ones(1, 1, 64), regions, areas)
+@pytest.mark.parametrize("areas", [1, 5, 255])
+@pytest.mark.parametrize("pixels", [64, 10_001])
+def test_any_number_of_areas_and_pixels(areas: int, pixels: int) -> None:
+    regions = (torch.arange(pixels) % areas).byte()[None]
+    (sums,) = region_sums(regions, areas, torch.ones(1, 1, pixels))
     assert sums.shape == (1, 1, areas + 1)
-    assert sums[0, 0, :-1].sum() == sums[0, 0, -1] == 64
+    assert sums[0, 0, :-1].tolist() == [len(range(area, pixels, areas)) for area in range(areas)]
+    assert sums[0, 0, -1] == pixels

@@ -73,7 +73,8 @@ class HardMining(L.Callback):
         candidates.score = scores[trainer.global_rank * share : (trainer.global_rank + 1) * share, 0]
         if self.ledger is not None and trainer.is_global_zero:
             self.ledger.append(recipe, verdict)
-        self._log(pl_module, candidates, scores[:, 0])
+        if trainer.global_step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+            self._log(pl_module, candidates, scores[:, 0])
 
     def _log(self, pl_module: L.LightningModule, candidates: Candidates, score: Tensor) -> None:
         miner = candidates.miner

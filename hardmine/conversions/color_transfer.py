@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from hardmine import transfer
-from hardmine.color import lab_to_srgb, srgb_to_lab
+from hardmine.color import full_precision, lab_to_srgb, srgb_to_lab
 from hardmine.records import Distribution, Recipe, Rows
 from hardmine.regions import region_statistics
 
@@ -42,6 +42,7 @@ class ColorTransfer:
         self.min_std = min_std
         self.max_gain = max_gain
 
+    @full_precision()
     def measure(self, image: Tensor, regions: Tensor, areas: int) -> Source:
         """Lab and statistics of source images.
 
@@ -64,6 +65,7 @@ class ColorTransfer:
         statistics = region_statistics(lab, regions.flatten(1), areas)
         return Source(image, regions, lab, statistics.mean, statistics.std, statistics.count)
 
+    @full_precision()
     def __call__(self, source: Source, recipe: Recipe) -> tuple[Tensor, Tensor]:
         """Converted images, one per row.
 

@@ -23,8 +23,8 @@ class PixelRate:
             (N,) and (N, R) float32 in [0, 1]; NaN where there is nothing to score.
         """
         known = target != VOID
-        correct = (logits.argmax(dim=1) == target) & known
+        correct = (logits.argmax(dim=1).to(target.dtype) == target) & known
         counts = torch.stack([correct, known], dim=1).flatten(2).float()
-        sums = region_sums(counts, regions.flatten(1), areas)
+        (sums,) = region_sums(regions.flatten(1), areas, counts)
         area = sums[:, 0] / sums[:, 1]  # 0 / 0 is NaN: an absent area
         return area[:, -1], area

@@ -96,5 +96,6 @@ def lab_to_srgb(lab: Tensor) -> Tensor:
     Returns:
         (..., 3, P) uint8.
     """
-    step = lab_to_linear(lab, scale=_LEVELS).clamp_(0, _LEVELS - 1).int()
-    return torch.index_select(_encoding(lab.device), 0, step.reshape(-1)).view(lab.shape)
+    step = lab_to_linear(lab, scale=_LEVELS).clamp_(0, _LEVELS - 1).long().flatten(0, -2)
+    rows = _encoding(lab.device).expand(len(step), _LEVELS)
+    return torch.gather(rows, 1, step).view(lab.shape)  # gather runs on all cores where index_select does not

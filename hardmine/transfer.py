@@ -30,24 +30,22 @@ def affine(
     return gain, offset, (raw > max_gain).any(-1) & recipe.chosen & (source.count > 0)
 
 
-def apply(lab: Tensor, regions: Tensor, chosen: Tensor, gain: Tensor, offset: Tensor) -> tuple[Tensor, Tensor]:
+def apply(lab: Tensor, regions: Tensor, chosen: Tensor, gain: Tensor, offset: Tensor) -> Tensor:
     """The affine map of each pixel's region.
 
     Args:
         lab: (N, 3, P) float32, source images in CIE L*a*b*.
         regions: (N, P) uint8 labels in [0, A) or 255.
-        chosen: (N, R) bool; an area that is not chosen, and void, are left alone.
+        chosen: (N, R) bool; an area that is not chosen, and void, keep their Lab bit for bit.
         gain, offset: (N, R, 3) float32.
 
     Returns:
-        Converted Lab (N, 3, P), meaningless where not chosen, and (N, 1, P) uint8: 255 at chosen pixels, else 0.
+        Converted Lab (N, 3, P).
     """
     n, areas = len(lab), chosen.shape[1] - 1
-    row = (regions.int() + 256 * torch.arange(n, dtype=torch.int32, device=lab.device)[:, None]).view(-1)
     table = lab.new_zeros(n, 256, 6)
-    table[:, :areas] = torch.cat([gain, offset], dim=-1)[:, :areas]
-    mask = torch.zeros(n, 256, dtype=torch.uint8, device=lab.device)
-    mask[:, :areas] = chosen[:, :areas] * 255
-    picked = torch.index_select(table.view(-1, 6), 0, row).view(n, -1, 6).transpose(1, 2)
-    inside = torch.index_select(mask.view(-1), 0, row).view(n, 1, -1)
-    return torch.addcmul(picked[:, 3:], picked[:, :3], lab), inside
+    table[..., :3] = 1
+    table[:, :areas] = torch.where(chosen[..., None], torch.cat([gain, offset], dim=-1), table[:, :1])[:, :areas]
+    row = regions.int() + 256 * torch.arange(n, dtype=torch.int32, device=lab.device)[:, None]
+    picked = torch.index_select(table.view(-1, 6), 0, row.view(-1)).view(n, -1, 6).transpose(1, 2)
+    return torch.addcmul(picked[:, 3:], picked[:, :3], lab)

@@ -75,8 +75,7 @@ class ColorTransfer:
         """
         statistics = Distribution(source.mean, source.std, source.count)
         gain, offset, capped = transfer.affine(statistics, recipe, min_std=self.min_std, max_gain=self.max_gain)
-        lab, inside = transfer.apply(source.lab, source.regions.flatten(1), recipe.chosen, gain, offset)
-        image = source.image.flatten(2)
-        converted = image ^ ((image ^ lab_to_srgb(lab)) & inside)  # bitwise choice: six times faster than where
+        lab = transfer.apply(source.lab, source.regions.flatten(1), recipe.chosen, gain, offset)
         present = (recipe.chosen & (source.count > 0)).sum()
-        return converted.view(source.image.shape), capped.sum() / present
+        # no mask is needed: each of the 2^24 colours comes back from Lab as it went in
+        return lab_to_srgb(lab).view(source.image.shape), capped.sum() / present

@@ -1,8 +1,9 @@
 """The training step with mining (one candidate per row) against the same step without, alternated in one run.
 
 ratio_c1           step with mining / step without, median of neighbouring pairs
-share_conversion   all that mining adds but the forward pass (conversion, proposals, scores, admission), as a share
-                   of the scoring forward pass
+share_conversion   conversion and bookkeeping (what mining adds to the transfer hook, and the admission) as a share of
+                   the scoring forward pass
+share_scores       turning logits into scores, likewise
 peak_memory_ratio  peak memory with mining / without: of the process on a CPU (a process each), of the device on a GPU
 share_data_wait    share of the step with mining spent waiting for the loader
 """
@@ -152,7 +153,7 @@ def main() -> None:
         return statistics.median(row[2].get(name, 0.0) for row in rows)
 
     forward = part(mining, "forward")
-    added = sum(part(mining, name) - part(plain, name) for name in ("transfer", "score", "admit")) - forward
+    added = sum(part(mining, name) - part(plain, name) for name in ("transfer", "admit"))
     if done.peaks:
         memory = done.peaks["mining"] / done.peaks["plain"]
     else:
@@ -162,9 +163,7 @@ def main() -> None:
         "ratio_c1": round(statistics.median(ratios), 3),
         "ratio_c1_quartiles": [round(quartiles[0], 3), round(quartiles[2], 3)],
         "share_conversion": round(added / forward, 3),
-        "share_transfer": round((part(mining, "transfer") - part(plain, "transfer")) / forward, 3),
         "share_scores": round((part(mining, "score") - part(plain, "score") - forward) / forward, 3),
-        "share_admission": round((part(mining, "admit") - part(plain, "admit")) / forward, 3),
         "peak_memory_ratio": round(memory, 3),
         "share_data_wait": round(part(mining, "wait") / statistics.median(row[1] for row in mining), 4),
         "plain_step_ms": round(statistics.median(row[1] for row in plain) * 1e3, 1),

@@ -235,8 +235,9 @@ def _measure(trainer: Any, task: Any, datamodule: Any, checkpoint: Path | None) 
 
 def quieten() -> None:
     """Keep the libraries' advice that does not fit here off the screen."""
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    import lightning  # noqa: F401  (it sets the level of its logger when imported)
+
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     # images lie in memory: loader processes would only copy them
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     # lightning 2.6.6 with torch 2.15

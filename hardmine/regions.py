@@ -38,7 +38,7 @@ def region_sums(regions: Tensor, areas: int, *values: Tensor) -> tuple[Tensor, .
 def region_statistics(lab: Tensor, regions: Tensor, areas: int) -> Distribution:
     """Colour distribution of every region (R6, R7, R13; D38).
 
-    The sums run over differences from the image's (roughly taken) mean, which keeps float32 exact enough (variance
+    The sums run over differences from the mean of the image's middle rows, which keeps float32 exact enough (variance
     error < 1e-3) without a second pass over the pixels.
 
     Args:
@@ -49,7 +49,8 @@ def region_statistics(lab: Tensor, regions: Tensor, areas: int) -> Distribution:
     Returns:
         B rows of R regions; mean and std of `lab`'s dtype.
     """
-    center = lab[..., ::16].mean(dim=2, keepdim=True)
+    middle = lab.shape[2] // 2
+    center = lab[..., middle : middle + max(middle // 8, 1)].mean(dim=2, keepdim=True)
     shifted = lab - center
     ones = lab.new_ones(len(lab), 1, lab.shape[2])
     count, first, second = region_sums(regions, areas, ones, shifted, shifted * shifted)

@@ -55,6 +55,10 @@ class ParameterStore:
         self.valid = distribution.count >= min_pixels  # (M, R) bool
         if not self.valid[:, :-1].any():
             raise InputError(f"no area of the parameter store has {min_pixels} pixels or more: lower store.min_pixels")
+        points = torch.cat([distribution.mean, distribution.std], dim=-1)
+        invalid = ~self.valid[..., None]
+        self.lowest = points.masked_fill(invalid, torch.inf).amin(dim=0)  # (R, 6) mean and std of the valid points
+        self.highest = points.masked_fill(invalid, -torch.inf).amax(dim=0)
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -48,4 +48,4 @@ def apply(lab: Tensor, regions: Tensor, chosen: Tensor, gain: Tensor, offset: Te
     table[:, :areas] = torch.where(chosen[..., None], torch.cat([gain, offset], dim=-1), table[:, :1])[:, :areas]
     row = regions.int() + 256 * torch.arange(n, dtype=torch.int32, device=lab.device)[:, None]
     picked = torch.index_select(table.view(-1, 6), 0, row.view(-1)).view(n, -1, 6).transpose(1, 2)
-    return torch.addcmul(picked[:, 3:], picked[:, :3], lab)
+    return torch.addcmul(picked[:, 3:], picked[:, :3], lab, out=torch.empty_like(lab))

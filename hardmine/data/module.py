@@ -73,4 +73,4 @@ class LabelledData(L.LightningDataModule):
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
         """8-bit levels to float32 in [0, 1], channels last, on the device."""
         image = batch["image"].contiguous(memory_format=torch.channels_last)
-        return {**batch, "image": image.float() / 255}
+        return {**batch, "image": image.float().div_(255)}

@@ -36,7 +36,8 @@ class Generate:
         self.last = 1 if channels == "luminance" else 3
         self.independent = independent
         self.margin = margin
-        self.min_std = min_std
+        self.floor = torch.tensor([0.0, -128.0, -128.0, *[min_std] * 3])
+        self.ceiling = torch.tensor([100.0, 127.0, 127.0, *[torch.inf] * 3])
 
     def __call__(
         self, rows: Recipe, store: ParameterStore, graph: Graph, generator: torch.Generator
@@ -46,7 +47,8 @@ class Generate:
         drawn = moved.clone()
         drawn[..., : self.last] += shift[..., : self.last]
         drawn[..., 3 : 3 + self.last] += shift[..., self.last :]
-        low, high = self._hull(store)
+        low = torch.maximum(store.lowest - self.margin, self.floor)
+        high = torch.minimum(store.highest + self.margin, self.ceiling)
         # a stored parent may be flatter than min_std: the box always holds the parent
         drawn = torch.maximum(torch.minimum(drawn, torch.maximum(high, moved)), torch.minimum(low, moved))
         drawn = torch.where(rows.chosen[..., None], drawn, moved)
@@ -61,13 +63,3 @@ class Generate:
         length = torch.rand(n, columns, 1, generator=generator) ** (1 / dimensions)
         shift: Tensor = direction * (length * (self.radius * (1 - 1e-6)))  # 1e-6: strictly inside after rounding
         return shift
-
-    def _hull(self, store: ParameterStore) -> tuple[Tensor, Tensor]:
-        """Lowest and highest mean and std (R, 6) of each region's valid points, widened by the margin."""
-        points = torch.cat([store.distribution.mean, store.distribution.std], dim=-1)
-        valid = store.valid[..., None]
-        low = points.masked_fill(~valid, torch.inf).amin(dim=0) - self.margin
-        high = points.masked_fill(~valid, -torch.inf).amax(dim=0) + self.margin
-        floor = torch.tensor([0.0, -128.0, -128.0, *[self.min_std] * 3])
-        ceiling = torch.tensor([100.0, 127.0, 127.0, torch.inf, torch.inf, torch.inf])
-        return torch.maximum(low, floor), torch.minimum(high, ceiling)

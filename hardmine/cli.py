@@ -79,7 +79,7 @@ def _train_command(arguments: list[str]) -> None:
 
     def run(cfg: DictConfig) -> float:
         try:
-            return train(cfg)["test/miou"]
+            return train(cfg)["val/miou"]  # what a sweeper may optimise; `test` is for looking at
         except bad as error:
             raise _failed(_explain(error)) from None  # Hydra adds lines of its own to any other exception
 
@@ -114,7 +114,7 @@ def _explain(error: BaseException) -> str:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, InputError):
-            return str(cause)
+            return str(cause).splitlines()[-1].split("InputError: ")[-1]  # a loader process puts its traceback before
         cause = cause.__cause__
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     keys = [line.removeprefix("full_key:").strip() for line in lines if line.startswith("full_key:")]

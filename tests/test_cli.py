@@ -195,3 +195,12 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.count("usage: hardmine COMMAND") == 2
     main(["--version"])
     assert capsys.readouterr().out == f"hardmine {__version__}\n"
+
+
+def test_what_a_loader_process_cannot_read_is_one_line_too(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image(folder, "p03").write_bytes(b"no picture")
+    late = ("data.num_workers=1", "data.cache_gib=0")  # nothing is read ahead: the process meets it first
+    error = fails(capsys, *train_arguments(folder, tmp_path / "run", *late, "trainer.max_steps=3"))
+    assert "p03.png: this image cannot be read" in error

@@ -32,6 +32,7 @@ class HardMining(L.Callback):
         self.scoring = scoring or PixelRate()
         self.ledger = Ledger(ledger) if ledger is not None else None
         self._scores: Tensor | None = None
+        self._copied: torch.cuda.Event | None = None  # when the scores have reached the CPU from a GPU
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if self.ledger is not None and trainer.is_global_zero:
@@ -64,7 +65,7 @@ class HardMining(L.Callback):
     ) -> None:
         if self._scores is None:
             return
-        if self._scores.is_pinned():
+        if self._copied is not None:
             self._copied.synchronize()  # of the copy alone: the training step queued behind it goes on
         candidates: Candidates = batch[KEY]
         scores, self._scores = self._scores, None

@@ -84,7 +84,7 @@ def lab_to_linear(lab: Tensor, scale: float = 1.0) -> Tensor:
     knee = _KNEE ** (1 / 3)
     base = f.clamp(min=knee)
     t = (base * base).mul_(base).add_(f.clamp_(max=knee).sub_(knee), alpha=1 / _SLOPE)
-    return (_matrices(lab.device, lab.dtype)[1] * scale) @ t
+    return torch.matmul(_matrices(lab.device, lab.dtype)[1] * scale, t, out=f)
 
 
 def lab_to_srgb(lab: Tensor) -> Tensor:

@@ -72,5 +72,5 @@ class LabelledData(L.LightningDataModule):
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
         """8-bit levels to float32 in [0, 1], channels last, on the device."""
-        image = batch["image"].contiguous(memory_format=torch.channels_last)
-        return {**batch, "image": image.float().div_(255)}
+        image = batch["image"].to(torch.float32, memory_format=torch.channels_last, copy=True)
+        return {**batch, "image": image.div_(255)}

@@ -38,7 +38,11 @@ class MiningProgress(ProgressBar):
     ) -> None:
         step = trainer.global_step
         if self._bar is not None:
-            self._bar.update(self._task, completed=step, found=self._found(trainer))
+            self._bar.update(self._task, completed=step)
+            if step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+                self._bar.update(
+                    self._task, found=self._found(trainer)
+                )  # reads the loss: on a GPU the host waits for it
         elif self.every and step % self.every == 0:
             self._console.print(f"step {step}/{trainer.max_steps}  {self._found(trainer)}", soft_wrap=True)
 

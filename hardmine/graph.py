@@ -21,14 +21,23 @@ class Graph:
     Args:
         store: the points.
         sources: S, number of source images.
+
+    Attributes:
+        accuracy: (M, R) float32, latest recognition accuracy at each point; NaN where there is none. Its last column
+            is of the whole image, whichever regions were converted.
+        step: (M, R) int64, optimiser step of that accuracy; -1 where there is none.
+        uses: (M, R) int64, candidates made with the point.
+        used: (S, M, R) bool, whether the point was tried on the source.
+        tried: (S,) int64, first parameters that the source has had.
     """
 
     def __init__(self, store: ParameterStore, sources: int) -> None:
         shape = (len(store), store.regions)
-        self.accuracy = torch.full(shape, torch.nan)  # last column: of the whole image
-        self.step = torch.full(shape, -1, dtype=torch.int64)  # optimiser step of that accuracy
+        self.accuracy = torch.full(shape, torch.nan)
+        self.step = torch.full(shape, -1, dtype=torch.int64)
         self.uses = torch.zeros(shape, dtype=torch.int64)
         self.used = torch.zeros(sources, *shape, dtype=torch.bool)
+        self.tried = torch.zeros(sources, dtype=torch.int64)
 
     def unused(self, source: Tensor) -> Tensor:
         """(N, M, R) bool: the points not yet tried on each of N sources."""
@@ -36,7 +45,8 @@ class Graph:
 
     def update(self, recipe: Recipe, verdict: Verdict) -> None:
         """Enter the verdicts on N candidates; generated parameters are no stored points and leave no mark."""
-        row, region = (recipe.target >= 0).nonzero(as_tuple=True)
+        self.tried += recipe.source[recipe.parent < 0].bincount(minlength=len(self.tried))
+        row, region = ((recipe.target >= 0) & recipe.counted).nonzero(as_tuple=True)
         target = recipe.target[row, region].long()
         self.used[recipe.source[row], target, region] = True
         self.uses.index_put_((target, region), torch.ones_like(target), accumulate=True)
@@ -52,21 +62,21 @@ class Graph:
         self.step.numpy()[place] = step[seen].numpy()
 
     def state_dict(self) -> dict[str, Tensor]:
-        return {name: getattr(self, name).clone() for name in ("accuracy", "step", "uses", "used")}
+        return {name: getattr(self, name).clone() for name in ("accuracy", "step", "uses", "used", "tried")}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         for name, value in state.items():
             getattr(self, name).copy_(value)
 
     def save(self, path: Path, store: ParameterStore) -> None:
-        """A Parquet table of the points: target, area, t_mean and t_std of luminance, uses, accuracy and its step."""
+        """A Parquet table of the points: target, area, the axes of the graph, uses, accuracy and its step."""
         m, r = self.accuracy.shape
+        axes = {name: store.points[..., i] for i, name in enumerate(store.space.names) if store.space.graph[i]}
         table = pa.table(
             {
                 "target": [name for name in store.ids for _ in range(r)],
                 "area": [*store.areas, WHOLE] * m,
-                "mean_L": store.distribution.mean[..., 0].flatten().numpy(),
-                "std_L": store.distribution.std[..., 0].flatten().numpy(),
+                **{name: value.flatten().numpy() for name, value in axes.items()},
                 "valid": store.valid.flatten().numpy(),
                 "uses": self.uses.flatten().numpy(),
                 "accuracy": self.accuracy.flatten().numpy(),

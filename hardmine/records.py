@@ -5,7 +5,7 @@ Axis letters used throughout:
     A  areas of the scene            R  regions: the A areas and, last, the whole image (R = A + 1)
     M  targets of the store          S  source images
     P  pixels of an image            H, W  height and width
-    3  channels L*, a*, b* (or R, G, B, where said)
+    D  axes of a parameter           3  channels L*, a*, b* (or R, G, B, where said)
 """
 
 from collections.abc import Mapping, Sequence
@@ -78,37 +78,48 @@ class Recipe(Rows):
     Attributes:
         source: (N,) int64, index of the source image in the training data.
         view: (N,) int64, seed under which the data set's random augmentation (flip, crop) is replayed.
-        chosen: (N, R) bool, the regions that are converted (R17); none chosen is the clean source.
-        mean, std: (N, R, 3) float32, t_mean and t_std of Expr. 2 (R15) in Lab units; 0 where not chosen.
-        target: (N, R) int32, row of the store the distribution came from; -1 where generated or not chosen.
+        chosen: (N, R) bool, the regions that are converted (R17), the whole image after the areas (R19); none chosen
+            is the clean source.
+        present: (N, R) bool, false for areas that the source turned out to lack when it was scored.
+        point: (N, R, D) float32, the parameter of each region, for colours t_mean and t_std of Expr. 2 (R15); 0 where
+            not chosen.
+        target: (N, R) int32, row of the store the parameter came from; -1 where generated or not chosen.
         piece: (N,) int64, number of the piece in the buffer; -1 for what is no piece (yet).
         parent: (N,) int64, the piece whose neighbourhood the parameter was taken from; -1 for a first parameter.
+        depth: (N,) int64, neighbours of neighbours: 0 for a first parameter.
     """
 
     source: Tensor
     view: Tensor
     chosen: Tensor
-    mean: Tensor
-    std: Tensor
+    present: Tensor
+    point: Tensor
     target: Tensor
     piece: Tensor
     parent: Tensor
+    depth: Tensor
 
     @classmethod
-    def clean(cls, source: Tensor, view: Tensor, regions: int) -> "Recipe":
-        """Recipes that leave their sources as they are."""
+    def clean(cls, source: Tensor, view: Tensor, regions: int, axes: int) -> "Recipe":
+        """Recipes that leave their sources as they are, for R regions and parameters of D axes."""
         n = len(source)
         none = torch.full((n,), -1, dtype=torch.int64)
         return cls(
             source=source,
             view=view,
             chosen=torch.zeros(n, regions, dtype=torch.bool),
-            mean=torch.zeros(n, regions, 3),
-            std=torch.zeros(n, regions, 3),
+            present=torch.ones(n, regions, dtype=torch.bool),
+            point=torch.zeros(n, regions, axes),
             target=torch.full((n, regions), -1, dtype=torch.int32),
             piece=none,
             parent=none.clone(),
+            depth=torch.zeros(n, dtype=torch.int64),
         )
+
+    @property
+    def counted(self) -> Tensor:
+        """(N, R) bool: regions whose parameter did something, which distances and marks are about."""
+        return self.chosen & self.present
 
     def replace(self, **changes: Tensor) -> "Recipe":
         return Recipe(**{**self.tensors(), **changes})
@@ -122,13 +133,20 @@ class Verdict(Rows):
         score: (N,) float32, recognition accuracy in [0, 1]; NaN where nothing could be recognised.
         area_score: (N, R) float32, the same per region; NaN where the area is absent; last the whole image.
         hard: (N,) bool, score < Th1.
+        gate: (N,) int64, number of the first gate that refused the candidate; -1 where all let it pass.
         step: (N,) int64, optimiser steps that the scoring model had behind it.
     """
 
     score: Tensor
     area_score: Tensor
     hard: Tensor
+    gate: Tensor
     step: Tensor
+
+    @property
+    def piece(self) -> Tensor:
+        """(N,) bool: what becomes learning data, hard and let through."""
+        return self.hard & (self.gate < 0)
 
 
 def state(record: Rows) -> dict[str, Any]:

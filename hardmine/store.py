@@ -1,7 +1,8 @@
-"""The parameter store: colour distributions of target images, held without their pixels (R4-R9)."""
+"""The parameter store: parameters of every region, for colours those of target images without their pixels (R4-R9)."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -13,23 +14,25 @@ from torch import Tensor
 from hardmine.color import srgb_to_lab
 from hardmine.errors import InputError
 from hardmine.files import write_atomically
-from hardmine.records import Distribution, Recipe
+from hardmine.records import Recipe
 from hardmine.regions import region_statistics
+from hardmine.space import COLORS, LAB, Axis, Space
 
 WHOLE = "(whole image)"  # name of the last region, and of its rows in the file
-_CHANNELS = ("L", "a", "b")
-_STATISTICS = tuple(f"{what}_{channel}" for what in ("mean", "std") for channel in _CHANNELS)
 _PREFIX = "environment."  # of the columns that name the environment
 
 
 class ParameterStore:
-    """M targets with a distribution for every region, and the environment each was taken in.
+    """M targets with a parameter for every region, and the environment each was taken in.
 
     Args:
-        distribution: M rows of R regions (the areas and, last, the whole image).
+        points: (M, R, D) float32, a parameter of each target and region (the areas and, last, the whole image); of
+            colours mean and population standard deviation.
+        count: (M, R) int64, pixels a point was measured on; 0 where the target lacks the area.
         areas: names of the A areas, in label order.
         ids: M names of the targets.
         environment: for each component (time, weather, ...) the M values.
+        space: what the D numbers are.
         min_pixels: an area with fewer pixels in a target counts as missing there.
         missing: what an area gets whose target lacks it: `keep` leaves the source as it is, `whole` takes the
             whole image's distribution.
@@ -37,27 +40,28 @@ class ParameterStore:
 
     def __init__(
         self,
-        distribution: Distribution,
+        points: Tensor,
+        count: Tensor,
         areas: Sequence[str],
         ids: Sequence[str],
         environment: Mapping[str, Sequence[str]] | None = None,
+        space: Space = LAB,
         min_pixels: int = 20,
         missing: Literal["keep", "whole"] = "keep",
     ) -> None:
-        self.distribution = distribution
+        self.points, self.count, self.space = points, count, space
         self.areas = tuple(areas)
         self.ids = tuple(ids)
         self.environment = {name: tuple(values) for name, values in (environment or {}).items()}
         self.min_pixels = min_pixels
         self.missing = missing
-        if not len(distribution):
+        if not len(points):
             raise InputError("the parameter store is empty: give it at least one labelled target image")
-        self.valid = distribution.count >= min_pixels  # (M, R) bool
+        self.valid = count >= min_pixels  # (M, R) bool
         if not self.valid[:, :-1].any():
             raise InputError(f"no area of the parameter store has {min_pixels} pixels or more: lower store.min_pixels")
-        points = torch.cat([distribution.mean, distribution.std], dim=-1)
         invalid = ~self.valid[..., None]
-        self.lowest = points.masked_fill(invalid, torch.inf).amin(dim=0)  # (R, 6) mean and std of the valid points
+        self.lowest = points.masked_fill(invalid, torch.inf).amin(dim=0)  # (R, D) of the valid points
         self.highest = points.masked_fill(invalid, -torch.inf).amax(dim=0)
 
     def __len__(self) -> int:
@@ -68,7 +72,7 @@ class ParameterStore:
         """R."""
         return len(self.areas) + 1
 
-    def parameters(self, target: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def parameters(self, target: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Parameters of stored targets for the chosen regions.
 
         Args:
@@ -76,26 +80,28 @@ class ParameterStore:
             chosen: (N, R) bool.
 
         Returns:
-            chosen (N, R) without the areas the target lacks, mean and std (N, R, 3), target (N, R) int32, as a
-            `Recipe` holds them.
+            chosen (N, R) without the areas the target lacks, point (N, R, D), target (N, R) int32, as a `Recipe`
+            holds them.
         """
         row, region = target.clamp(min=0).long(), torch.arange(self.regions)
         chosen, valid = chosen & (target >= 0), self.valid[row, region]
-        mean, std = self.distribution.mean[row, region], self.distribution.std[row, region]
+        point = self.points[row, region]
         if self.missing == "whole":
-            whole = ~valid[..., None]
-            mean = torch.where(whole, self.distribution.mean[row, -1], mean)
-            std = torch.where(whole, self.distribution.std[row, -1], std)
+            point = torch.where(valid[..., None], point, self.points[row, -1])
         else:
             chosen = chosen & valid
-        zero = torch.zeros(())
-        mean, std = (torch.where(chosen[..., None], value, zero) for value in (mean, std))
-        return chosen, mean, std, torch.where(chosen, target, -1).int()
+        point = torch.where(chosen[..., None], point, torch.zeros(()))
+        return chosen, point, torch.where(chosen, target, -1).int()
 
     def recipe(self, rows: Recipe, target: Tensor, chosen: Tensor) -> Recipe:
         """`rows` with the parameters of stored targets, see `parameters`."""
-        chosen, mean, std, target = self.parameters(target, chosen)
-        return rows.replace(chosen=chosen, mean=mean, std=std, target=target)
+        chosen, point, target = self.parameters(target, chosen)
+        return rows.replace(chosen=chosen, point=point, target=target)
+
+    def with_(self, **changes: Any) -> Self:
+        """A copy with some arguments of the constructor changed."""
+        names = ("points", "count", "areas", "ids", "environment", "space", "min_pixels", "missing")
+        return type(self)(**{**{name: getattr(self, name) for name in names}, **changes})
 
     def aligned(self, areas: Sequence[str]) -> Self:
         """The same store with its areas in the order of another scene's, matched by name; strangers are dropped.
@@ -112,10 +118,31 @@ class ParameterStore:
             )
         order = [self.areas.index(name) if name in self.areas else -1 for name in areas] + [len(self.areas)]
         index = torch.tensor(order).clamp(min=0)
-        known = (torch.tensor(order) >= 0)[:, None]
-        old = self.distribution
-        new = Distribution(old.mean[:, index] * known, old.std[:, index] * known, old.count[:, index] * known[:, 0])
-        return type(self)(new, areas, self.ids, self.environment, self.min_pixels, self.missing)
+        known = torch.tensor(order) >= 0
+        points, count = self.points[:, index] * known[:, None], self.count[:, index] * known
+        return self.with_(points=points, count=count, areas=tuple(areas))
+
+    def fitted(self, space: Space) -> Self:
+        """The same targets for a conversion with these axes: further ones (a strength, an angle) get quasi-random
+        values inside their bounds, alike for all areas of a target; axes the conversion does not know are dropped.
+
+        Raises:
+            InputError: colours of another colour space.
+        """
+        names = self.space.names
+        further = [axis for axis in space.axes if axis.name not in names]
+        colors = [axis.name for axis in further if any(axis in known.axes for known in COLORS.values())]
+        if colors:
+            raise InputError(
+                f"the parameter store has no {colors[0]}, which the conversion needs (it has {', '.join(names)}): "
+                "measure the targets again in the conversion's colour space"
+            )
+        points = self.points
+        if further:
+            drawn = Space(further).sobol(len(self))[:, None].expand(-1, self.regions, -1)
+            points = torch.cat([points, drawn], dim=-1)
+        order = [(*names, *(axis.name for axis in further)).index(axis.name) for axis in space.axes]
+        return self.with_(points=points[..., order], space=space)
 
     # Building and keeping
 
@@ -126,25 +153,37 @@ class ParameterStore:
         areas: Sequence[str],
         min_pixels: int = 20,
         missing: Literal["keep", "whole"] = "keep",
+        colors: Literal["lab", "rgb"] = "lab",
     ) -> Self:
-        """Measure labelled targets in float64.
+        """Measure the colours of labelled targets in float64.
 
         Args:
             images: id, image (3, H, W) uint8 sRGB, regions (H, W) uint8, environment of each.
             areas: names of the areas, in label order.
             min_pixels, missing: see the class.
+            colors: the colour space.
         """
-        parts, ids, environments = [], [], []
+        points, counts, ids, environments = [], [], [], []
         for name, image, regions, environment in images:
-            lab = srgb_to_lab(image.flatten(1)[None], torch.float64)
-            measured = region_statistics(lab, regions.flatten()[None], len(areas))
-            parts.append(Distribution(measured.mean.float(), measured.std.float(), measured.count))
+            flat = image.flatten(1)[None]
+            pixels = srgb_to_lab(flat, torch.float64) if colors == "lab" else flat.double()
+            measured = region_statistics(pixels, regions.flatten()[None], len(areas))
+            points.append(torch.cat([measured.mean, measured.std], dim=-1).float())
+            counts.append(measured.count)
             ids.append(name)
             environments.append(environment)
-        if not parts:
+        if not ids:
             raise InputError("the parameter store is empty: no image has the split it is built from (store.split)")
         columns = {key: [environment[key] for environment in environments] for key in environments[0]}
-        return cls(Distribution.cat(parts), areas, ids, columns, min_pixels, missing)
+        return cls(torch.cat(points), torch.cat(counts), areas, ids, columns, COLORS[colors], min_pixels, missing)
+
+    @classmethod
+    def from_space(cls, space: Space, areas: Sequence[str], targets: int = 64) -> Self:
+        """Parameters that need no target image, spread evenly over their bounds (Sobol), alike for all areas."""
+        points = space.sobol(targets)
+        ids = [" ".join(f"{axis.name}={x:.3g}" for axis, x in zip(space.axes, p, strict=True)) for p in points.tolist()]
+        count = torch.full((targets, len(areas) + 1), 1 << 30)
+        return cls(points[:, None].repeat(1, len(areas) + 1, 1), count, areas, ids, space=space)
 
     @classmethod
     def from_folder(cls, root: str | Path, split: str | None = "target", **kwargs: int | str) -> Self:
@@ -171,23 +210,29 @@ class ParameterStore:
         columns: dict[str, Any] = {
             "target": [name for name in self.ids for _ in range(r)],
             "area": names * m,
-            "pixels": self.distribution.count.flatten().tolist(),
+            "pixels": self.count.flatten().tolist(),
         }
-        values = torch.cat([self.distribution.mean, self.distribution.std], dim=-1).view(m * r, 6)
-        for column, value in zip(_STATISTICS, values.unbind(1), strict=True):
+        for column, value in zip(self.space.names, self.points.flatten(0, 1).unbind(1), strict=True):
             columns[column] = value.numpy()
         for component, entries in self.environment.items():
             columns[_PREFIX + component] = [entry for entry in entries for _ in range(r)]
-        facts = {"version": 1, "areas": self.areas, "color_space": "CIE L*a*b*, D65, 2 degrees"}
+        facts = {"version": 1, "areas": self.areas, "axes": [asdict(axis) for axis in self.space.axes]}
         table = pa.table(columns).replace_schema_metadata({"hardmine.store": json.dumps(facts)})
         write_atomically(Path(path), lambda file: pq.write_table(table, file))
 
     @classmethod
-    def load(cls, path: str | Path, min_pixels: int = 20, missing: Literal["keep", "whole"] = "keep") -> Self:
+    def load(
+        cls,
+        path: str | Path,
+        min_pixels: int = 20,
+        missing: Literal["keep", "whole"] = "keep",
+        space: Space | None = None,
+    ) -> Self:
         """Read a saved store, or a table of statistics made elsewhere (R8); no pixels are needed.
 
-        Required columns: target, area, mean_L, mean_a, mean_b, std_L, std_a, std_b. Optional: pixels (otherwise every
-        row counts as large enough) and `environment.<component>`. A target may lack areas.
+        Required columns: target, area, and those of the colours: mean_L, mean_a, mean_b, std_L, std_a, std_b, or
+        those of `space`. Optional: pixels (otherwise every row counts as large enough), `environment.<component>`, and
+        any axis of `space` that is no colour. A target may lack areas. Without `space` a saved store has its own.
 
         Raises:
             InputError: no such file, not Parquet, a column missing, a value that no colour has.
@@ -199,21 +244,27 @@ class ParameterStore:
             raise InputError(f"{path}: no such file: give store.path a store written by `hardmine store`") from None
         except (OSError, pa.ArrowInvalid) as error:
             raise InputError(f"{path}: not a Parquet file: {str(error).splitlines()[0]}") from None
-        lacking = {"target", "area", *_STATISTICS} - set(table.column_names)
+        there = set(table.column_names)
+        facts = json.loads((table.schema.metadata or {}).get(b"hardmine.store", b"{}"))
+        if space is None:
+            space = Space([Axis(**axis) for axis in facts["axes"]]) if "axes" in facts else LAB
+        known = {axis for colors in COLORS.values() for axis in colors.axes}
+        stored = Space([axis for axis in space.axes if axis.name in there or axis in known])
+        lacking = {"target", "area", *stored.names} - there
         if lacking:
             raise InputError(f"{path}: column {sorted(lacking)[0]!r} is missing: add it to the table of statistics")
-        return cls._from_table(path, table, min_pixels, missing)
+        store = cls._from_table(path, table, stored, facts.get("areas"))
+        return store.with_(min_pixels=min_pixels, missing=missing)
 
     @classmethod
-    def _from_table(cls, path: Path, table: pa.Table, min_pixels: int, missing: Literal["keep", "whole"]) -> Self:
-        facts = json.loads((table.schema.metadata or {}).get(b"hardmine.store", b"{}"))
+    def _from_table(cls, path: Path, table: pa.Table, space: Space, areas: Sequence[str] | None) -> Self:
         targets, names = table["target"].to_pylist(), table["area"].to_pylist()
-        areas = tuple(facts.get("areas", dict.fromkeys(name for name in names if name != WHOLE)))
+        areas = tuple(areas or dict.fromkeys(name for name in names if name != WHOLE))
         ids = tuple(dict.fromkeys(targets))
         row = {name: index for index, name in enumerate(ids)}
         region = {name: index for index, name in enumerate((*areas, WHOLE))}
-        values = torch.stack([_numbers(path, table, name) for name in _STATISTICS], dim=1)
-        possible = values.isfinite().all(1) & (values[:, 3:] >= 0).all(1)
+        values = torch.stack([_numbers(path, table, name) for name in space.names], dim=1)
+        possible = values.isfinite().all(1) & (values[:, space.spread] >= 0).all(1)
         possible &= torch.tensor([name in region for name in names], dtype=torch.bool)
         if not possible.all():
             line = int((~possible).nonzero()[0])
@@ -221,17 +272,16 @@ class ParameterStore:
                 f"{path}: row {line} ({targets[line]}, {names[line]}) is no distribution: mend or drop that row"
             )
         place = torch.tensor([row[name] for name in targets]), torch.tensor([region[name] for name in names])
-        statistics = torch.zeros(len(ids), len(region), 6)
-        statistics[place] = values.float()
+        points = torch.zeros(len(ids), len(region), len(space))
+        points[place] = values.float()
         count = torch.zeros(len(ids), len(region), dtype=torch.int64)
         with_pixels = "pixels" in table.column_names
-        count[place] = _numbers(path, table, "pixels").long() if with_pixels else torch.full((len(names),), min_pixels)
+        count[place] = _numbers(path, table, "pixels").long() if with_pixels else torch.full((len(names),), 1 << 30)
         environment = {}
         for column in (name for name in table.column_names if name.startswith(_PREFIX)):
             of_target = dict(zip(targets, table[column].to_pylist(), strict=True))
             environment[column.removeprefix(_PREFIX)] = [str(of_target[name]) for name in ids]
-        distribution = Distribution(statistics[..., :3].contiguous(), statistics[..., 3:].contiguous(), count)
-        return cls(distribution, areas, ids, environment, min_pixels, missing)
+        return cls(points, count, areas, ids, environment, space, min_pixels=0)
 
 
 def _numbers(path: Path, table: pa.Table, column: str) -> Tensor:

@@ -17,35 +17,36 @@ def affine(
 
     Args:
         source: statistics of the source images, one row per row of `recipe`.
-        recipe: chosen regions and their t_mean, t_std.
-        min_std: floor of s_std in Lab units; flat areas have no contrast to stretch.
+        recipe: chosen regions and their t_mean, t_std, the first six axes of `point`.
+        min_std: floor of s_std in the units of `source`; flat areas have no contrast to stretch.
         max_gain: cap of the gain; unbounded gains turn sensor noise into blotches.
 
     Returns:
         gain (N, R, 3), offset (N, R, 3), and capped (N, R) bool: chosen regions whose gain met the cap in a channel.
     """
-    raw = recipe.std / source.std.clamp(min=min_std)
+    t_mean, t_std = recipe.point[..., :3], recipe.point[..., 3:6]
+    raw = t_std / source.std.clamp(min=min_std)
     gain = raw.clamp(max=max_gain)
-    offset = recipe.mean - gain * source.mean
+    offset = t_mean - gain * source.mean
     return gain, offset, (raw > max_gain).any(-1) & recipe.chosen & (source.count > 0)
 
 
-def apply(lab: Tensor, regions: Tensor, chosen: Tensor, gain: Tensor, offset: Tensor) -> Tensor:
+def apply(pixels: Tensor, regions: Tensor, chosen: Tensor, gain: Tensor, offset: Tensor) -> Tensor:
     """The affine map of each pixel's region.
 
     Args:
-        lab: (N, 3, P) float32, source images in CIE L*a*b*.
+        pixels: (N, 3, P) float32, source images in the colour space of the parameters.
         regions: (N, P) uint8 labels in [0, A) or 255.
-        chosen: (N, R) bool; an area that is not chosen, and void, keep their Lab bit for bit.
+        chosen: (N, R) bool; an area that is not chosen, and void, keep their values bit for bit.
         gain, offset: (N, R, 3) float32.
 
     Returns:
-        Converted Lab (N, 3, P).
+        Converted pixels (N, 3, P).
     """
-    n, areas = len(lab), chosen.shape[1] - 1
-    table = lab.new_zeros(n, 256, 6)
+    n, areas = len(pixels), chosen.shape[1] - 1
+    table = pixels.new_zeros(n, 256, 6)
     table[..., :3] = 1
     table[:, :areas] = torch.where(chosen[..., None], torch.cat([gain, offset], dim=-1), table[:, :1])[:, :areas]
-    row = regions.int() + 256 * torch.arange(n, dtype=torch.int32, device=lab.device)[:, None]
+    row = regions.int() + 256 * torch.arange(n, dtype=torch.int32, device=pixels.device)[:, None]
     picked = torch.index_select(table.view(-1, 6), 0, row.view(-1)).view(n, -1, 6).transpose(1, 2)
-    return torch.addcmul(picked[:, 3:], picked[:, :3], lab, out=torch.empty_like(lab))
+    return torch.addcmul(picked[:, 3:], picked[:, :3], pixels, out=torch.empty_like(pixels))

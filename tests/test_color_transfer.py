@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from hardmine.conversions import ColorTransfer
 from hardmine.records import Recipe
+from hardmine.scenes import Colors, Scenes
 
 
 def by_scikit_image(
@@ -22,8 +23,8 @@ def by_scikit_image(
         if not recipe.chosen[row, area] or not inside.any():
             continue
         s_mean, s_std = lab[inside].mean(0), np.maximum(lab[inside].std(0), min_std)
-        gain = np.minimum(recipe.std[row, area].numpy() / s_std, max_gain)
-        out[inside] = (lab[inside] - s_mean) * gain + recipe.mean[row, area].numpy()
+        gain = np.minimum(recipe.point[row, area, 3:].numpy() / s_std, max_gain)
+        out[inside] = (lab[inside] - s_mean) * gain + recipe.point[row, area, :3].numpy()
     import warnings
 
     with warnings.catch_warnings():
@@ -32,12 +33,15 @@ def by_scikit_image(
     return converted
 
 
+def images(convert: ColorTransfer, image: torch.Tensor, regions: torch.Tensor, recipe: Recipe) -> torch.Tensor:
+    return convert(Scenes(image, regions, 3), recipe)[0].image
+
+
 def test_agrees_with_scikit_image() -> None:
     image, regions = make_images(batch=3)
     store = make_store()
     recipe = Recipe.cat([make_recipe(1, store, target) for target in range(3)])
-    convert = ColorTransfer(min_std=1.0, max_gain=4.0)
-    converted, _ = convert(convert.measure(image, regions, 3), recipe)
+    converted = images(ColorTransfer(min_std=1.0, max_gain=4.0), image, regions, recipe)
     for row in range(3):
         expected = by_scikit_image(image[row].permute(1, 2, 0).numpy(), regions[row].numpy(), recipe, row, 1.0, 4.0)
         labelled = (regions[row] != 255).numpy()
@@ -46,83 +50,112 @@ def test_agrees_with_scikit_image() -> None:
         assert (difference > 0.55).mean() < 0.01
 
 
-def test_areas_not_chosen_and_void_are_bit_equal() -> None:
+@pytest.mark.parametrize("colors", ["lab", "rgb"])
+def test_areas_not_chosen_and_void_are_bit_equal(colors: Colors) -> None:
     image, regions = make_images()
-    store = make_store()
-    recipe = make_recipe(3, store)
+    recipe = make_recipe(3, make_store())
     recipe = recipe.replace(chosen=recipe.chosen & torch.tensor([True, False, True, False]))
-    convert = ColorTransfer()
-    converted, _ = convert(convert.measure(image, regions, 3), recipe)
+    converted = images(ColorTransfer(colors), image, regions, recipe)
     untouched = ((regions == 1) | (regions == 255))[:, None].expand_as(image)
     assert torch.equal(converted[untouched], image[untouched])
     assert not torch.equal(converted, image)
 
 
-def test_identity_parameters_give_the_same_image() -> None:
+@pytest.mark.parametrize("colors", ["lab", "rgb"])
+def test_identity_parameters_give_the_same_image(colors: Colors) -> None:
     image, regions = make_images()
-    convert = ColorTransfer(min_std=0.0)
-    source = convert.measure(image, regions, 3)
-    recipe = make_recipe(3, make_store()).replace(mean=source.mean, std=source.std)
-    assert torch.equal(convert(source, recipe)[0], image)
+    source = Scenes(image, regions, 3)
+    measured = source.measured(colors)[1]
+    recipe = make_recipe(3, make_store()).replace(point=torch.cat([measured.mean, measured.std], dim=-1))
+    assert torch.equal(ColorTransfer(colors, min_std=0.0)(source, recipe)[0].image, image)
 
 
 def test_clean_recipes_give_the_source() -> None:
     image, regions = make_images()
-    convert = ColorTransfer()
-    converted, capped = convert(convert.measure(image, regions, 3), Recipe.clean(torch.arange(3), torch.arange(3), 4))
-    assert torch.equal(converted, image)
-    assert capped.isnan()
+    clean = Recipe.clean(torch.arange(3), torch.arange(3), 4, 6)
+    converted, capped = ColorTransfer()(Scenes(image, regions, 3), clean)
+    assert torch.equal(converted.image, image)
+    assert capped.isnan().all()
 
 
-def test_same_recipe_same_bits_in_any_batch() -> None:
+def chosen(recipe: Recipe, *regions: int) -> Recipe:
+    mask = torch.zeros_like(recipe.chosen)
+    mask[:, list(regions)] = True
+    return recipe.replace(chosen=mask)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_same_recipe_same_bits_in_any_batch(whole: bool) -> None:
     image, regions = make_images()
     store = make_store()
-    recipe = make_recipe(3, store, target=2)
+    recipe = Recipe.cat([make_recipe(1, store, target) for target in (2, 3, 4)])
+    recipe = recipe.replace(chosen=recipe.chosen & torch.tensor([[True], [False], [True]]))
+    if whole:  # areas then whole, whole alone, areas alone
+        point = store.points[torch.tensor([2, 3, 4])]
+        recipe = recipe.replace(
+            point=point, chosen=recipe.chosen | torch.tensor([[0, 0, 0, 1], [0, 0, 0, 1], [0, 0, 0, 0]]).bool()
+        )
     convert = ColorTransfer()
-    together, _ = convert(convert.measure(image, regions, 3), recipe)
+    together = images(convert, image, regions, recipe)
     for row in range(3):
         one = slice(row, row + 1)
-        alone, _ = convert(convert.measure(image[one], regions[one], 3), recipe[one])
-        assert torch.equal(alone, together[one])
+        assert torch.equal(images(convert, image[one], regions[one], recipe[one]), together[one])
 
 
 def test_the_training_runs_own_precision_changes_no_bit() -> None:
     image, regions = make_images(size=(64, 64))
     recipe, convert = make_recipe(3, make_store()), ColorTransfer()
-    exact, _ = convert(convert.measure(image, regions, 3), recipe)
+    exact = images(convert, image, regions, recipe)
     torch.set_float32_matmul_precision("medium")
     try:
-        assert torch.equal(convert(convert.measure(image, regions, 3), recipe)[0], exact)
+        assert torch.equal(images(convert, image, regions, recipe), exact)
         assert torch.get_float32_matmul_precision() == "medium"
     finally:
         torch.set_float32_matmul_precision("highest")
 
 
-def test_converted_areas_have_the_targets_statistics() -> None:
+GENTLE = {"lab": (55.0, 2.0, 4.0, 3.0, 3.0, 3.0), "rgb": (120.0, 130.0, 110.0, 9.0, 9.0, 9.0)}
+
+
+@pytest.mark.parametrize("colors", ["lab", "rgb"])
+@pytest.mark.parametrize("region", [0, 3], ids=["an area", "the whole image"])
+def test_what_was_converted_has_the_targets_statistics(colors: Colors, region: int) -> None:
     image, regions = make_images(size=(64, 64))
+    regions[regions == 255] = 1
+    point = torch.tensor(GENTLE[colors])
+    recipe = chosen(make_recipe(3, make_store()), region).replace(point=point.expand(3, 4, 6))
+    after = Scenes(images(ColorTransfer(colors, max_gain=100.0), image, regions, recipe), regions, 3)
+    measured = after.measured(colors)[1]
+    there = measured.count[:, region] > 0
+    unit = 1.0 if colors == "lab" else 2.55
+    assert torch.allclose(measured.mean[there, region], point[:3], atol=0.3 * unit)
+    assert torch.allclose(measured.std[there, region], point[3:], atol=0.3 * unit)
+
+
+def test_the_whole_image_is_converted_after_its_areas() -> None:
+    image, regions = make_images(size=(64, 64))
+    store = make_store()
+    recipe = make_recipe(3, store).replace(point=store.points[:1].expand(3, -1, -1))
     convert = ColorTransfer(max_gain=100.0)
-    source = convert.measure(image, regions, 3)
-    recipe = make_recipe(3, make_store())
-    gentle = recipe.replace(
-        mean=torch.full_like(recipe.mean, 0) + torch.tensor([55.0, 2.0, 4.0]), std=recipe.std * 0 + 3
-    )
-    converted, _ = convert(source, gentle)
-    after = convert.measure(converted, regions, 3)
-    present = source.count[:, :3] > 0
-    assert torch.allclose(after.mean[:, :3][present], gentle.mean[:, :3][present], atol=0.3)
-    assert torch.allclose(after.std[:, :3][present], gentle.std[:, :3][present], atol=0.3)
+    both = images(convert, image, regions, chosen(recipe, 0, 1, 2, 3))
+    areas = images(convert, image, regions, chosen(recipe, 0, 1, 2))
+    assert torch.equal(both, images(convert, areas, regions, chosen(recipe, 3)))
+    assert not torch.equal(both, areas)
+    void = (regions == 255)[:, None].expand_as(image)
+    assert torch.equal(both[void], image[void])
 
 
 def test_the_gain_is_capped_and_counted() -> None:
     image, regions = make_images()
     recipe = make_recipe(3, make_store())
-    recipe = recipe.replace(std=torch.full_like(recipe.std, 1000.0))
-    convert = ColorTransfer(max_gain=2.0)
-    source = convert.measure(image, regions, 3)
-    converted, capped = convert(source, recipe)
-    assert capped == 1
-    doubled = recipe.replace(std=source.std.clamp(min=1.0) * 2)
-    assert torch.equal(converted, convert(source, doubled)[0])
+    stretched = recipe.replace(point=torch.cat([recipe.point[..., :3], torch.full((3, 4, 3), 1000.0)], dim=-1))
+    source = Scenes(image, regions, 3)
+    converted, capped = ColorTransfer(max_gain=2.0)(source, stretched)
+    assert (capped == 1).all()
+    doubled = torch.cat([recipe.point[..., :3], source.measured("lab")[1].std.clamp(min=1.0) * 2], dim=-1)
+    exact, few = ColorTransfer(max_gain=2.0)(source, recipe.replace(point=doubled))
+    assert torch.equal(converted.image, exact.image)
+    assert (few == 0).all()
 
 
 @pytest.mark.parametrize(
@@ -136,4 +169,4 @@ def test_the_gain_is_capped_and_counted() -> None:
 )
 def test_wrong_shapes_and_types_are_quoted(image: torch.Tensor, regions: torch.Tensor, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        ColorTransfer().measure(image, regions, 3)
+        Scenes(image, regions, 3)

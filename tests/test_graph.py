@@ -10,7 +10,8 @@ from hardmine.records import Recipe, Verdict
 
 def verdict(score: list[float], area: list[list[float]], step: int = 5) -> Verdict:
     s = torch.tensor(score)
-    return Verdict(s, torch.tensor(area), s < 0.7, torch.full((len(s),), step))
+    n = len(s)
+    return Verdict(s, torch.tensor(area), s < 0.7, torch.full((n,), -1), torch.full((n,), step))
 
 
 def test_marks_points_per_source_and_keeps_the_latest_accuracy() -> None:
@@ -38,22 +39,46 @@ def test_generated_points_leave_no_mark() -> None:
     assert graph.accuracy.isnan().all()
 
 
+def test_absent_areas_leave_no_mark() -> None:
+    store = make_store()
+    graph = Graph(store, sources=4)
+    recipe = make_recipe(1, store, target=3)
+    present = recipe.present.clone()
+    present[0, 1] = False
+    graph.update(recipe.replace(present=present), verdict([0.5], [[0.5] * 4]))
+    assert graph.uses[3].tolist() == [1, 0, 1, 0]
+    assert graph.used[0, 3].tolist() == [True, False, True, False]
+    assert graph.accuracy[3, 1].isnan()
+
+
+def test_counts_the_first_parameters_of_each_source() -> None:
+    store = make_store()
+    graph = Graph(store, sources=4)
+    recipe = make_recipe(4, store).replace(source=torch.tensor([2, 0, 2, 2]), parent=torch.tensor([-1, -1, -1, 7]))
+    graph.update(recipe, verdict([0.5] * 4, [[0.5] * 4] * 4))
+    graph.update(recipe[:1], verdict([0.5], [[0.5] * 4]))
+    assert graph.tried.tolist() == [1, 0, 3, 0]
+
+
 def test_state_and_table(tmp_path: Path) -> None:
     store = make_store()
     graph = Graph(store, sources=2)
     graph.update(make_recipe(2, store), verdict([0.5, 0.6], [[0.5] * 4, [0.6] * 4]))
     again = Graph(store, sources=2)
     again.load_state_dict(graph.state_dict())
-    assert torch.equal(again.used, graph.used)
-    assert torch.equal(again.accuracy.nan_to_num(-1), graph.accuracy.nan_to_num(-1))
+    for name in ("accuracy", "step", "uses", "used", "tried"):
+        assert torch.equal(getattr(again, name).nan_to_num(-1), getattr(graph, name).nan_to_num(-1)), name
+    assert again.tried.tolist() == [1, 1]
     graph.save(tmp_path / "graph.parquet", store)
     table = pq.read_table(tmp_path / "graph.parquet")
     assert table.num_rows == 6 * 4
     assert sum(table["uses"].to_pylist()) == 6
+    assert table["mean_L"].to_pylist()[5] == float(store.points[1, 1, 0])
+    assert "mean_a" not in table.column_names  # the graph's axes are those of luminance
 
 
 def test_a_clean_row_touches_nothing() -> None:
     store = make_store()
     graph = Graph(store, sources=2)
-    graph.update(Recipe.clean(torch.arange(1), torch.arange(1), 4), verdict([0.2], [[0.2] * 4]))
+    graph.update(Recipe.clean(torch.arange(1), torch.arange(1), 4, 6), verdict([0.2], [[0.2] * 4]))
     assert graph.uses.sum() == 0

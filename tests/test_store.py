@@ -8,13 +8,14 @@ from conftest import make_images, make_recipe, make_store
 
 from hardmine.color import srgb_to_lab
 from hardmine.errors import InputError
-from hardmine.records import Distribution, Recipe
+from hardmine.records import Recipe
 from hardmine.regions import region_statistics
+from hardmine.space import RGB, Axis, Space
 from hardmine.store import ParameterStore
 
 
 def rows(n: int, regions: int) -> Recipe:
-    return Recipe.clean(torch.arange(n), torch.arange(n), regions)
+    return Recipe.clean(torch.arange(n), torch.arange(n), regions, 6)
 
 
 def test_holds_the_statistics_of_its_images_with_their_environment() -> None:
@@ -23,8 +24,8 @@ def test_holds_the_statistics_of_its_images_with_their_environment() -> None:
     images = [(f"t{i}", image[i], regions[i], environments[i]) for i in range(2)]
     store = ParameterStore.from_images(images, ("a", "b", "c"))
     measured = region_statistics(srgb_to_lab(image.flatten(2)), regions.flatten(1), 3)
-    assert torch.allclose(store.distribution.mean, measured.mean, atol=1e-3)
-    assert torch.allclose(store.distribution.std, measured.std, atol=1e-3)
+    assert torch.allclose(store.points, torch.cat([measured.mean, measured.std], dim=-1), atol=1e-3)
+    assert torch.equal(store.count, measured.count)
     assert store.environment == {"time": ("night", "dusk"), "weather": ("sunny", "rainy")}
 
 
@@ -34,8 +35,8 @@ def test_saved_and_loaded_without_pixels(tmp_path: Path) -> None:
     store.save(tmp_path / "night.parquet")
     assert [path.name for path in tmp_path.iterdir()] == ["night.parquet"]
     loaded = ParameterStore.load(tmp_path / "night.parquet", min_pixels=5)
-    for name, value in store.distribution.tensors().items():
-        assert torch.equal(loaded.distribution.tensors()[name], value)
+    assert torch.equal(loaded.points, store.points)
+    assert torch.equal(loaded.count, store.count)
     assert (loaded.areas, loaded.ids, loaded.environment) == (store.areas, store.ids, store.environment)
 
 
@@ -46,7 +47,7 @@ def test_a_table_of_statistics_made_elsewhere(tmp_path: Path) -> None:
     store = ParameterStore.load(tmp_path / "table.parquet")
     assert store.ids == ("x", "y")
     assert store.valid.tolist() == [[True, True, False], [True, False, False]]
-    assert store.distribution.mean[1, 0].tolist() == [30.0, 30.0, 30.0]
+    assert store.points[1, 0].tolist() == [30.0] * 6
 
 
 def test_from_folder(folder: Path) -> None:
@@ -57,22 +58,23 @@ def test_from_folder(folder: Path) -> None:
 
 
 def test_an_area_the_target_lacks_stays_or_takes_the_whole_image() -> None:
-    store = make_store(targets=1)
-    lacking = Distribution(store.distribution.mean, store.distribution.std, torch.tensor([[100, 3, 100, 500]]))
+    store = make_store(targets=1).with_(count=torch.tensor([[100, 3, 100, 500]]))
     chosen = torch.tensor([[True, True, True, False]])
-    keep = ParameterStore(lacking, store.areas, ["t"]).recipe(rows(1, 4), torch.zeros(1, 4), chosen)
+    keep = store.recipe(rows(1, 4), torch.zeros(1, 4), chosen)
     assert keep.chosen.tolist() == [[True, False, True, False]]
     assert keep.target.tolist() == [[0, -1, 0, -1]]
-    whole = ParameterStore(lacking, store.areas, ["t"], missing="whole").recipe(rows(1, 4), torch.zeros(1, 4), chosen)
+    assert torch.equal(keep.point[0, 0], store.points[0, 0])
+    assert not keep.point[0, 1].any()
+    whole = store.with_(missing="whole").recipe(rows(1, 4), torch.zeros(1, 4), chosen)
     assert whole.chosen.tolist() == chosen.tolist()
-    assert torch.equal(whole.mean[0, 1], lacking.mean[0, 3])
+    assert torch.equal(whole.point[0, 1], store.points[0, 3])
 
 
 def test_aligned_by_name() -> None:
     store = make_store()
     other = store.aligned(["area2", "lamp", "area0"])
     assert other.areas == ("area2", "lamp", "area0")
-    assert torch.equal(other.distribution.mean[:, [0, 2, 3]], store.distribution.mean[:, [2, 0, 3]])
+    assert torch.equal(other.points[:, [0, 2, 3]], store.points[:, [2, 0, 3]])
     assert not other.valid[:, 1].any()
     assert make_recipe(1, other).chosen[0].tolist() == [True, False, True, False]
 
@@ -80,6 +82,46 @@ def test_aligned_by_name() -> None:
 def test_no_area_in_common_is_an_error() -> None:
     with pytest.raises(InputError, match=r"no area in common \(store: area0, area1, area2; images: sea\)"):
         make_store().aligned(["sea"])
+
+
+def test_knows_the_hull_of_its_valid_points() -> None:
+    store = make_store(targets=3)
+    count = store.count.clone()
+    count[0, 1] = 0
+    hull = store.with_(count=count)
+    assert torch.equal(hull.lowest[1], store.points[1:, 1].amin(0))
+    assert torch.equal(hull.highest[0], store.points[:, 0].amax(0))
+
+
+def test_fitted_to_a_conversion_with_further_axes() -> None:
+    store = make_store(targets=16, environment={"time": ["night"] * 16})
+    strength = Axis("strength", 0.0, 2.0, unit=0.1)
+    fitted = store.fitted(store.space + Space([strength]))
+    assert torch.equal(fitted.points[..., :6], store.points)
+    drawn = fitted.points[..., 6]
+    assert torch.equal(drawn, drawn[:, :1].expand_as(drawn))  # alike for all areas of a target
+    assert drawn[:, 0].min() < 0.25 and drawn[:, 0].max() > 1.75  # 16 Sobol points leave no eighth empty
+    assert fitted.environment == store.environment
+    assert fitted.fitted(Space([strength])).points.shape == (16, 4, 1)  # what the conversion does not know is dropped
+    with pytest.raises(InputError, match="has no mean_R, which the conversion needs"):
+        store.fitted(RGB)
+
+
+def test_parameters_that_need_no_target_image() -> None:
+    store = ParameterStore.from_space(Space([Axis("angle", -30.0, 30.0, unit=1.0)]), ["sign", "sky"], targets=8)
+    assert store.points.shape == (8, 3, 1)
+    assert store.valid.all()
+    assert store.points.abs().max() <= 30
+    assert len(set(store.ids)) == 8
+
+
+def test_rgb_is_measured_without_lab() -> None:
+    image, regions = make_images(1)
+    store = ParameterStore.from_images([("t", image[0], regions[0], {})], ("a", "b", "c"), colors="rgb")
+    assert store.space.names == ("mean_R", "mean_G", "mean_B", "std_R", "std_G", "std_B")
+    inside = image[0].double()[:, regions[0] == 1]
+    assert torch.allclose(store.points[0, 1, :3], inside.mean(1).float())
+    assert torch.allclose(store.points[0, 1, 3:], inside.std(1, unbiased=False).float())
 
 
 def test_empty_is_an_error() -> None:

@@ -1,5 +1,9 @@
 """Conversions: how a source image and a recipe become a candidate."""
 
-from hardmine.conversions.color_transfer import ColorTransfer, Source
+from hardmine.conversions.affine_object import AffineObject
+from hardmine.conversions.base import Conversion
+from hardmine.conversions.chain import Chain
+from hardmine.conversions.color_transfer import ColorTransfer
+from hardmine.conversions.filters import Filter, Outline, Sharpen, Smooth
 
-__all__ = ["ColorTransfer", "Source"]
+__all__ = ["AffineObject", "Chain", "ColorTransfer", "Conversion", "Filter", "Outline", "Sharpen", "Smooth"]

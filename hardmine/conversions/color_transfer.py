@@ -1,81 +1,56 @@
-"""Per-area colour transfer of a batch on its device."""
-
-from dataclasses import dataclass
+"""Colour transfer, area by area and of the whole image."""
 
 import torch
 from torch import Tensor
 
 from hardmine import transfer
-from hardmine.color import full_precision, lab_to_srgb, srgb_to_lab
-from hardmine.records import Distribution, Recipe, Rows
-from hardmine.regions import region_statistics
-
-
-@dataclass(frozen=True)
-class Source(Rows):
-    """Source images measured once, converted any number of times.
-
-    Attributes:
-        image: (B, 3, H, W) uint8 sRGB.
-        regions: (B, H, W) uint8 labels in [0, A) or 255.
-        lab: (B, 3, P) float32.
-        mean, std, count: their `Distribution`.
-    """
-
-    image: Tensor
-    regions: Tensor
-    lab: Tensor
-    mean: Tensor
-    std: Tensor
-    count: Tensor
+from hardmine.color import full_precision, lab_to_srgb
+from hardmine.records import Recipe
+from hardmine.scenes import Colors, Scenes
+from hardmine.space import COLORS
 
 
 class ColorTransfer:
-    """Makes the colours of each chosen area those of its target (R11-R17).
+    """Makes the colours of each chosen area those of its target (R11-R17), then those of the whole image (R19).
 
     Args:
-        min_std: floor of the source's standard deviation, Lab units.
+        colors: `lab`, as people see (R13), or `rgb` without conversion (R16).
+        min_std: floor of the source's standard deviation, Lab units (of RGB: hundredths of the range).
         max_gain: cap of t_std / s_std.
     """
 
-    def __init__(self, min_std: float = 1.0, max_gain: float = 4.0) -> None:
-        self.min_std = min_std
+    def __init__(self, colors: Colors = "lab", min_std: float = 1.0, max_gain: float = 4.0) -> None:
+        if colors not in COLORS:
+            raise ValueError(f"colors must be lab or rgb, got {colors!r}")
+        self.colors: Colors = colors
+        self.space = COLORS[colors]
+        self.min_std = min_std * self.space.axes[0].unit
         self.max_gain = max_gain
 
-    @full_precision()
-    def measure(self, image: Tensor, regions: Tensor, areas: int) -> Source:
-        """Lab and statistics of source images.
-
-        Args:
-            image: (B, 3, H, W) uint8 sRGB.
-            regions: (B, H, W) uint8 labels in [0, A) or 255.
-            areas: A.
-
-        Raises:
-            ValueError: another shape or dtype.
-        """
-        if image.dtype != torch.uint8 or image.ndim != 4 or image.shape[1] != 3:
-            raise ValueError(f"image must be (B, 3, H, W) uint8, got {tuple(image.shape)} {image.dtype}")
-        if regions.dtype != torch.uint8 or regions.shape != (len(image), *image.shape[2:]):
-            raise ValueError(
-                f"regions must be (B, H, W) uint8 like image {tuple(image.shape)}, got "
-                f"{tuple(regions.shape)} {regions.dtype}"
-            )
-        lab = srgb_to_lab(image.flatten(2))
-        statistics = region_statistics(lab, regions.flatten(1), areas)
-        return Source(image, regions, lab, statistics.mean, statistics.std, statistics.count)
+    def __call__(self, scenes: Scenes, recipe: Recipe) -> tuple[Scenes, Tensor]:
+        """See `Conversion`. The whole image is measured after its areas have been converted."""
+        whole = recipe.chosen[:, -1].nonzero().flatten()
+        if len(whole) == len(recipe) and not recipe.chosen[:, :-1].any():
+            return self._convert(scenes, recipe, whole=True)
+        converted, capped = self._convert(scenes, recipe, whole=False)
+        if len(whole):
+            rows = whole.to(scenes.image.device, non_blocking=True)
+            last, also = self._convert(converted[rows], recipe[whole], whole=True)
+            converted = converted.replace(converted.image.index_copy(0, rows, last.image))
+            capped = capped.index_copy(0, rows, torch.maximum(capped[rows].nan_to_num(0), also))
+        return converted, capped
 
     @full_precision()
-    def __call__(self, source: Source, recipe: Recipe) -> tuple[Tensor, Tensor]:
-        """Converted images, one per row.
-
-        Returns:
-            (N, 3, H, W) uint8 sRGB, bit-equal to the source where no region is chosen, and the share of chosen
-            areas whose gain was capped (a scalar, NaN where none was chosen).
-        """
-        statistics = Distribution(source.mean, source.std, source.count)
-        gain, offset, capped = transfer.affine(statistics, recipe, min_std=self.min_std, max_gain=self.max_gain)
-        lab = transfer.apply(source.lab, source.regions.flatten(1), recipe.chosen, gain, offset)
-        present = (recipe.chosen & (source.count > 0)).sum()
+    def _convert(self, scenes: Scenes, recipe: Recipe, whole: bool) -> tuple[Scenes, Tensor]:
+        pixels, measured = scenes.measured(self.colors)
+        recipe = recipe.to(pixels.device)
+        gain, offset, capped = transfer.affine(measured, recipe, min_std=self.min_std, max_gain=self.max_gain)
+        part = slice(-1, None) if whole else slice(None, -1)
+        share = capped[:, part].sum(1) / (recipe.chosen & (measured.count > 0))[:, part].sum(1)
+        chosen = recipe.chosen
+        if whole:  # one map for every labelled pixel
+            gain, offset, chosen = (x[:, -1:].expand_as(x) for x in (gain, offset, chosen))
+        moved = transfer.apply(pixels, scenes.regions.flatten(1), chosen, gain, offset)
         # no mask is needed: each of the 2^24 colours comes back from Lab as it went in
-        return lab_to_srgb(lab).view(source.image.shape), capped.sum() / present
+        image = lab_to_srgb(moved) if self.colors == "lab" else moved.round_().clamp_(0, 255).byte()
+        return scenes.replace(image.view(scenes.image.shape)), share

@@ -4,35 +4,44 @@ import torch
 from torch import Tensor
 
 from hardmine.graph import Graph
-from hardmine.neighbourhood.base import Channels
 from hardmine.neighbourhood.generate import Generate
+from hardmine.neighbourhood.reach import Channels
 from hardmine.neighbourhood.select import Select
 from hardmine.records import Recipe
 from hardmine.store import ParameterStore
 
 
 class Auto:
-    """`Select` first; where it finds no unused stored point, `Generate`.
+    """`Select` first; where it finds no unused stored point, `Generate`, for each area where they are independent.
 
     Args:
-        radius, channels, independent: see `Select`; `Generate` takes the same.
-        margin, min_std: see `Generate`.
+        radius, mean_radius, std_radius, channels, independent: see `Select`; `Generate` takes the same.
+        margin: see `Generate`.
     """
 
     def __init__(
         self,
-        radius: float = 10.0,
+        radius: float | None = None,
+        mean_radius: float | None = None,
+        std_radius: float | None = None,
         channels: Channels = "luminance",
         independent: bool = False,
         margin: float = 5.0,
-        min_std: float = 0.5,
     ) -> None:
-        self.select = Select(radius, channels, independent)
-        self.generate = Generate(radius, channels, independent, margin, min_std)
+        self.select = Select(radius, mean_radius, std_radius, channels, independent)
+        self.generate = Generate(radius, mean_radius, std_radius, channels, independent, margin)
+        self.independent = independent
 
     def __call__(
         self, rows: Recipe, store: ParameterStore, graph: Graph, generator: torch.Generator
     ) -> tuple[Recipe, Tensor]:
+        """See `Neighbourhood`."""
         selected, stored = self.select(rows, store, graph, generator)
         generated, possible = self.generate(rows, store, graph, generator)
-        return selected.where(stored, generated), stored | possible
+        if not self.independent:
+            return selected.where(stored, generated), stored | possible
+        took = stored[:, None] & (selected.target != rows.target)  # a stored neighbour is unused, so another target
+        return selected.replace(
+            point=torch.where(took[..., None], selected.point, generated.point),
+            target=torch.where(took, selected.target, generated.target),
+        ), stored | possible

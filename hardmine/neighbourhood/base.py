@@ -1,6 +1,6 @@
 """What every neighbourhood policy does."""
 
-from typing import Literal, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -9,11 +9,9 @@ from hardmine.graph import Graph
 from hardmine.records import Recipe
 from hardmine.store import ParameterStore
 
-Channels = Literal["luminance", "lab"]
-
 
 class Neighbourhood(Protocol):
-    """Turns parameters that were hard into their neighbours."""
+    """Turns parameters into the next ones: those that were hard into their neighbours (R28)."""
 
     def __call__(
         self, rows: Recipe, store: ParameterStore, graph: Graph, generator: torch.Generator
@@ -31,15 +29,3 @@ class Neighbourhood(Protocol):
             the row itself.
         """
         ...
-
-
-def coordinates(mean: Tensor, std: Tensor, channels: Channels) -> Tensor:
-    """(..., 2) or (..., 6): the point of a distribution in the graph, luminance alone (D54) or all of Lab."""
-    last = 1 if channels == "luminance" else 3
-    return torch.cat([mean[..., :last], std[..., :last]], dim=-1)
-
-
-def check_radius(radius: float) -> float:
-    if not radius > 0:
-        raise ValueError(f"radius (Rth2) must be > 0 Lab units, got {radius}")
-    return radius

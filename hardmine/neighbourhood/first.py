@@ -1,4 +1,4 @@
-"""The first parameter of a search (R12, R17)."""
+"""The first parameter of a search (R12, R17, R19)."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -6,7 +6,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from hardmine.environment import Wanted, matching
 from hardmine.errors import InputError
+from hardmine.graph import Graph
 from hardmine.records import Recipe
 from hardmine.store import ParameterStore
 
@@ -15,22 +17,35 @@ class First:
     """Draws stored targets, each with the same chance.
 
     Args:
-        areas: which areas are converted: `all`, names of some, or `random` (each with probability 1/2, at least one).
+        areas: which areas are converted: `all`, names of some (none with an empty list), or `random` (each with
+            probability 1/2, at least one).
+        whole: the whole image too, after its areas.
         independent: a target of its own for every area; otherwise all areas of an image take the same light.
+        environment: take targets of this environment only, for instance "sunny night" or {time: night} (R12).
     """
 
-    def __init__(self, areas: Literal["all", "random"] | Sequence[str] = "all", independent: bool = False) -> None:
-        self.areas = areas
-        self.independent = independent
+    def __init__(
+        self,
+        areas: Literal["all", "random"] | Sequence[str] = "all",
+        whole: bool = False,
+        independent: bool = False,
+        environment: Wanted | None = None,
+    ) -> None:
+        if not whole and not areas:
+            raise InputError("first: no area is chosen and whole=false, so that nothing is converted: choose some")
+        self.areas, self.whole, self.independent, self.environment = areas, whole, independent, environment
 
-    def __call__(self, rows: Recipe, store: ParameterStore, generator: torch.Generator) -> Recipe:
-        """`rows` with first parameters."""
+    def __call__(
+        self, rows: Recipe, store: ParameterStore, graph: Graph, generator: torch.Generator
+    ) -> tuple[Recipe, Tensor]:
+        """`rows` with first parameters, and that every row has one; see `Neighbourhood`."""
         n, r = rows.chosen.shape
+        wanted = matching(store, self.environment).nonzero().flatten()
         columns = r if self.independent else 1
-        target = torch.randint(len(store), (n, columns), generator=generator).expand(n, r)
-        return store.recipe(rows, target, self._choose(n, store, generator)).replace(
-            parent=torch.full((n,), -1, dtype=torch.int64)
-        )
+        target = wanted[torch.randint(len(wanted), (n, columns), generator=generator)].expand(n, r)
+        chosen = self._choose(n, store, generator)
+        first = store.recipe(rows, target, chosen)
+        return first.replace(parent=torch.full((n,), -1), depth=torch.zeros(n, dtype=torch.int64)), chosen.any(1)
 
     def _choose(self, n: int, store: ParameterStore, generator: torch.Generator) -> Tensor:
         chosen = torch.zeros(n, store.regions, dtype=torch.bool)
@@ -45,4 +60,5 @@ class First:
                 if name not in store.areas:
                     raise InputError(f"first.areas: no area is called {name!r}: take some of {', '.join(store.areas)}")
                 chosen[:, store.areas.index(name)] = True
+        chosen[:, -1] = self.whole
         return chosen

@@ -4,62 +4,54 @@ import torch
 from torch import Tensor
 
 from hardmine.graph import Graph
-from hardmine.neighbourhood.base import Channels, check_radius
+from hardmine.neighbourhood.reach import Channels, Reach
 from hardmine.records import Recipe
 from hardmine.store import ParameterStore
 
 
 class Generate:
-    """Expr. 3: (t_mean1 + alpha, t_std1 + beta), uniform inside the disc (or ball) of radius Rth2.
+    """(t_mean1 + alpha, t_std1 + beta), uniform inside the second threshold (Expr. 3 or 4).
 
-    The point is projected into the box that the store's valid points of that area span, widened by `margin`: no
-    negative deviation, no mean that no image has. The projection is onto a convex set that holds the parent, so the
-    result is never farther from it than what was drawn.
+    The point is projected into the box that the store's valid points of that area span, widened by `margin`, and into
+    the bounds of the axes: no negative deviation, no mean that no image has. The projection is onto a convex set that
+    holds the parent, so the result is never farther from it than what was drawn.
 
     Args:
-        radius: Rth2 in Lab units, strict.
-        channels: what is moved: `luminance` alone or all of `lab`.
+        radius, mean_radius, std_radius, channels: see `Reach`.
         independent: every area is moved on its own; otherwise one shift moves the light of the whole image.
-        margin: Lab units by which a parameter may lie outside what the store has seen.
-        min_std: smallest standard deviation generated, Lab units.
+        margin: units of the axes (Lab units) by which a parameter may lie outside what the store has seen.
     """
 
     def __init__(
         self,
-        radius: float = 10.0,
+        radius: float | None = None,
+        mean_radius: float | None = None,
+        std_radius: float | None = None,
         channels: Channels = "luminance",
         independent: bool = False,
         margin: float = 5.0,
-        min_std: float = 0.5,
     ) -> None:
-        self.radius = check_radius(radius)
-        self.last = 1 if channels == "luminance" else 3
+        self.reach = Reach(radius, mean_radius, std_radius, channels)
         self.independent = independent
         self.margin = margin
-        self.floor = torch.tensor([0.0, -128.0, -128.0, *[min_std] * 3])
-        self.ceiling = torch.tensor([100.0, 127.0, 127.0, *[torch.inf] * 3])
 
     def __call__(
         self, rows: Recipe, store: ParameterStore, graph: Graph, generator: torch.Generator
     ) -> tuple[Recipe, Tensor]:
-        shift = self._shift(len(rows), store.regions if self.independent else 1, generator)
-        moved = torch.cat([rows.mean, rows.std], dim=-1)
-        drawn = moved.clone()
-        drawn[..., : self.last] += shift[..., : self.last]
-        drawn[..., 3 : 3 + self.last] += shift[..., self.last :]
-        low = torch.maximum(store.lowest - self.margin, self.floor)
-        high = torch.minimum(store.highest + self.margin, self.ceiling)
-        # a stored parent may be flatter than min_std: the box always holds the parent
-        drawn = torch.maximum(torch.minimum(drawn, torch.maximum(high, moved)), torch.minimum(low, moved))
-        drawn = torch.where(rows.chosen[..., None], drawn, moved)
-        found = rows.chosen.any(dim=1)
-        return rows.replace(mean=drawn[..., :3], std=drawn[..., 3:], target=torch.full_like(rows.target, -1)), found
-
-    def _shift(self, n: int, columns: int, generator: torch.Generator) -> Tensor:
-        """(N, columns, 2 * channels): uniform in the open ball of radius Rth2."""
-        dimensions = 2 * self.last
-        direction = torch.randn(n, columns, dimensions, generator=generator)
-        direction = direction / direction.norm(dim=-1, keepdim=True).clamp(min=1e-12)
-        length = torch.rand(n, columns, 1, generator=generator) ** (1 / dimensions)
-        shift: Tensor = direction * (length * (self.radius * (1 - 1e-6)))  # 1e-6: strictly inside after rounding
-        return shift
+        """See `Neighbourhood`."""
+        space, here = store.space, rows.point
+        columns = store.regions if self.independent else 1
+        drawn = here + self.reach.draw((len(rows), columns), space, generator)
+        low = torch.maximum(store.lowest - self.margin * space.unit, space.low)
+        high = torch.minimum(store.highest + self.margin * space.unit, space.high)
+        # a stored parent may lie outside the bounds (an area without contrast): the box always holds the parent
+        drawn = torch.maximum(torch.minimum(drawn, torch.maximum(high, here)), torch.minimum(low, here))
+        # adding a shift to a large number rounds; where that leads out of the second threshold the point stays
+        inside = self.reach.holds(self.reach.squares(drawn, here, space), space)
+        drawn = torch.where(inside[..., None], drawn, here)
+        moved = rows.counted if self.independent else rows.chosen
+        proposal = rows.replace(
+            point=torch.where(moved[..., None], drawn, here), target=torch.where(moved, -1, rows.target).int()
+        )
+        found = rows.counted.any(dim=1)
+        return proposal.where(found, rows), found

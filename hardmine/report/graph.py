@@ -19,7 +19,9 @@ def write_graph(folder: Path, miner: Miner, threshold: float) -> None:
 
 
 def draw_graph(path: Path, store: ParameterStore, graph: Graph, threshold: float) -> None:
-    """One panel per area: t_mean against t_std of luminance; hollow points are unused, colour is the accuracy there.
+    """One panel per area: t_mean against t_std of luminance, or the axes that the conversion has.
+
+    Hollow points are unused, colour is the accuracy there.
 
     Args:
         path: PNG to write.
@@ -35,9 +37,13 @@ def draw_graph(path: Path, store: ParameterStore, graph: Graph, threshold: float
     for panel in panels[len(store.areas) :]:
         panel.set_visible(False)
     shown = None
+    shown_axes = store.space.graph.nonzero().flatten().tolist()
+    across = shown_axes[0]
+    up = next((axis for axis in shown_axes if store.space.spread[axis]), shown_axes[-1])
+    names = [f"t_{store.space.names[axis]}" for axis in (across, up)]
     for index, (panel, area) in enumerate(zip(panels, store.areas, strict=False)):
         valid = store.valid[:, index].numpy()
-        mean, std = (x[:, index, 0].numpy() for x in (store.distribution.mean, store.distribution.std))
+        mean, std = store.points[:, index, across].numpy(), store.points[:, index, up].numpy()
         used = valid & (graph.uses[:, index] > 0).numpy() & ~graph.accuracy[:, index].isnan().numpy()
         panel.scatter(mean[valid & ~used], std[valid & ~used], facecolors="none", edgecolors="0.6", s=22)
         shown = panel.scatter(
@@ -52,8 +58,8 @@ def draw_graph(path: Path, store: ParameterStore, graph: Graph, threshold: float
             linewidths=0.4,
         )
         panel.set_title(area, fontsize=10)
-        panel.set_xlabel("t_mean L*", fontsize=8)
-        panel.set_ylabel("t_std L*", fontsize=8)
+        panel.set_xlabel(names[0], fontsize=8)
+        panel.set_ylabel(names[1], fontsize=8)
     if shown is not None:
         figure.colorbar(shown, ax=panels.tolist(), label="latest accuracy at the point")
     write_atomically(path, lambda file: figure.savefig(file, format="png", dpi=110))

@@ -1,0 +1,46 @@
+"""Several conversions, one after the other."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from hardmine.conversions.base import Conversion
+from hardmine.errors import InputError
+from hardmine.records import Recipe
+from hardmine.scenes import Colors, Scenes
+from hardmine.space import Space
+
+
+class Chain:
+    """Applies conversions in the order given, each with its own axes of the parameter, to the same chosen regions.
+
+    A part has done its areas and the whole image before the next one begins.
+
+    Args:
+        parts: conversions whose axes have different names, at most one of them with colours of a target.
+
+    Raises:
+        InputError: two parts with colours.
+        ValueError: no part, or two axes of one name.
+    """
+
+    def __init__(self, parts: Sequence[Conversion]) -> None:
+        if not parts:
+            raise ValueError("a chain needs at least one conversion, got none")
+        colored = [part for part in parts if part.colors is not None]
+        if len(colored) > 1:
+            names = " and ".join(type(part).__name__ for part in colored)
+            raise InputError(f"conversion.parts: {names} both take a target's colours: keep one of them")
+        self.parts = tuple(parts)
+        self.colors: Colors | None = colored[0].colors if colored else None
+        self.space = Space([axis for part in parts for axis in part.space.axes])
+
+    def __call__(self, scenes: Scenes, recipe: Recipe) -> tuple[Scenes, Tensor]:
+        """See `Conversion`; the share is the largest of the parts' shares."""
+        share = torch.full((len(recipe),), torch.nan, device=scenes.image.device)
+        points = recipe.point.split([len(part.space) for part in self.parts], dim=-1)  # type: ignore[no-untyped-call]
+        for part, point in zip(self.parts, points, strict=True):
+            scenes, of_part = part(scenes, recipe.replace(point=point))
+            share = torch.fmax(share, of_part)  # NaN where no part has chosen anything
+        return scenes, share

@@ -1,19 +1,30 @@
 """DataModules and data sets."""
 
+from hardmine.data.annotations import Annotations, ImageBoxes, read_coco, write_coco
 from hardmine.data.folder import Folder, FolderData
-from hardmine.data.labelled import LabelledImages
-from hardmine.data.mining import Candidates, MiningDataModule
+from hardmine.data.image_folder import ImageFolderData
+from hardmine.data.index_images import Predictor, Superpixels, Whole
+from hardmine.data.labelled import Kind, LabelledImages
+from hardmine.data.mining import MiningDataModule
 from hardmine.data.module import LabelledData
 from hardmine.data.riverside import RiversideData
 from hardmine.data.sampler import MiningSampler
 
 __all__ = [
-    "Candidates",
+    "Annotations",
     "Folder",
     "FolderData",
+    "ImageBoxes",
+    "ImageFolderData",
+    "Kind",
     "LabelledData",
     "LabelledImages",
     "MiningDataModule",
     "MiningSampler",
+    "Predictor",
     "RiversideData",
+    "Superpixels",
+    "Whole",
+    "read_coco",
+    "write_coco",
 ]

@@ -1,50 +1,151 @@
-"""hardmine's folder layout: images/, regions/, classes.csv, metadata.csv."""
+"""hardmine's folder layout: images/, regions/, classes.csv, annotations.json, metadata.csv."""
 
 import csv
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import Literal, get_args
 
+import torch
 from torch import Tensor
 
+from hardmine.data.annotations import Annotations, ImageBoxes, read_coco
 from hardmine.data.images import read_image, read_regions
-from hardmine.data.labelled import LabelledImages
+from hardmine.data.index_images import Predictor, from_image, regions_of_boxes
+from hardmine.data.labelled import Kind, LabelledImages, Sample
 from hardmine.data.module import LabelledData
 from hardmine.errors import InputError
+from hardmine.records import VOID
+
+Labels = Literal["auto", "masks", "classes", "boxes"]
+Regions = Literal["auto", "labels", "boxes", "superpixels", "whole", "predicted"]
 
 _SUFFIXES = (".png", ".jpg", ".jpeg")
 _NO_COMPONENT = {"id", "split", "label"}  # every other column of metadata.csv is an environment component
+_REST = "rest"  # area of the pixels outside all boxes
 
 
 @dataclass(frozen=True)
 class Row:
-    """One image of the folder."""
+    """One image of the folder; `label` is None where metadata.csv has no such column."""
 
     id: str
     split: str
     environment: dict[str, str] = field(default_factory=dict)
+    label: str | None = None
 
 
 class Folder:
-    """Reader of the layout.
+    """Reader of the layout. Only what is used need be there; labels that are never asked for are never looked at.
 
         images/<id>.jpg|png     8-bit RGB
         regions/<id>.png        index image: one area label per pixel, 255 void
-        classes.csv             index,name of the areas
-        metadata.csv            id,split and one column per environment component (time, weather, ...)
+        classes.csv             index,name of the areas of regions/
+        annotations.json        COCO boxes
+        metadata.csv            id,split, one column per environment component (time, weather, ...), perhaps `label`
 
     Args:
         root: the folder.
+        labels: masks (regions/), classes (column `label`), boxes (annotations.json); auto takes boxes where there is
+            annotations.json, else classes where there is a column `label`, else masks.
+        regions: labels (regions/), boxes (the classes of the boxes and the rest; small boxes lie on large ones),
+            superpixels, whole (one area), predicted (by `predictor`); auto takes labels where there is a folder
+            regions/, else boxes where the labels are boxes, else whole.
+        superpixels: number of areas of `superpixels`.
+        predictor: of `predicted`.
+
+    Attributes:
+        kind, areas, classes: what `LabelledImages` has under these names.
 
     Raises:
         InputError: it or one of its tables is missing or malformed.
     """
 
-    def __init__(self, root: str | Path) -> None:
+    def __init__(
+        self,
+        root: str | Path,
+        labels: Labels = "auto",
+        regions: Regions = "auto",
+        superpixels: int = 32,
+        predictor: Predictor | None = None,
+    ) -> None:
+        _check_choice("data.labels", labels, get_args(Labels))
+        _check_choice("data.regions", regions, get_args(Regions))
         self.root = Path(root).expanduser()
         if not self.root.is_dir():
             raise InputError(f"{self.root}: no such folder: set data.root to one with images/, regions/, metadata.csv")
-        self.areas = self._read_classes()
         self.all_rows = self._read_metadata()
+        self.kind: Kind = self._kind() if labels == "auto" else labels
+        if regions == "auto":
+            drawn = (self.root / "regions").is_dir()
+            regions = "labels" if drawn else "boxes" if self.kind == "boxes" else "whole"
+        self.regions = regions
+        self._maker: Predictor | None = None
+        if regions != "labels" and regions != "boxes":
+            self._maker = from_image(regions, superpixels, predictor)
+        self.areas = self._areas()
+
+    def _kind(self) -> Kind:
+        if (self.root / "annotations.json").exists():
+            return "boxes"
+        return "classes" if self.all_rows and self.all_rows[0].label is not None else "masks"
+
+    def _areas(self) -> tuple[str, ...]:
+        if self._maker is not None:
+            return tuple(self._maker.areas)
+        if self.regions == "labels":
+            return self._drawn
+        classes = self.annotations.classes
+        if _REST in classes or len(classes) >= VOID:
+            path = self.root / "annotations.json"
+            raise InputError(f"{path}: at most {VOID - 1} categories, none called {_REST!r}: rename or join categories")
+        return (*classes, _REST)
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes to recognise. Asking for them checks that all rows have a label."""
+        if self.kind == "boxes":
+            return self.annotations.classes
+        if self.kind == "masks":
+            return self._drawn
+        path = self.root / "metadata.csv"
+        for line, row in enumerate(self.all_rows, start=2):
+            if row.label is None:
+                raise InputError(f"{path}: column 'label' is missing: add it or take another data.labels")
+            if not row.label.strip():
+                raise InputError(f"{path}: line {line} ({row.id}) has no label: fill it in or drop the row")
+        return tuple(sorted({row.label for row in self.all_rows if row.label is not None}))
+
+    @cached_property
+    def annotations(self) -> Annotations:
+        """The boxes; every row of metadata.csv is among their images."""
+        path = self.root / "annotations.json"
+        annotations = read_coco(path)
+        for row in self.all_rows:
+            if row.id not in annotations.images:
+                raise InputError(f"{path}: no image has the file name of {row.id!r} in metadata.csv: list it in images")
+        return annotations
+
+    @cached_property
+    def _most_boxes(self) -> int:
+        return max([1, *(len(self.annotations.images[row.id].boxes) for row in self.all_rows)])
+
+    @cached_property
+    def _drawn(self) -> tuple[str, ...]:
+        """Names of the labels in regions/."""
+        if not (self.root / "regions").is_dir():
+            raise InputError(
+                f"{self.root / 'regions'}: no such folder: add an index image for each image there, "
+                "or give other labels (annotations.json, or a column 'label' in metadata.csv)"
+            )
+        path = self.root / "classes.csv"
+        entries = _read_table(path, ("index", "name"))
+        names = tuple(entry["name"] for entry in entries)
+        if [entry["index"] for entry in entries] != [str(index) for index in range(len(names))] or not names:
+            raise InputError(f"{path}: the indices must run 0, 1, 2, ... in order: renumber them")
+        if len(names) > 255 or len(set(names)) < len(names):
+            raise InputError(f"{path}: at most 255 areas, each with a name of its own: rename or join areas")
+        return names
 
     def rows(self, split: str | None) -> list[Row]:
         """The images of a split; None takes all."""
@@ -59,30 +160,57 @@ class Folder:
 
     def read(self, row: Row, size: tuple[int, int] | None = None) -> tuple[Tensor, Tensor]:
         """Image (3, H, W) and index image (H, W), both uint8, at `size` or their own."""
-        image, image_size = read_image(self.image_path(row), size)
-        regions, regions_size = read_regions(self.regions_path(row), len(self.areas), size)
-        if image_size != regions_size:
-            raise InputError(
-                f"{self.regions_path(row)}: {regions_size[1]} x {regions_size[0]} pixels, its image has "
-                f"{image_size[1]} x {image_size[0]}: make both the same size"
-            )
-        return image, regions
+        image, own = read_image(self.image_path(row), size)
+        return image, self._read_regions(row, image, own)
 
-    def _read_classes(self) -> tuple[str, ...]:
-        path = self.root / "classes.csv"
-        entries = _read_table(path, ("index", "name"))
-        names = tuple(entry["name"] for entry in entries)
-        if [entry["index"] for entry in entries] != [str(index) for index in range(len(names))] or not names:
-            raise InputError(f"{path}: the indices must run 0, 1, 2, ... in order: renumber them")
-        if len(names) > 255 or len(set(names)) < len(names):
-            raise InputError(f"{path}: at most 255 areas, each with a name of its own: rename or join areas")
-        return names
+    def sample(self, row: Row, size: tuple[int, int] | None = None) -> Sample:
+        """`image`, `regions` and the labels, as `LabelledImages` describes them."""
+        image, own = read_image(self.image_path(row), size)
+        regions = self._read_regions(row, image, own)
+        return {"image": image, "regions": regions, **self._read_labels(row, image, own, regions)}
+
+    def _read_regions(self, row: Row, image: Tensor, own: tuple[int, int]) -> Tensor:
+        size = (image.shape[1], image.shape[2])
+        if self._maker is not None:
+            return self._maker(image)
+        if self.regions == "labels":
+            return self._read_drawn(row, own, size)
+        boxes = self._checked_boxes(row, own).scaled(size)
+        return regions_of_boxes(boxes.boxes, boxes.labels, size, rest=len(self.areas) - 1)
+
+    def _read_labels(self, row: Row, image: Tensor, own: tuple[int, int], regions: Tensor) -> Sample:
+        size = (image.shape[1], image.shape[2])
+        if self.kind == "classes":
+            return {"target": torch.tensor(self.classes.index(row.label or ""))}
+        if self.kind == "masks":
+            return {"target": regions if self.regions == "labels" else self._read_drawn(row, own, size)}
+        boxes, labels = self._checked_boxes(row, own).scaled(size).padded(self._most_boxes)
+        return {"boxes": boxes, "labels": labels}
+
+    def _read_drawn(self, row: Row, own: tuple[int, int], size: tuple[int, int]) -> Tensor:
+        path = self.regions_path(row)
+        regions, regions_size = read_regions(path, len(self._drawn), size)
+        if own != regions_size:
+            raise InputError(
+                f"{path}: {regions_size[1]} x {regions_size[0]} pixels, its image has "
+                f"{own[1]} x {own[0]}: make both the same size"
+            )
+        return regions
+
+    def _checked_boxes(self, row: Row, own: tuple[int, int]) -> ImageBoxes:
+        boxes = self.annotations.images[row.id]
+        if own != boxes.size:
+            raise InputError(
+                f"{self.image_path(row)}: {own[1]} x {own[0]} pixels, annotations.json says "
+                f"{boxes.size[1]} x {boxes.size[0]}: correct its width and height and the boxes there"
+            )
+        return boxes
 
     def _read_metadata(self) -> list[Row]:
         path = self.root / "metadata.csv"
         entries = _read_table(path, ("id", "split"))
         components = [name for name in (entries[0] if entries else {}) if name not in _NO_COMPONENT]
-        rows = [Row(e["id"], e["split"], {name: e[name] for name in components}) for e in entries]
+        rows = [Row(e["id"], e["split"], {name: e[name] for name in components}, e.get("label")) for e in entries]
         seen: set[str] = set()
         for row in rows:
             if not row.id or row.id in seen or Path(row.id).name != row.id:
@@ -100,20 +228,22 @@ class FolderImages(LabelledImages):
         super().__init__(
             ids=[row.id for row in self.rows],
             areas=folder.areas,
+            classes=folder.classes,
+            kind=folder.kind,
             environment=[row.environment for row in self.rows],
             flip=flip,
             cache_gib=cache_gib,
         )
 
-    def read(self, index: int) -> tuple[Tensor, Tensor]:
-        return self.folder.read(self.rows[index], self.size)
+    def read(self, index: int) -> Sample:
+        return self.folder.sample(self.rows[index], self.size)
 
 
 class FolderData(LabelledData):
     """`data=folder data.root=PATH`: the splits of a folder.
 
     Args:
-        root: the folder, see `Folder`.
+        root, labels, regions, superpixels, predictor: see `Folder`.
         size: height and width all images are resized to.
         batch_size, num_workers, flip, cache_gib: see `LabelledData`.
     """
@@ -126,16 +256,29 @@ class FolderData(LabelledData):
         num_workers: int = 0,
         flip: bool = True,
         cache_gib: float = 4.0,
+        labels: Labels = "auto",
+        regions: Regions = "auto",
+        superpixels: int = 32,
+        predictor: Predictor | None = None,
     ) -> None:
         super().__init__(batch_size, num_workers, flip, cache_gib)
-        self.folder = Folder(root)
+        self.folder = Folder(root, labels, regions, superpixels, predictor)
+        self.folder.classes  # noqa: B018  # all rows have labels: said now, not when the first batch is read
         self.size = (int(size[0]), int(size[1]))
+
+    def has(self, split: str) -> bool:
+        return bool(self.folder.rows(split))
 
     def images(self, split: str, flip: bool) -> LabelledImages:
         images = FolderImages(self.folder, split, self.size, flip, self.cache_gib)
         if not len(images):
             raise InputError(f"{self.folder.root / 'metadata.csv'}: no row has split {split!r}: add some")
         return images
+
+
+def _check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise InputError(f"{key} must be one of {', '.join(choices)}, got {value!r}")
 
 
 def _read_table(path: Path, required: tuple[str, ...]) -> list[dict[str, str]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Literal
 
 import torch
 from rich.console import Console
@@ -10,18 +11,28 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 Sample = dict[str, Tensor]
+Kind = Literal["masks", "classes", "boxes"]
 
 
 class LabelledImages(Dataset[Sample]):
-    """Images with their index images; a subclass says how one is read.
+    """Images with their index images and labels; a subclass says how one is read.
 
-    A sample is a dict of `image` (3, H, W) uint8 sRGB, `regions` (H, W) uint8, `target` (H, W) uint8 (the class of
-    each pixel: here the area), `index` and `environment` int64 scalars. What was read is kept up to `cache_gib`, so
-    that the second epoch costs no decoding. Augmentation draws from torch's global generator, as is usual.
+    A sample is a dict of `image` (3, H, W) uint8 sRGB, `regions` (H, W) uint8 (area of each pixel, 255 void), `index`
+    and `environment` int64 scalars, and the labels, by `kind`:
+
+        masks      `target` (H, W) uint8, class of each pixel, 255 void
+        classes    `target` int64 scalar
+        boxes      `boxes` (G, 4) float32, x1, y1, x2, y2 in pixels of the image, and `labels` (G,) int64; G is the
+                   same for all images, and the rest is padding: zeros, with label -1
+
+    What was read is kept up to `cache_gib`, so that the second epoch costs no decoding. Augmentation draws from torch's
+    global generator, as is usual.
 
     Args:
         ids: a name for each image.
         areas: names of the areas, in label order.
+        classes: names of the classes to recognise, in label order.
+        kind: what the labels are.
         environment: for each image its value of each component (time, weather, ...).
         flip: mirror left and right with probability 1/2.
         cache_gib: memory for decoded images, GiB.
@@ -31,44 +42,51 @@ class LabelledImages(Dataset[Sample]):
         self,
         ids: Sequence[str],
         areas: Sequence[str],
+        classes: Sequence[str],
+        kind: Kind,
         environment: Sequence[Mapping[str, str]],
         flip: bool = False,
         cache_gib: float = 4.0,
     ) -> None:
         self.ids = tuple(ids)
-        self.areas = tuple(areas)
+        self.areas, self.classes, self.kind = tuple(areas), tuple(classes), kind
         self.environment = tuple(dict(values) for values in environment)
         self.flip = flip
         self._names = [environment_name(values) for values in self.environment]
         self.environments = tuple(dict.fromkeys(self._names))  # distinct, in order of appearance
         self._room = int(cache_gib * 2**30)
-        self._cache: dict[int, tuple[Tensor, Tensor]] = {}
+        self._cache: dict[int, Sample] = {}
 
-    def read(self, index: int) -> tuple[Tensor, Tensor]:
-        """Image (3, H, W) and index image (H, W), both uint8."""
+    def read(self, index: int) -> Sample:
+        """`image`, `regions` and the labels, as a sample has them."""
         raise TypeError(f"{type(self).__name__} must say how an image is read")
 
-    def pixels(self, index: int) -> tuple[Tensor, Tensor]:
+    def kept(self, index: int) -> Sample:
         """`read`, from memory where it has been read before."""
         if index in self._cache:
             return self._cache[index]
-        image, regions = self.read(index)
-        size = image.nbytes + regions.nbytes
+        entries = self.read(index)
+        size = _nbytes(entries)
         if size <= self._room:
             self._room -= size
-            self._cache[index] = (image, regions)
-        return image, regions
+            self._cache[index] = entries
+        return entries
+
+    def pixels(self, index: int) -> tuple[Tensor, Tensor]:
+        """Image (3, H, W) and index image (H, W), both uint8."""
+        entries = self.kept(index)
+        return entries["image"], entries["regions"]
 
     def preload(self, workers: int = 4) -> None:
         """Read as many images as memory is set aside for; what cannot be read shows now, not in the middle of a run."""
         if not len(self):
             return
-        first = self.pixels(0)
-        fit = 1 + int(self._room // (first[0].nbytes + first[1].nbytes))
+        first = self.kept(0)
+        fit = 1 + int(self._room // _nbytes(first))
         wanted = range(1, min(fit, len(self)))
         console = Console(stderr=True)
         with ThreadPoolExecutor(workers) as pool:
-            reading = pool.map(self.pixels, wanted)
+            reading = pool.map(self.kept, wanted)
             shown = {"total": len(wanted), "console": console, "transient": True, "disable": not console.is_terminal}
             for _ in track(reading, "reading images", **shown):  # type: ignore[arg-type]
                 pass
@@ -77,18 +95,38 @@ class LabelledImages(Dataset[Sample]):
         return len(self.ids)
 
     def __getitem__(self, index: int) -> Sample:
-        image, regions = self.pixels(index)
+        entries = self.kept(index)
         if self.flip and torch.rand(()) < 0.5:
-            image, regions = image.flip(-1), regions.flip(-1)
+            entries = mirrored(entries)
         return {
-            "image": image,
-            "regions": regions,
-            "target": regions,
+            **entries,
             "index": torch.tensor(index),
             "environment": torch.tensor(self.environments.index(self._names[index])),
         }
 
 
+def mirrored(entries: Sample) -> Sample:
+    """A sample's image, regions and labels with left and right exchanged.
+
+    >>> mirrored({"image": torch.zeros(3, 1, 2), "regions": torch.tensor([[1, 2]])})["regions"]
+    tensor([[2, 1]])
+    """
+    flipped = {name: entries[name].flip(-1) for name in ("image", "regions")}
+    target, boxes = entries.get("target"), entries.get("boxes")
+    if target is not None and target.ndim == 2:
+        flipped["target"] = flipped["regions"] if target is entries["regions"] else target.flip(-1)
+    if boxes is not None:
+        left, top, right, bottom = boxes.unbind(1)
+        width = entries["image"].shape[-1]
+        moved = torch.stack([width - right, top, width - left, bottom], dim=1)
+        flipped["boxes"] = torch.where(entries["labels"][:, None] >= 0, moved, boxes)  # padding stays zero
+    return {**entries, **flipped}
+
+
 def environment_name(values: Mapping[str, str]) -> str:
     """One word for an environment, as in `test/miou/night_rainy`."""
     return "_".join(values.values()) or "all"
+
+
+def _nbytes(entries: Sample) -> int:
+    return sum({id(value): value.nbytes for value in entries.values()}.values())  # one tensor may stand under two names

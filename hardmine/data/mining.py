@@ -1,47 +1,27 @@
 """Mining around any DataModule: candidates are made on the device, right after the batch has arrived there."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import lightning as L
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from hardmine.buffer import RecipeBuffer
-from hardmine.conversions import ColorTransfer
+from hardmine.candidates import KEY, Candidates
+from hardmine.conversions import ColorTransfer, Conversion
+from hardmine.data.replay import Batch, Replayed, ReplayLoader
 from hardmine.data.sampler import MiningSampler
 from hardmine.errors import InputError
 from hardmine.miner import Miner
-from hardmine.neighbourhood import First, Neighbourhood
+from hardmine.neighbourhood import Neighbourhood
 from hardmine.records import Recipe
-from hardmine.rng import global_state_kept, seed_globally
+from hardmine.rng import global_state_kept
+from hardmine.scenes import Scenes
+from hardmine.stopping import Stopping
 from hardmine.store import ParameterStore
-
-KEY = "hardmine"  # under which a batch carries its `Candidates`
-
-Batch = dict[str, Any]
-
-
-class Candidates:
-    """What one training batch offers to the scoring callback. No dataclass: Lightning looks for batch sizes in those.
-
-    Attributes:
-        batch: the batch of candidates as the model takes it, B * K rows.
-        recipe: candidates of all ranks, on the CPU.
-        miner: who judges them.
-        source, image: (B, 3, H, W) and (B * K, 3, H, W) uint8 sRGB before and after the conversion.
-        regions: (B, H, W) uint8.
-        capped: share of areas whose gain met the cap (scalar tensor).
-    """
-
-    def __init__(
-        self, batch: Batch, recipe: Recipe, miner: Miner, source: Tensor, image: Tensor, regions: Tensor, capped: Tensor
-    ) -> None:
-        self.batch, self.recipe, self.miner = batch, recipe, miner
-        self.source, self.image, self.regions, self.capped = source, image, regions, capped
-        self.prediction: Tensor | None = None  # (B * K, H, W) once scored
-        self.score: Tensor | None = None  # (B * K,) once judged, of this rank's candidates
+from hardmine.update import Pending, Update
 
 
 class MiningDataModule(L.LightningDataModule):
@@ -60,6 +40,8 @@ class MiningDataModule(L.LightningDataModule):
         first: draws first parameters.
         conversion: makes candidates.
         buffer: the online-update buffer.
+        update: when the model is updated.
+        stopping: when the search is over.
         mined: rows of each batch that are pieces, as a share of the batch size.
         candidates: K, candidates per row.
         start: optimiser steps of plain training before mining starts; a model that knows nothing finds all hard.
@@ -76,9 +58,11 @@ class MiningDataModule(L.LightningDataModule):
         store: ParameterStore | None,
         neighbourhood: Neighbourhood | None = None,
         areas: tuple[str, ...] | None = None,
-        first: First | None = None,
-        conversion: ColorTransfer | None = None,
+        first: Neighbourhood | None = None,
+        conversion: Conversion | None = None,
         buffer: RecipeBuffer | None = None,
+        update: Update | None = None,
+        stopping: Stopping | None = None,
         mined: float = 0.5,
         candidates: int = 1,
         start: int = 0,
@@ -94,12 +78,20 @@ class MiningDataModule(L.LightningDataModule):
         if neighbourhood is not None and store is None:
             raise InputError("mining needs a parameter store: give one, or set neighbourhood=none")
         self.store = store.aligned(areas) if store is not None and areas is not None else store
-        self.neighbourhood, self.first, self.conversion = neighbourhood, first, conversion
+        self.neighbourhood, self.first = neighbourhood, first
+        self.conversion: Conversion = conversion or ColorTransfer()
         self.buffer = RecipeBuffer() if buffer is None else buffer
+        self.update, self.stopping = update or Update(), stopping
         self.mined, self.candidates, self.start, self.seed = mined, candidates, start, seed
         self.fresh_sources = fresh_sources
         self.miner: Miner | None = None
         self.sampler: MiningSampler | None = None
+        self.judge: Callable[[Candidates], Recipe] | None = None  # the HardMining callback puts itself here
+        self.pending = Pending()
+        self._update_rows: Recipe | None = None  # of the update batch on its way to the device
+        self._searching = False
+        self._searched: Candidates | None = None  # the latest, judged: what an update batch shows to the callbacks
+        self._tries = 0  # batches searched since the last update
         self._saved: dict[str, Any] | None = None
         for name in ("val_dataloader", "test_dataloader", "predict_dataloader"):
             if getattr(type(datamodule), name) is not getattr(L.LightningDataModule, name):
@@ -141,14 +133,18 @@ class MiningDataModule(L.LightningDataModule):
                 self.first,
                 self.conversion,
                 self.buffer,
+                self.stopping,
                 self.candidates,
                 self.seed,
             )
+            if self.update.every and self.update.stored and self.update.every >= batch_size:
+                raise InputError(f"update.every must be under data.batch_size={batch_size} where stored rows join in")
         self.sampler = MiningSampler(
             sources,
             batch_size,
             round(self.mined * batch_size),
             self.store.regions if self.store is not None else 1,
+            len(self.conversion.space),
             self.buffer if self.miner is not None else None,
             self.fresh_sources,
             self.seed,
@@ -156,58 +152,113 @@ class MiningDataModule(L.LightningDataModule):
         self.sampler.rank, self.sampler.ranks = self.trainer.global_rank, self.trainer.world_size  # type: ignore[union-attr]
         if self._saved is not None:
             self._restore(self._saved)
-        return _ResumableLoader(
-            _Replayed(loader.dataset, loader.collate_fn),
+        replayed = Replayed(loader.dataset, loader.collate_fn)
+        made = ReplayLoader(
+            replayed,
             sampler=self.sampler,
             batch_size=None,
             num_workers=loader.num_workers,
             pin_memory=loader.pin_memory,
             persistent_workers=loader.persistent_workers,
         )
+        if self.miner is not None and self.update.every:
+            made.feed = lambda loaded: self._updates(loaded, replayed)
+        return made
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """In training: rows of pieces are converted, candidates are made and ride along under the key `hardmine`."""
         trainer, sampler = self.trainer, self.sampler
         if trainer is None or not trainer.training or sampler is None:
             return self.inner.on_after_batch_transfer(batch, dataloader_idx)
-        rows = sampler.in_flight.popleft()
+        updating, rows = self._update_rows is not None, self._update_rows
+        if rows is None:
+            rows = sampler.in_flight.popleft()
+        self._update_rows = None
         sampler.step = trainer.global_step
         if self.miner is None or trainer.global_step < self.start:
             return self.inner.on_after_batch_transfer(batch, dataloader_idx)
-        device = batch["image"].device
-        source = self.miner.conversion.measure(batch["image"], batch["regions"], len(self.miner.store.areas))
-        mine = sampler.part(rows)
-        if rows.chosen.any():
-            first = sampler.batch_size - sampler.mined  # pieces stand in the last rows only
-            converted, _ = self.miner.conversion(source[slice(first, None)], mine[slice(first, None)].to(device))
-            image = torch.cat([batch["image"][:first], converted])
-        else:
-            image = batch["image"]
-        proposed = self.miner.propose(rows, trainer.global_step)
-        repeated = (
-            source if self.candidates == 1 else source[torch.arange(len(mine)).repeat_interleave(self.candidates)]
-        )
-        tried, capped = self.miner.conversion(repeated, sampler.part(proposed).to(device))
-        offered = self._offer({**batch, "image": tried, "regions": repeated.regions}, dataloader_idx)
-        trained = self.inner.on_after_batch_transfer({**batch, "image": image}, dataloader_idx)
-        trained[KEY] = Candidates(offered, proposed, self.miner, batch["image"], tried, batch["regions"], capped)
-        return trained
+        scenes = Scenes.of_batch(batch, len(self.miner.store.areas))
+        if self._searching:
+            return {KEY: self._candidates(batch, scenes, rows, dataloader_idx)}
+        trained = self._converted(batch, scenes, sampler.part(rows))
+        offered = self._searched if updating else None
+        if not updating and self.miner.stopping.reason is None:
+            offered = self._candidates(batch, scenes, rows, dataloader_idx)
+        trained = self.inner.on_after_batch_transfer(trained, dataloader_idx)
+        return trained if offered is None else {**trained, KEY: offered}
 
-    def _offer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """The batch of candidates as the model takes it; labels are repeated with their sources (R26)."""
+    def _converted(self, batch: Batch, scenes: Scenes, mine: Recipe) -> Batch:
+        """The batch with its pieces made, which stand in its last rows."""
+        assert self.miner is not None
+        pieces = mine.chosen.any(1).nonzero().flatten()
+        if not len(pieces):
+            return batch
+        clean = int(pieces[0])
+        part = scenes[slice(clean, None)]
+        made, _ = self.miner.conversion(part, mine[slice(clean, None)])
+        changed = {"image": made.image}
+        if made.regions is not part.regions:  # an object was moved, and with it its labels
+            changed.update(regions=made.regions, **made.labels)
+        return {**batch, **{name: torch.cat([batch[name][:clean], value]) for name, value in changed.items()}}
+
+    def _candidates(self, batch: Batch, scenes: Scenes, rows: Recipe, dataloader_idx: int) -> Candidates:
+        """K neighbours or first parameters for each row, converted; labels are repeated with their sources (R26)."""
+        assert self.miner is not None and self.trainer is not None and self.sampler is not None
+        proposed = self.miner.propose(rows, self.trainer.global_step)
+        mine, repeated = self.sampler.part(proposed), scenes
         if self.candidates > 1:
-            made, rows = len(batch["image"]), torch.arange(len(batch["image"]) // self.candidates)
-            rows = rows.repeat_interleave(self.candidates)
-            batch = {k: v[rows] if isinstance(v, Tensor) and len(v) != made else v for k, v in batch.items()}
+            n = len(scenes)
+            index = torch.arange(n).repeat_interleave(self.candidates)
+            repeated = scenes[index]
+            batch = {k: v[index] if isinstance(v, Tensor) and v.ndim and len(v) == n else v for k, v in batch.items()}
+        made, capped = self.miner.conversion(repeated, mine)
         with global_state_kept():
-            offered: Batch = self.inner.on_after_batch_transfer(batch, dataloader_idx)
-        return offered
+            offered = self.inner.on_after_batch_transfer(
+                {**batch, "image": made.image, "regions": made.regions, **made.labels}, dataloader_idx
+            )
+        return Candidates(offered, proposed, mine, self.miner, scenes, made, capped)
+
+    def _updates(self, loaded: Iterator[Batch], replayed: Replayed) -> Iterator[Batch]:
+        """Update batches alone: in between, batches are searched until enough pieces have been found (R42)."""
+        assert self.miner is not None and self.trainer is not None and self.sampler is not None
+        trainer, needed = self.trainer, self.update.every * self.sampler.ranks
+        if self.judge is None:
+            raise InputError("update.every needs the HardMining callback: add it to the trainer's callbacks")
+        while True:
+            if len(self.pending) >= needed:
+                self._tries = 0
+                rows = self.sampler.joined(self.pending.take(needed), stored=self.update.stored)
+                self._update_rows = rows
+                yield replayed[self.sampler.part(rows)]
+                continue
+            if (self.miner.stopping.reason or self._tries >= self.update.tries) and trainer.global_step >= self.start:
+                self.miner.stopping.reason = self.miner.stopping.reason or f"nothing hard in {self._tries} batches"
+                trainer.should_stop = True
+                return
+            batch = next(loaded, None)
+            if batch is None:
+                return
+            if trainer.global_step < self.start:
+                yield batch
+                continue
+            self._searching, self._tries = True, self._tries + 1
+            try:
+                searched = trainer.strategy.batch_to_device(batch, trainer.strategy.root_device)
+            finally:
+                self._searching = False
+            self._searched = searched[KEY]
+            self.pending.put(self.judge(searched[KEY]))
 
     def state_dict(self) -> dict[str, Any]:
         if self.sampler is None:
             return {}
-        mining = self.miner.state_dict() if self.miner is not None else {}
-        return {"sampler": self.sampler.state_dict(), "miner": mining, "inner": self.inner.state_dict()}
+        return {
+            "sampler": self.sampler.state_dict(),
+            "miner": self.miner.state_dict() if self.miner is not None else {},
+            "pending": self.pending.state_dict(),
+            "tries": self._tries,
+            "inner": self.inner.state_dict(),
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._saved = state_dict or None  # sampler and miner are made later, with the loader
@@ -216,34 +267,8 @@ class MiningDataModule(L.LightningDataModule):
     def _restore(self, saved: dict[str, Any]) -> None:
         assert self.sampler is not None
         self.sampler.load_state_dict(saved["sampler"])
+        self.pending.load_state_dict(saved["pending"])
+        self._tries = saved["tries"]
         if self.miner is not None and saved["miner"]:
             self.miner.load_state_dict(saved["miner"])
         self._saved = None
-
-
-class _ResumableLoader(DataLoader[Batch]):
-    """Goes on in the middle of an epoch. Its place is the sampler's, kept with the miner; Lightning asks for these."""
-
-    def state_dict(self) -> dict[str, Any]:
-        return {}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        pass
-
-
-class _Replayed(Dataset[Batch]):
-    """A data set indexed by a recipe of B rows: each row's augmentation is replayed under the recipe's view."""
-
-    def __init__(self, dataset: Dataset[Any], collate: Callable[[list[Any]], Any]) -> None:
-        self.dataset, self.collate = dataset, collate
-
-    def __getitem__(self, recipe: Recipe) -> Batch:
-        samples = []
-        with global_state_kept():
-            for source, view in zip(recipe.source.tolist(), recipe.view.tolist(), strict=True):
-                seed_globally(view)
-                samples.append(self.dataset[source])
-        batch = self.collate(samples)
-        if not isinstance(batch, dict) or not {"image", "regions"} <= batch.keys():
-            raise InputError("the training data set must yield dicts with `image` and `regions`: wrap its samples")
-        return batch

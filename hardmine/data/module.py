@@ -8,11 +8,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from hardmine.data.labelled import LabelledImages, Sample
+from hardmine.data.labelled import Kind, LabelledImages, Sample
 
 
 class LabelledData(L.LightningDataModule):
     """Splits `train`, `val`, `test`, and `target`, of which a parameter store can be built; a subclass says of what.
+
+    Without images in `val` or `test` there is no validation or no test; everything else goes its way.
 
     Args:
         batch_size: B, rows per batch and rank.
@@ -30,6 +32,10 @@ class LabelledData(L.LightningDataModule):
         """The images of a split, not yet read."""
         raise TypeError(f"{type(self).__name__} must say where its images are")
 
+    def has(self, split: str) -> bool:
+        """Whether a split has images; a subclass whose splits may be empty says so."""
+        return True
+
     def split(self, name: str) -> LabelledImages:
         """The images of a split, made once."""
         if name not in self._splits:
@@ -39,7 +45,22 @@ class LabelledData(L.LightningDataModule):
     @property
     def areas(self) -> tuple[str, ...]:
         """Names of the areas, in label order."""
-        return self.split("train").areas
+        return self._any.areas
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes to recognise, in label order."""
+        return self._any.classes
+
+    @property
+    def kind(self) -> Kind:
+        """What the labels are, see `LabelledImages`."""
+        return self._any.kind
+
+    @property
+    def _any(self) -> LabelledImages:
+        """A split that has images; names and kind are the same in all."""
+        return self.split(next(filter(self.has, ("train", "val", "test", "target")), "train"))
 
     def targets(self) -> Iterable[tuple[str, Tensor, Tensor, dict[str, str]]]:
         """Id, image, index image and environment of each target, as `ParameterStore.from_images` takes them."""
@@ -49,16 +70,17 @@ class LabelledData(L.LightningDataModule):
 
     def setup(self, stage: str) -> None:
         for name in {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}.get(stage, ()):
-            self.split(name).preload()
+            if name == "train" or self.has(name):  # training images there must be
+                self.split(name).preload()
 
     def train_dataloader(self) -> DataLoader[Sample]:
         return self._loader("train", shuffle=True)
 
-    def val_dataloader(self) -> DataLoader[Sample]:
-        return self._loader("val", shuffle=False)
+    def val_dataloader(self) -> DataLoader[Sample] | list[DataLoader[Sample]]:
+        return self._loader("val", shuffle=False) if self.has("val") else []
 
-    def test_dataloader(self) -> DataLoader[Sample]:
-        return self._loader("test", shuffle=False)
+    def test_dataloader(self) -> DataLoader[Sample] | list[DataLoader[Sample]]:
+        return self._loader("test", shuffle=False) if self.has("test") else []
 
     def _loader(self, split: str, shuffle: bool) -> DataLoader[Sample]:
         return DataLoader(

@@ -2,9 +2,8 @@
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from hardmine.data.labelled import LabelledImages
+from hardmine.data.labelled import LabelledImages, Sample
 from hardmine.data.module import LabelledData
 from hardmine.data.scene import AREAS, render
 from hardmine.rng import key
@@ -24,21 +23,24 @@ class RiversideImages(LabelledImages):
         super().__init__(
             ids=[f"{split}_{index:04d}" for index in range(count)],
             areas=AREAS,
+            classes=AREAS,
+            kind="masks",
             environment=[{"time": time, "weather": weather} for time, weather in pairs],
             flip=flip,
             cache_gib=cache_gib,
         )
         self.split, self.size, self.seed = split, size, seed
 
-    def read(self, index: int) -> tuple[Tensor, Tensor]:
+    def read(self, index: int) -> Sample:
         light = self.environment[index]
         rng = np.random.default_rng(key(self.seed, self.split, index))
-        image, regions = render(rng, self.size, light["time"], light["weather"])
-        return torch.from_numpy(image).permute(2, 0, 1).contiguous(), torch.from_numpy(regions)
+        image, drawn = render(rng, self.size, light["time"], light["weather"])
+        regions = torch.from_numpy(drawn)
+        return {"image": torch.from_numpy(image).permute(2, 0, 1).contiguous(), "regions": regions, "target": regions}
 
 
 class RiversideData(LabelledData):
-    """Riverside scenes with four areas: grass, pole, asphalt, river.
+    """Riverside scenes with four areas, which are also the classes: grass, pole, asphalt, river.
 
     Args:
         size: height and width.
@@ -60,6 +62,9 @@ class RiversideData(LabelledData):
         super().__init__(batch_size, num_workers, flip, cache_gib)
         self.size, self.seed = (int(size[0]), int(size[1])), seed
         self.counts = {"train": 240, "val": 40, "target": 32, "test": 96, **(counts or {})}
+
+    def has(self, split: str) -> bool:
+        return self.counts.get(split, 0) > 0
 
     def images(self, split: str, flip: bool) -> LabelledImages:
         return RiversideImages(split, self.counts[split], self.size, self.seed, flip, self.cache_gib)

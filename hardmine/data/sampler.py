@@ -26,6 +26,7 @@ class MiningSampler(Sampler[Recipe]):
         batch_size: B, rows per rank.
         mined: m, rows of each batch that are pieces.
         regions: R.
+        axes: D.
         buffer: where pieces come from; None trains on clean rows alone.
         fresh_sources: a piece is tried on the next clean source in place of its own (the light is hard, not the
             picture).
@@ -38,6 +39,7 @@ class MiningSampler(Sampler[Recipe]):
         batch_size: int,
         mined: int,
         regions: int,
+        axes: int,
         buffer: RecipeBuffer | None,
         fresh_sources: bool = False,
         seed: int = 0,
@@ -46,7 +48,8 @@ class MiningSampler(Sampler[Recipe]):
             raise ValueError(f"mined rows must be 0 to the batch size {batch_size}, got {mined}")
         if sources < batch_size:
             raise ValueError(f"{sources} source images are fewer than the batch size {batch_size}")
-        self.sources, self.batch_size, self.mined, self.regions = sources, batch_size, mined, regions
+        self.sources, self.batch_size, self.mined = sources, batch_size, mined
+        self.regions, self.axes = regions, axes
         self.buffer, self.fresh_sources, self.seed = buffer, fresh_sources, seed
         self.rank, self.ranks = 0, 1
         self.step = 0  # optimiser steps made; pieces age by it
@@ -85,9 +88,18 @@ class MiningSampler(Sampler[Recipe]):
             return self._clean(self.batch_size * self.ranks)
         if self.fresh_sources:
             fresh = self._clean(len(pieces))
-            pieces = pieces.replace(source=fresh.source, view=fresh.view)
-        filled = Recipe.cat([self._clean(self.batch_size * self.ranks - len(pieces)), pieces])
-        clean = (self.batch_size - self.mined) * self.ranks
+            pieces = pieces.replace(source=fresh.source, view=fresh.view, present=fresh.present)
+        return self._shared_out(pieces, self.batch_size, wanted)
+
+    def joined(self, pieces: Recipe, stored: bool) -> Recipe:
+        """An update batch of all ranks: these pieces, where `stored` with clean rows up to the batch size."""
+        each = len(pieces) // self.ranks
+        return self._shared_out(pieces, self.batch_size if stored else each, len(pieces))
+
+    def _shared_out(self, pieces: Recipe, batch_size: int, wanted: int) -> Recipe:
+        """Clean rows and pieces in the order of the ranks; clean rows stand in for pieces that are wanting."""
+        filled = Recipe.cat([self._clean(batch_size * self.ranks - len(pieces)), pieces])
+        clean = batch_size * self.ranks - wanted
         rank_of_row = torch.cat([torch.arange(clean) % self.ranks, torch.arange(wanted) % self.ranks])
         return filled[rank_of_row.argsort(stable=True)]
 
@@ -96,7 +108,7 @@ class MiningSampler(Sampler[Recipe]):
         self.cursor += n
         source = torch.tensor([self._source(number) for number in numbers], dtype=torch.int64)
         view = torch.tensor([key(self.seed, "view", number) for number in numbers], dtype=torch.int64)
-        return Recipe.clean(source, view, self.regions)
+        return Recipe.clean(source, view, self.regions, self.axes)
 
     def _source(self, number: int) -> int:
         epoch, place = divmod(number, self.sources)

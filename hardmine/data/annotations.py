@@ -1,0 +1,204 @@
+"""Boxes in COCO's format (annotations.json): read strictly, written atomically."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hardmine.errors import InputError
+from hardmine.files import write_atomically
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "id": (int, str),
+    "image_id": (int, str),
+    "category_id": (int, str),
+    "file_name": (str,),
+    "name": (str,),
+    "width": (int,),
+    "height": (int,),
+    "bbox": (list,),
+}
+
+
+@dataclass(frozen=True)
+class ImageBoxes:
+    """The boxes of one image.
+
+    Attributes:
+        size: height and width of the image, pixels.
+        boxes: (n, 4) float32, x1, y1, x2, y2 in pixels, inside the image.
+        labels: (n,) int64, class of each box.
+    """
+
+    size: tuple[int, int]
+    boxes: Tensor
+    labels: Tensor
+
+    def scaled(self, size: tuple[int, int]) -> "ImageBoxes":
+        """The same for the image resized to height and width `size`."""
+        if size == self.size:
+            return self
+        y, x = size[0] / self.size[0], size[1] / self.size[1]
+        return ImageBoxes(size, self.boxes * torch.tensor([x, y, x, y]), self.labels)
+
+    def padded(self, length: int) -> tuple[Tensor, Tensor]:
+        """Boxes (length, 4), padded with zeros, and labels (length,), padded with -1."""
+        boxes, labels = torch.zeros(length, 4), torch.full((length,), -1)
+        boxes[: len(self.boxes)], labels[: len(self.labels)] = self.boxes, self.labels
+        return boxes, labels
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """Names of the classes, and the boxes of each image by the stem of its file name."""
+
+    classes: tuple[str, ...]
+    images: dict[str, ImageBoxes]
+
+
+def read_coco(path: Path) -> Annotations:
+    """Boxes of a COCO file. A class is its place in `categories`, whatever its id; crowds (iscrowd = 1) are skipped.
+
+    Boxes partly outside their image are clipped, as annotators draw over the edge.
+
+    Raises:
+        InputError: missing, not JSON, or an entry that is malformed or refers to nothing.
+    """
+    content = _load(path)
+    categories = _keyed(path, content, "categories", ("id", "name"))
+    classes = tuple(category["name"] for category in categories.values())
+    if not classes or "" in classes or len(set(classes)) < len(classes):
+        raise InputError(f"{path}: categories must have at least one entry, each with a name of its own: rename them")
+    label = {key: index for index, key in enumerate(categories)}
+    images = _keyed(path, content, "images", ("id", "file_name", "width", "height"))
+    stems: dict[str, Any] = {}
+    for key, image in images.items():
+        if image["width"] < 1 or image["height"] < 1:
+            raise InputError(f"{path}: image {key!r} has width or height below 1 pixel: correct it")
+        stem = PurePosixPath(image["file_name"]).stem
+        if not stem or stems.setdefault(stem, key) != key:
+            raise InputError(f"{path}: file_name {image['file_name']!r} is empty or names one image twice: rename it")
+    found: dict[Any, list[tuple[list[float], int]]] = {key: [] for key in images}
+    for number, entry in enumerate(_entries(path, content, "annotations", ("image_id", "category_id", "bbox"))):
+        where = f"{path}: annotations[{number}]"
+        for name, known, listed in (("image_id", images, "images"), ("category_id", categories, "categories")):
+            if entry[name] not in known:
+                raise InputError(f"{where}: {name} {entry[name]!r} is not among {listed}: add it there or drop the box")
+        if entry.get("iscrowd", 0) not in (0, 1):
+            raise InputError(f"{where}: iscrowd must be 0 or 1, got {entry['iscrowd']!r}: correct it")
+        if not entry.get("iscrowd", 0):
+            box = _corners(where, entry["bbox"], images[entry["image_id"]])
+            found[entry["image_id"]].append((box, label[entry["category_id"]]))
+    boxes = {stem: _image_boxes(images[key], found[key]) for stem, key in stems.items()}
+    return Annotations(classes, boxes)
+
+
+def write_coco(
+    path: Path,
+    images: Sequence[tuple[str, int, int]],
+    boxes: Sequence[Tensor],
+    labels: Sequence[Tensor],
+    classes: Sequence[str],
+) -> None:
+    """Write boxes as a COCO file; its ids run 1, 2, 3, ... in the order given.
+
+    Args:
+        path: the file to make or replace.
+        images: file name, height and width (pixels) of each image.
+        boxes: for each image (n, 4) float32, x1, y1, x2, y2 in pixels.
+        labels: for each image (n,) int64, class of each box; rows with a negative label are padding and left out.
+        classes: names of the classes.
+
+    Raises:
+        ValueError: boxes or labels that are not one for each image, or a label beyond the classes.
+    """
+    annotations: list[dict[str, Any]] = []
+    for image_id, (_, of_image, of_box) in enumerate(zip(images, boxes, labels, strict=True), start=1):
+        for (x1, y1, x2, y2), label in zip(of_image.tolist(), of_box.tolist(), strict=True):
+            if label >= len(classes):
+                raise ValueError(f"label {label} of {images[image_id - 1][0]} is beyond the {len(classes)} classes")
+            if label >= 0:
+                annotations.append(
+                    {
+                        "id": len(annotations) + 1,  # never 0: pycocotools takes that for `no match`
+                        "image_id": image_id,
+                        "category_id": label + 1,
+                        "bbox": [x1, y1, x2 - x1, y2 - y1],
+                        "area": (x2 - x1) * (y2 - y1),
+                        "iscrowd": 0,
+                    }
+                )
+    listed = [
+        {"id": number, "file_name": name, "width": width, "height": height}
+        for number, (name, height, width) in enumerate(images, start=1)
+    ]
+    categories = [{"id": number, "name": name} for number, name in enumerate(classes, start=1)]
+    content = json.dumps({"images": listed, "annotations": annotations, "categories": categories}, ensure_ascii=False)
+    write_atomically(Path(path), lambda file: file.write(content.encode()))
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file: add COCO boxes, or set data.labels to masks or classes") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not readable as JSON ({str(error).splitlines()[0]}): save it as COCO JSON") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: the file must be one JSON object with images, annotations, categories: rewrite it")
+    return content
+
+
+def _entries(path: Path, content: dict[str, Any], table: str, keys: tuple[str, ...]) -> list[dict[str, Any]]:
+    """The list `table`, each entry an object with `keys` of the right type."""
+    entries = content.get(table)
+    if not isinstance(entries, list):
+        raise InputError(f"{path}: the list {table!r} is missing: add it")
+    for number, entry in enumerate(entries):
+        if not isinstance(entry, dict):
+            raise InputError(f"{path}: {table}[{number}] is no object: correct it")
+        for key in keys:
+            if key not in entry:
+                raise InputError(f"{path}: {table}[{number}] has no {key!r}: add it")
+            if not isinstance(entry[key], _TYPES[key]) or isinstance(entry[key], bool):
+                wanted = " or ".join(kind.__name__ for kind in _TYPES[key])
+                raise InputError(f"{path}: {table}[{number}]: {key} must be {wanted}, got {entry[key]!r}: correct it")
+    return entries
+
+
+def _keyed(path: Path, content: dict[str, Any], table: str, keys: tuple[str, ...]) -> dict[Any, dict[str, Any]]:
+    """The list `table` by id, in its order."""
+    entries = _entries(path, content, table, keys)
+    keyed: dict[Any, dict[str, Any]] = {}
+    for entry in entries:
+        if entry["id"] in keyed:
+            raise InputError(f"{path}: id {entry['id']!r} is twice in {table}: give each its own")
+        keyed[entry["id"]] = entry
+    return keyed
+
+
+def _corners(where: str, bbox: list[Any], image: dict[str, Any]) -> list[float]:
+    """x1, y1, x2, y2 inside the image, from x, y, width, height."""
+    if len(bbox) != 4 or not all(isinstance(value, int | float) and not isinstance(value, bool) for value in bbox):
+        raise InputError(f"{where}: bbox must be four numbers x, y, width, height, got {bbox!r}: correct it")
+    if not all(abs(value) < 1e9 for value in bbox):  # false for NaN, too
+        raise InputError(f"{where}: bbox {bbox!r} is no place in an image: correct or drop it")
+    x, y, width, height = bbox
+    if width <= 0 or height <= 0:
+        raise InputError(f"{where}: bbox {bbox!r} must have width and height above 0: correct or drop it")
+    right, bottom = image["width"], image["height"]
+    corners = [max(x, 0), max(y, 0), min(x + width, right), min(y + height, bottom)]
+    left, top, end, low = torch.tensor(corners, dtype=torch.float32).tolist()  # as it will be kept
+    if left >= end or top >= low:
+        raise InputError(f"{where}: bbox {bbox!r} is outside its image ({right} x {bottom}): correct or drop it")
+    return [left, top, end, low]
+
+
+def _image_boxes(image: dict[str, Any], found: list[tuple[list[float], int]]) -> ImageBoxes:
+    boxes = torch.tensor([box for box, _ in found], dtype=torch.float32).view(-1, 4)
+    labels = torch.tensor([label for _, label in found], dtype=torch.int64)
+    return ImageBoxes((image["height"], image["width"]), boxes, labels)

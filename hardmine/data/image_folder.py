@@ -1,0 +1,105 @@
+"""Classification from torchvision's ImageFolder layout: root/<split>/<class>/<image>."""
+
+from pathlib import Path
+
+import torch
+from torchvision.datasets import ImageFolder
+
+from hardmine.data.images import read_image
+from hardmine.data.index_images import FromImage, Predictor, from_image
+from hardmine.data.labelled import LabelledImages, Sample
+from hardmine.data.module import LabelledData
+from hardmine.errors import InputError
+
+
+class ImageFolderImages(LabelledImages):
+    """The images of one split, each named by its path in the folder of the split.
+
+    Args:
+        root: folder of the split.
+        classes: names of the classes; None takes the folders', sorted.
+        maker: makes index images.
+        size: height and width all images are resized to.
+        flip, cache_gib: see `LabelledImages`.
+
+    Raises:
+        InputError: no such folder, a class without images or (in a split other than the first) without a name.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        classes: tuple[str, ...] | None,
+        maker: Predictor,
+        size: tuple[int, int],
+        flip: bool,
+        cache_gib: float,
+    ) -> None:
+        if not root.is_dir():
+            raise InputError(f"{root}: no such folder: add it, with a folder of images for each class")
+        try:
+            found = ImageFolder(root, allow_empty=classes is not None)
+        except FileNotFoundError as error:
+            raise InputError(f"{root}: {str(error).splitlines()[0].rstrip('. ')}: add images of each class") from None
+        classes = tuple(found.classes) if classes is None else classes
+        strange = sorted(set(found.classes) - set(classes))
+        if strange:
+            raise InputError(f"{root / strange[0]}: training images have no such class: add some or rename the folder")
+        if not found.samples:
+            raise InputError(f"{root}: no images: add some, or remove the folder")
+        self.files = [(Path(path), classes.index(found.classes[label])) for path, label in found.samples]
+        self.maker, self.size = maker, size
+        super().__init__(
+            ids=[path.relative_to(root).as_posix() for path, _ in self.files],
+            areas=maker.areas,
+            classes=classes,
+            kind="classes",
+            environment=[{} for _ in self.files],
+            flip=flip,
+            cache_gib=cache_gib,
+        )
+
+    def read(self, index: int) -> Sample:
+        path, label = self.files[index]
+        image, _ = read_image(path, self.size)
+        return {"image": image, "regions": self.maker(image), "target": torch.tensor(label)}
+
+
+class ImageFolderData(LabelledData):
+    """`data=image_folder data.root=PATH`: the splits train, val, test, target of an ImageFolder; classes are train's.
+
+    Args:
+        root: the folder of the splits.
+        size: height and width all images are resized to.
+        batch_size, num_workers, flip, cache_gib: see `LabelledData`.
+        regions, superpixels, predictor: how index images come about, see `Folder`.
+
+    Raises:
+        InputError: no such folder, or a way of making index images that needs more than images.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        size: tuple[int, int] = (224, 224),
+        batch_size: int = 8,
+        num_workers: int = 0,
+        flip: bool = True,
+        cache_gib: float = 4.0,
+        regions: FromImage = "whole",
+        superpixels: int = 32,
+        predictor: Predictor | None = None,
+    ) -> None:
+        super().__init__(batch_size, num_workers, flip, cache_gib)
+        self.root = Path(root).expanduser()
+        if not self.root.is_dir():
+            raise InputError(f"{self.root}: no such folder: set data.root to one with train/<class>/<image>")
+        self.size = (int(size[0]), int(size[1]))
+        self.maker = from_image(regions, superpixels, predictor)
+
+    def has(self, split: str) -> bool:
+        return (self.root / split).is_dir()
+
+    def images(self, split: str, flip: bool) -> LabelledImages:
+        classes = None if split == "train" else self.split("train").classes
+        return ImageFolderImages(self.root / split, classes, self.maker, self.size, flip, self.cache_gib)

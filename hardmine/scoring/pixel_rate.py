@@ -1,5 +1,8 @@
 """Area division: correct pixels / all pixels (R23c; D46)."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -8,23 +11,41 @@ from hardmine.regions import region_sums
 
 
 class PixelRate:
-    """Share of the labelled pixels that the model gets right."""
+    """Share of the labelled pixels that the model gets right.
 
-    def __call__(self, logits: Tensor, target: Tensor, regions: Tensor, areas: int) -> tuple[Tensor, Tensor]:
+    Args:
+        converted: count the converted areas only, so that untouched ground does not hide what the light did to them.
+    """
+
+    def __init__(self, converted: bool = False) -> None:
+        self.converted = converted
+
+    @torch.no_grad()
+    def __call__(
+        self, prediction: Tensor, batch: Mapping[str, Any], areas: int, chosen: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Score of each image.
 
         Args:
-            logits: (N, classes, H, W) floating point.
-            target: (N, H, W) class of each pixel, integer; 255 is not scored.
-            regions: (N, H, W) uint8 labels in [0, A) or 255.
+            prediction: (N, C, H, W) logits, floating point.
+            batch: `target` (N, H, W) integer, 255 is not scored; `regions` (N, H, W) uint8 in [0, A) or 255.
             areas: A.
+            chosen: (N, R) bool, the converted regions; the last one, the whole image, counts every labelled pixel.
 
         Returns:
             (N,) and (N, R) float32 in [0, 1]; NaN where there is nothing to score.
         """
-        known = target != VOID
-        correct = (logits.argmax(dim=1).to(target.dtype) == target) & known
-        counts = torch.stack([correct, known], dim=1).flatten(2).float()
-        (sums,) = region_sums(regions.flatten(1), areas, counts)
-        area = sums[:, 0] / sums[:, 1]  # 0 / 0 is NaN: an absent area
-        return area[:, -1], area
+        (sums,) = region_sums(batch["regions"].flatten(1), areas, pixel_counts(prediction, batch["target"]))
+        rate = sums[:, 0] / sums[:, 1]  # 0 / 0 is NaN: an absent area
+        if not self.converted:
+            return rate[:, -1], rate
+        counted = (sums[..., :-1] * chosen[:, None, :-1]).sum(-1)
+        counted = torch.where(chosen[:, -1:], sums[..., -1], counted)
+        return counted[:, 0] / counted[:, 1], rate
+
+
+def pixel_counts(logits: Tensor, target: Tensor) -> Tensor:
+    """(N, 2, P) float32, 1 where a pixel is right and 1 where it is labelled, of (N, C, H, W) and (N, H, W)."""
+    known = target != VOID
+    correct = (logits.argmax(dim=1).to(target.dtype) == target) & known
+    return torch.stack([correct, known], dim=1).flatten(2).float()

@@ -1,0 +1,32 @@
+"""Classification: reliability of the recognised object (R23a; D46)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hardmine.scoring.base import in_areas
+
+
+class Confidence:
+    """Probability that the model gives to the labelled class."""
+
+    @torch.no_grad()
+    def __call__(
+        self, prediction: Tensor, batch: Mapping[str, Any], areas: int, chosen: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Score of each image.
+
+        Args:
+            prediction: (N, C) logits, floating point.
+            batch: `target` (N,) integer in [0, C); `regions` (N, H, W) uint8 in [0, A) or 255.
+            areas: A.
+            chosen: not looked at: a class belongs to the whole image.
+
+        Returns:
+            (N,) and (N, R) float32 in [0, 1]; every area of an image has its score, NaN where the area is absent.
+        """
+        probability = prediction.float().softmax(dim=1)
+        score = probability.gather(1, batch["target"].long()[:, None])[:, 0]
+        return score, in_areas(score, batch["regions"], areas)

@@ -1,0 +1,77 @@
+"""Object detection."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hardmine.scoring.objects import is_object
+from hardmine.tasks.base import Task
+from hardmine.tasks.metrics import MeanAveragePrecision50
+
+
+class DetectionTask(Task):
+    """Training of a detector in torchvision's manner; mAP at an overlap of 0.5 per environment.
+
+    Batches hold `image` (B, 3, H, W) float in [0, 1], `boxes` (B, G, 4) float32 x1, y1, x2, y2 in pixels, `labels`
+    (B, G) int64 with -1 for padding, `environment` (B,). Boxes without width or height are no objects.
+
+    Args:
+        net: in training a list of images and a list of targets -> losses by name, else a list of images -> detections
+            (`boxes`, `scores`, `labels`) of each. Labels count from 0, as those of `hardmine.tasks.detectors` do;
+            images are in [0, 1], for torchvision's detectors normalise what they are given.
+        classes: names of the classes, in the order of the labels.
+        val_environments, test_environments: names, in the order of the batches' `environment` index.
+        lr: learning rate of AdamW.
+        weight_decay: of AdamW.
+        channels_last: memory format in which convolutions run fastest on CPUs and on GPUs with tensor cores.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        classes: Sequence[str],
+        val_environments: Sequence[str] = (),
+        test_environments: Sequence[str] = (),
+        lr: float = 1e-3,
+        weight_decay: float = 1e-2,
+        channels_last: bool = True,
+    ) -> None:
+        super().__init__(
+            net,
+            classes,
+            {"map50": MeanAveragePrecision50},
+            val_environments,
+            test_environments,
+            lr,
+            weight_decay,
+            channels_last,
+        )
+
+    def forward(self, image: Tensor) -> list[dict[str, Tensor]]:
+        """Detections in images (N, 3, H, W) float in [0, 1], sRGB; in eval mode only.
+
+        Returns:
+            For each image `boxes` (n, 4) float32 in pixels, `scores` (n,) float32, `labels` (n,) int64 from 0.
+        """
+        detections: list[dict[str, Tensor]] = self.net(list(image))
+        return detections
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        losses: dict[str, Tensor] = self.net(list(batch["image"]), _truth(batch))
+        loss = torch.stack([part.float() for part in losses.values()]).sum()
+        self._log_loss(loss, len(batch["image"]))
+        return loss
+
+    def measured(self, batch: dict[str, Any]) -> tuple[list[dict[str, Tensor]], list[dict[str, Tensor]]]:
+        return self(batch["image"]), _truth(batch)
+
+
+def _truth(batch: dict[str, Any]) -> list[dict[str, Tensor]]:
+    """The padded boxes as torchvision and torchmetrics take them: a list for each image, possibly empty."""
+    there = is_object(batch["boxes"], batch["labels"])
+    return [
+        {"boxes": boxes[rows], "labels": labels[rows]}
+        for boxes, labels, rows in zip(batch["boxes"], batch["labels"], there, strict=True)
+    ]

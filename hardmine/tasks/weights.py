@@ -1,0 +1,63 @@
+"""Starting from weights that exist: a checkpoint of hardmine's, or a plain state dict of the same network."""
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from hardmine.errors import InputError
+
+
+def load_weights(task: L.LightningModule, path: str | Path) -> None:
+    """Put the weights of a file into `task.net` (R22, R41).
+
+    Args:
+        task: one of hardmine's, with `net` and `classes`.
+        path: a checkpoint of a hardmine run, or a state dict of the network alone, as `torch.save` writes them.
+
+    Raises:
+        InputError: no such file, anything but plain tensors in it, other classes or another network.
+    """
+    path = Path(path).expanduser()
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file: set ckpt to a checkpoint or a state dict") from None
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        why = "holds more than tensors" if isinstance(error, pickle.UnpicklingError) else "is no checkpoint"
+        raise InputError(f"{path}: {why}: save the network with torch.save(net.state_dict(), PATH)") from None
+    if not isinstance(saved, Mapping):
+        raise InputError(f"{path}: holds a {type(saved).__name__}, no state dict: save net.state_dict()")
+    classes = saved.get("classes")
+    if classes is not None and tuple(classes) != tuple(task.classes):  # type: ignore[arg-type]
+        raise InputError(
+            f"{path}: was trained on the classes {', '.join(classes)}, the data has {', '.join(task.classes)}: "  # type: ignore[arg-type]
+            "take data with the same classes in the same order"
+        )
+    weights = _network_of(saved.get("state_dict", saved))
+    own: dict[str, Tensor] = task.net.state_dict()  # type: ignore[union-attr]
+    problems = [
+        *(f"{name} is missing" for name in own if name not in weights),
+        *(f"{name} is unknown" for name in weights if name not in own),
+        *(
+            f"{name} is {tuple(weights[name].shape)} and not {tuple(value.shape)}"
+            for name, value in own.items()
+            if name in weights and weights[name].shape != value.shape
+        ),
+    ]
+    if problems:
+        raise InputError(f"{path}: does not fit the network ({problems[0]}; {len(problems)} in all): set model= to it")
+    task.net.load_state_dict(weights)  # type: ignore[union-attr]
+
+
+def _network_of(state: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The tensors of the network, without what wrappers put before their names."""
+    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    for prefix in ("net.", "module.", "model."):
+        if any(name.startswith(prefix) for name in tensors):
+            return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+    return tensors

@@ -29,6 +29,7 @@ class RecipeBuffer:
         self.step = torch.empty(0, dtype=torch.int64)  # (n,) optimiser step of that score
         self.replays = torch.empty(0, dtype=torch.int64)  # (n,) times trained on
         self.admitted = 0  # pieces ever admitted; the number of the next one
+        self.left = {"replayed": 0, "aged": 0, "evicted": 0}  # pieces that are gone, and why
 
     def __len__(self) -> int:
         return len(self.score)
@@ -39,12 +40,12 @@ class RecipeBuffer:
         return recipe + self.score.nbytes + self.step.nbytes + self.replays.nbytes
 
     def admit(self, recipe: Recipe, verdict: Verdict) -> Recipe:
-        """Take in the hard rows and number them.
+        """Take in the rows that are pieces and number them.
 
         Returns:
             `recipe` with `piece` set where a row became a piece.
         """
-        hard = verdict.hard
+        hard = verdict.piece
         number = self.admitted + hard.long().cumsum(0) - 1
         recipe = recipe.replace(piece=torch.where(hard, number, recipe.piece))
         fresh = recipe[hard]
@@ -54,7 +55,7 @@ class RecipeBuffer:
             self.score = torch.cat([self.score, verdict.score[hard]])
             self.step = torch.cat([self.step, verdict.step[hard]])
             self.replays = torch.cat([self.replays, torch.zeros(len(fresh), dtype=torch.int64)])
-            self._keep(torch.arange(len(self)) >= len(self) - self.capacity)
+            self._drop("evicted", torch.arange(len(self)) < len(self) - self.capacity)
         return recipe
 
     def draw(self, n: int, step: int, generator: torch.Generator) -> Recipe | None:
@@ -65,17 +66,19 @@ class RecipeBuffer:
             step: the present optimiser step; pieces scored more than `max_age` before it are dropped.
             generator: draws which.
         """
-        self._keep((self.replays < self.max_replays) & (step - self.step <= self.max_age))
+        self._drop("replayed", self.replays >= self.max_replays)
+        self._drop("aged", step - self.step > self.max_age)
         if self.recipe is None or not len(self) or n < 1:
             return None
         picked = torch.randperm(len(self), generator=generator)[:n]
         self.replays[picked] += 1
         return self.recipe[picked]
 
-    def _keep(self, mask: Tensor) -> None:
-        if self.recipe is not None and not mask.all():
-            self.recipe = self.recipe[mask]
-            self.score, self.step, self.replays = self.score[mask], self.step[mask], self.replays[mask]
+    def _drop(self, why: str, mask: Tensor) -> None:
+        if self.recipe is not None and mask.any():
+            self.left[why] += int(mask.sum())
+            self.recipe = self.recipe[~mask]
+            self.score, self.step, self.replays = self.score[~mask], self.step[~mask], self.replays[~mask]
 
     def state_dict(self) -> dict[str, Any]:
         """Plain tensors and numbers."""
@@ -85,9 +88,10 @@ class RecipeBuffer:
             "step": self.step.clone(),
             "replays": self.replays.clone(),
             "admitted": self.admitted,
+            "left": dict(self.left),
         }
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         self.recipe = Recipe.from_tensors(saved["recipe"]) if saved["recipe"] else None
         self.score, self.step, self.replays = (saved[name].clone() for name in ("score", "step", "replays"))
-        self.admitted = saved["admitted"]
+        self.admitted, self.left = saved["admitted"], dict(saved["left"])

@@ -1,12 +1,15 @@
 """The ledger: an append-only record of every verdict."""
 
+from dataclasses import fields
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+import torch
 from torch import Tensor
 
+from hardmine.errors import InputError
 from hardmine.files import write_atomically
 from hardmine.records import Recipe, Verdict
 
@@ -57,6 +60,28 @@ class Ledger:
         """Every verdict on the disk, oldest first."""
         parts = sorted(self.folder.glob("*.parquet"))
         return pa.concat_tables([pq.read_table(part) for part in parts]) if parts else pa.table({})
+
+    def pieces(self) -> Recipe:
+        """The recipes of all pieces on the disk, in the order of their numbers.
+
+        Raises:
+            InputError: there are none.
+        """
+        table = self.read()
+        table = table.filter(pc.greater_equal(table["piece"], 0)).sort_by("piece") if len(table) else table
+        if not len(table):
+            raise InputError(f"{self.folder}: no piece was found: raise the threshold, or search longer")
+        tensors = {field.name: _rows(table[field.name]) for field in fields(Recipe)}
+        return Recipe.from_tensors({**tensors, "point": tensors["point"].view(*tensors["chosen"].shape, -1)})
+
+
+def _rows(column: pa.ChunkedArray) -> Tensor:
+    """The tensor that `_column` wrote, all but its first axis flattened."""
+    array = column.combine_chunks()
+    if not pa.types.is_fixed_size_list(array.type):
+        return torch.from_numpy(array.to_numpy(zero_copy_only=False).copy())
+    values = torch.from_numpy(array.flatten().to_numpy(zero_copy_only=False).copy())
+    return values.view(len(array), -1)
 
 
 def _column(value: Tensor) -> pa.Array:

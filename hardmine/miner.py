@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from hardmine.buffer import RecipeBuffer
-from hardmine.conversions import ColorTransfer
+from hardmine.conversions import ColorTransfer, Conversion
 from hardmine.graph import Graph
 from hardmine.neighbourhood import First, Neighbourhood
 from hardmine.records import Recipe, Verdict
 from hardmine.rng import keyed
+from hardmine.stopping import Stopping
 from hardmine.store import ParameterStore
 from hardmine.threshold import is_hard
 
@@ -28,6 +29,7 @@ class Tally:
     pieces: int = 0
     neighbours: int = 0  # candidates that came from the neighbourhood of a piece
     neighbour_pieces: int = 0
+    refused: int = 0  # hard, and kept out by a gate
 
     @property
     def hit_rate(self) -> float:
@@ -43,8 +45,9 @@ class Miner:
         sources: S, number of source images.
         neighbourhood: turns a hard parameter into the next one.
         first: draws first parameters.
-        conversion: makes candidates of sources and recipes.
+        conversion: makes candidates of sources and recipes; the store is fitted to its axes.
         buffer: takes the pieces in.
+        stopping: when the search is over; None goes on to the end of training.
         candidates: K, candidates per row of a batch.
         seed: of every draw.
     """
@@ -54,24 +57,27 @@ class Miner:
         store: ParameterStore,
         sources: int,
         neighbourhood: Neighbourhood,
-        first: First | None = None,
-        conversion: ColorTransfer | None = None,
+        first: Neighbourhood | None = None,
+        conversion: Conversion | None = None,
         buffer: RecipeBuffer | None = None,
+        stopping: Stopping | None = None,
         candidates: int = 1,
         seed: int = 0,
     ) -> None:
         if candidates < 1:
             raise ValueError(f"candidates must be >= 1, got {candidates}")
-        self.store = store
-        self.graph = Graph(store, sources)
+        self.conversion = conversion or ColorTransfer()
+        self.store = store.fitted(self.conversion.space)
+        self.graph = Graph(self.store, sources)
         self.neighbourhood = neighbourhood
         self.first = first or First()
-        self.conversion = conversion or ColorTransfer()
         self.buffer = RecipeBuffer() if buffer is None else buffer
+        self.stopping = stopping or Stopping()
         self.candidates = candidates
         self.seed = seed
         self.tally = Tally()
         self.step = 0  # optimiser step of the latest proposals
+        self.rounds = 0  # proposals made so far; several may fall into one step
 
     def propose(self, rows: Recipe, step: int) -> Recipe:
         """The parameters to try next on the sources of a batch.
@@ -87,33 +93,46 @@ class Miner:
             B * K candidates; those of row b are rows b * K to b * K + K - 1.
         """
         self.step = step
-        generator = keyed(self.seed, "propose", step)
+        generator = keyed(self.seed, "propose", self.rounds)
+        self.rounds += 1
         rows = rows[torch.arange(len(rows)).repeat_interleave(self.candidates)]
         fresh = rows.replace(piece=torch.full_like(rows.piece, -1))
-        first = self.first(fresh, self.store, generator)
         near, found = self.neighbourhood(fresh, self.store, self.graph, generator)
-        return near.replace(parent=rows.piece).where(found & (rows.piece >= 0), first)
+        near = near.replace(parent=rows.piece, depth=rows.depth + 1)
+        neighbour = found & (rows.piece >= 0)
+        # only for rows that use them: an enumeration gives each member once
+        first, _ = self.first(fresh[~neighbour], self.store, self.graph, generator)
+        both = Recipe.cat([near[neighbour], first.replace(present=torch.ones_like(first.present))])
+        return both[torch.cat([neighbour.nonzero(), (~neighbour).nonzero()]).flatten().argsort()]
 
-    def admit(self, candidates: Recipe, score: Tensor, area_score: Tensor, threshold: float) -> tuple[Recipe, Verdict]:
+    def admit(
+        self, candidates: Recipe, score: Tensor, area_score: Tensor, gate: Tensor, threshold: float
+    ) -> tuple[Recipe, Verdict]:
         """Judge scored candidates and remember what came of them.
 
         Args:
             candidates: N rows from `propose`.
             score: (N,) recognition accuracy.
-            area_score: (N, R) the same per region.
+            area_score: (N, R) the same per region; NaN where the source lacks the area.
+            gate: (N,) int64, which gate refused the candidate, -1 none.
             threshold: Th1.
 
         Returns:
             The candidates, numbered where they became pieces, and their verdicts.
         """
-        verdict = Verdict(score, area_score, is_hard(score, threshold), torch.full((len(score),), self.step))
+        verdict = Verdict(score, area_score, is_hard(score, threshold), gate, torch.full((len(score),), self.step))
+        present = ~area_score.isnan()
+        present[:, -1] = True
+        candidates = candidates.replace(present=present)
         self.graph.update(candidates, verdict)
         candidates = self.buffer.admit(candidates, verdict)
         neighbour = candidates.parent >= 0
         self.tally.candidates += len(score)
-        self.tally.pieces += int(verdict.hard.sum())
+        self.tally.pieces += int(verdict.piece.sum())
         self.tally.neighbours += int(neighbour.sum())
-        self.tally.neighbour_pieces += int((neighbour & verdict.hard).sum())
+        self.tally.neighbour_pieces += int((neighbour & verdict.piece).sum())
+        self.tally.refused += int((verdict.hard & ~verdict.piece).sum())
+        self.stopping.update(self.tally.candidates, self.tally.pieces)
         return candidates, verdict
 
     def state_dict(self) -> dict[str, Any]:
@@ -122,11 +141,14 @@ class Miner:
             "graph": self.graph.state_dict(),
             "buffer": self.buffer.state_dict(),
             "tally": vars(self.tally).copy(),
+            "stopping": self.stopping.state_dict(),
             "step": self.step,
+            "rounds": self.rounds,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.graph.load_state_dict(state["graph"])
         self.buffer.load_state_dict(state["buffer"])
         self.tally = Tally(**state["tally"])
-        self.step = state["step"]
+        self.stopping.load_state_dict(state["stopping"])
+        self.step, self.rounds = state["step"], state["rounds"]

@@ -1,7 +1,7 @@
 """Small things that many tests need; no test reads data from outside its own temporary folder."""
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +12,14 @@ from omegaconf import DictConfig
 from PIL import Image
 
 from hardmine.cli import config_folder
-from hardmine.records import Distribution, Recipe
+from hardmine.records import Recipe
 from hardmine.store import ParameterStore
 
+torch.set_num_threads(1)  # tensors of a few kilobytes: threads would only wait for each other
+
 RIVERSIDE = ["data.size=[32,32]", "data.counts={train: 12, val: 4, target: 8, test: 6}", "data.batch_size=4"]
+UNET = ["+model.decoder_channels=[16,8,8,8,8]"]
 TINY = [
-    "+model.decoder_channels=[16,8,8,8,8]",
     "trainer.max_steps=6",
     "trainer.val_check_interval=3",
     "trainer.accelerator=cpu",
@@ -31,22 +33,26 @@ def configured(tmp_path: Path) -> Callable[..., DictConfig]:
     """Compose the training config for a run of seconds in the test's own folder."""
 
     def build(*overrides: str, run: str = "run") -> DictConfig:
-        other = any(item.startswith(("data=", "experiment=")) for item in overrides)
-        data = [] if other else RIVERSIDE
+        def given(*groups: str) -> bool:
+            return any(item.startswith(tuple(f"{group}=" for group in groups)) for item in overrides)
+
+        data = [*([] if given("data", "experiment") else RIVERSIDE), *([] if given("model", "experiment") else UNET)]
         with initialize_config_dir(str(config_folder()), version_base="1.3"):
             return compose("train", [*data, *TINY, *overrides, f"run_dir={tmp_path / run}"])
 
     return build
 
 
-def make_store(targets: int = 6, areas: int = 3, seed: int = 0) -> ParameterStore:
-    """A store of random but possible distributions, all areas present."""
+def make_store(
+    targets: int = 6, areas: int = 3, seed: int = 0, environment: Mapping[str, Sequence[str]] | None = None
+) -> ParameterStore:
+    """A store of random but possible colours, all areas present."""
     generator = torch.Generator().manual_seed(seed)
     mean = torch.rand(targets, areas + 1, 3, generator=generator) * torch.tensor([70.0, 30.0, 30.0]) + 10
     std = torch.rand(targets, areas + 1, 3, generator=generator) * 9 + 1
     count = torch.full((targets, areas + 1), 100)
-    names = [f"area{index}" for index in range(areas)]
-    return ParameterStore(Distribution(mean, std, count), names, [f"t{index}" for index in range(targets)])
+    names, ids = [f"area{index}" for index in range(areas)], [f"t{index}" for index in range(targets)]
+    return ParameterStore(torch.cat([mean, std], dim=-1), count, names, ids, environment)
 
 
 def make_images(
@@ -65,7 +71,7 @@ def make_images(
 
 def make_recipe(n: int, store: ParameterStore, target: int = 0) -> Recipe:
     """Recipes of one stored target for all areas, sources 0 to n - 1."""
-    clean = Recipe.clean(torch.arange(n), torch.arange(n), store.regions)
+    clean = Recipe.clean(torch.arange(n), torch.arange(n), store.regions, len(store.space))
     chosen = torch.ones(n, store.regions, dtype=torch.bool)
     chosen[:, -1] = False
     return store.recipe(clean, torch.full((n, store.regions), target), chosen)

@@ -13,7 +13,13 @@ STORE = make_store()
 
 def admit(buffer: RecipeBuffer, scores: list[float], step: int = 0) -> list[int]:
     score = torch.tensor(scores)
-    verdict = Verdict(score, score[:, None].expand(-1, 4), is_hard(score, 0.7), torch.full((len(scores),), step))
+    verdict = Verdict(
+        score,
+        score[:, None].expand(-1, 4),
+        is_hard(score, 0.7),
+        torch.full((len(scores),), -1),
+        torch.full((len(scores),), step),
+    )
     return buffer.admit(make_recipe(len(scores), STORE), verdict).piece.tolist()
 
 
@@ -84,7 +90,9 @@ def test_a_piece_takes_a_few_hundred_bytes() -> None:
     store = make_store(areas=11)
     buffer = RecipeBuffer()
     score = torch.zeros(100)
-    verdict = Verdict(score, score[:, None].expand(-1, 12), score < 0.7, torch.zeros(100, dtype=torch.int64))
+    verdict = Verdict(
+        score, score[:, None].expand(-1, 12), score < 0.7, torch.full((100,), -1), torch.zeros(100).long()
+    )
     buffer.admit(make_recipe(100, store), verdict)
     assert buffer.nbytes / 100 < 500
 

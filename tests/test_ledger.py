@@ -1,8 +1,10 @@
 from pathlib import Path
 
+import pytest
 import torch
 from conftest import make_recipe, make_store
 
+from hardmine.errors import InputError
 from hardmine.ledger import Ledger
 from hardmine.records import Recipe, Verdict
 
@@ -10,7 +12,9 @@ from hardmine.records import Recipe, Verdict
 def append(ledger: Ledger, step: int, n: int = 3) -> Recipe:
     recipe = make_recipe(n, make_store())
     score = torch.linspace(0, 1, n)
-    ledger.append(recipe, Verdict(score, score[:, None].expand(-1, 4), score < 0.7, torch.full((n,), step)))
+    ledger.append(
+        recipe, Verdict(score, score[:, None].expand(-1, 4), score < 0.7, torch.full((n,), -1), torch.full((n,), step))
+    )
     return recipe
 
 
@@ -24,7 +28,7 @@ def test_every_verdict_with_its_whole_recipe(tmp_path: Path) -> None:
     table = ledger.read()
     assert table["step"].to_pylist() == [0, 0, 0, 1, 1, 1]
     assert table["hard"].to_pylist()[:3] == [True, True, False]
-    assert torch.equal(torch.tensor(table["mean"].to_pylist()[1]).view(4, 3), recipe.mean[1])
+    assert torch.equal(torch.tensor(table["point"].to_pylist()[1]).view(4, 6), recipe.point[1])
     assert sorted(path.name for path in (tmp_path / "ledger").iterdir()) == [
         "to_step_000000000.parquet",
         "to_step_000000001.parquet",
@@ -49,3 +53,23 @@ def test_an_empty_ledger_is_an_empty_table(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "none")
     ledger.truncate(0)
     assert ledger.read().num_rows == 0
+
+
+def test_pieces_come_back_as_they_were(tmp_path: Path) -> None:
+    ledger, recipe = Ledger(tmp_path), make_recipe(3, make_store())
+    score = torch.tensor([0.1, 0.9, 0.2])
+    numbered = recipe.replace(piece=torch.tensor([1, -1, 0]))
+    ledger.append(
+        numbered, Verdict(score, score[:, None].expand(-1, 4), score < 0.7, torch.full((3,), -1), score.long())
+    )
+    ledger.flush()
+    pieces = ledger.pieces()
+    assert pieces.piece.tolist() == [0, 1]
+    for name, value in numbered[torch.tensor([2, 0])].tensors().items():
+        assert torch.equal(value, pieces.tensors()[name]), name
+        assert value.dtype == pieces.tensors()[name].dtype, name
+
+
+def test_a_ledger_without_pieces_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no piece was found: raise the threshold"):
+        Ledger(tmp_path).pieces()

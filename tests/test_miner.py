@@ -10,7 +10,7 @@ from hardmine.records import Recipe
 
 def batch(miner: Miner, pieces: int = 2) -> Recipe:
     """Two clean rows, then pieces."""
-    clean = Recipe.clean(torch.tensor([5, 6]), torch.tensor([1, 2]), miner.store.regions)
+    clean = Recipe.clean(torch.tensor([5, 6]), torch.tensor([1, 2]), miner.store.regions, 6)
     hard = make_recipe(pieces, miner.store).replace(piece=torch.arange(10, 10 + pieces))
     return Recipe.cat([clean, hard])
 
@@ -26,7 +26,7 @@ def test_pieces_get_neighbours_and_clean_rows_get_first_parameters() -> None:
     assert (proposed.piece == -1).all()
     assert (proposed.target[:4, :3] >= 0).all()
     assert (proposed.target[4:] == -1).all()
-    assert ((proposed.mean - rows.mean.repeat_interleave(2, 0))[4:, :, 0].abs() < 3).all()
+    assert ((proposed.point - rows.point.repeat_interleave(2, 0))[4:, :, 0].abs() < 3).all()
 
 
 def test_an_exhausted_neighbourhood_starts_again() -> None:
@@ -38,18 +38,18 @@ def test_admits_what_is_below_the_threshold() -> None:
     miner = Miner(make_store(), 8, Auto())
     proposed = miner.propose(batch(miner), step=4)
     score = torch.tensor([0.2, 0.9, 0.5, 0.7])
-    recipe, verdict = miner.admit(proposed, score, score[:, None].expand(-1, 4), threshold=0.7)
+    recipe, verdict = miner.admit(proposed, score, score[:, None].expand(-1, 4), torch.full((4,), -1), threshold=0.7)
     assert recipe.piece.tolist() == [0, -1, 1, -1]
     assert verdict.step.tolist() == [4] * 4
     assert len(miner.buffer) == 2
-    assert vars(miner.tally) == {"candidates": 4, "pieces": 2, "neighbours": 2, "neighbour_pieces": 1}
+    assert vars(miner.tally) == {"candidates": 4, "pieces": 2, "neighbours": 2, "neighbour_pieces": 1, "refused": 0}
     assert miner.tally.hit_rate == 0.5
 
 
 def test_the_state_brings_everything_back() -> None:
     miner, again = (Miner(make_store(), 8, Auto()) for _ in range(2))
     proposed = miner.propose(batch(miner), step=4)
-    miner.admit(proposed, torch.zeros(4), torch.zeros(4, 4), 0.7)
+    miner.admit(proposed, torch.zeros(4), torch.zeros(4, 4), torch.full((4,), -1), 0.7)
     file = io.BytesIO()
     torch.save(miner.state_dict(), file)
     file.seek(0)
@@ -57,3 +57,25 @@ def test_the_state_brings_everything_back() -> None:
     assert again.tally == miner.tally
     one, two = miner.propose(batch(miner), 5), again.propose(batch(again), 5)
     assert all(torch.equal(value, two.tensors()[name]) for name, value in one.tensors().items())
+
+
+def test_a_gate_keeps_hard_candidates_out() -> None:
+    miner = Miner(make_store(), 8, Auto())
+    proposed = miner.propose(batch(miner), step=4)
+    gate = torch.tensor([-1, 0, 1, -1])
+    recipe, verdict = miner.admit(proposed, torch.tensor([0.1, 0.1, 0.9, 0.9]), torch.zeros(4, 4), gate, 0.7)
+    assert recipe.piece.tolist() == [0, -1, -1, -1]
+    assert verdict.hard.tolist() == [True, True, False, False]
+    assert (miner.tally.pieces, miner.tally.refused) == (1, 1)
+
+
+def test_an_absent_area_is_remembered() -> None:
+    miner = Miner(make_store(), 8, Generate(radius=3.0, independent=True))
+    proposed = miner.propose(batch(miner), step=0)
+    area_score = torch.zeros(4, 4)
+    area_score[:, 1] = torch.nan
+    recipe, _ = miner.admit(proposed, torch.zeros(4), area_score, torch.full((4,), -1), 0.7)
+    assert (miner.graph.uses[:, 1] == 0).all()
+    near = miner.propose(recipe, step=1)
+    assert torch.equal(near.point[:, 1], recipe.point[:, 1])
+    assert not torch.equal(near.point[:, 0], recipe.point[:, 0])

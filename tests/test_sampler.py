@@ -11,13 +11,15 @@ STORE = make_store()
 def filled(pieces: int) -> RecipeBuffer:
     buffer = RecipeBuffer()
     score = torch.zeros(pieces)
-    verdict = Verdict(score, score[:, None].expand(-1, 4), score < 0.7, torch.zeros(pieces, dtype=torch.int64))
+    verdict = Verdict(
+        score, score[:, None].expand(-1, 4), score < 0.7, torch.full((pieces,), -1), torch.zeros(pieces).long()
+    )
     buffer.admit(make_recipe(pieces, STORE), verdict)
     return buffer
 
 
 def sampler(buffer: RecipeBuffer | None = None, sources: int = 10, **options: bool) -> MiningSampler:
-    return MiningSampler(sources, 4, 2, STORE.regions, buffer, seed=3, **options)
+    return MiningSampler(sources, 4, 2, STORE.regions, 6, buffer, seed=3, **options)
 
 
 def trained(of: MiningSampler, batches: int) -> list[Recipe]:

@@ -12,8 +12,8 @@ from omegaconf import DictConfig
 from PIL import Image
 from torch import nn
 
-from hardmine.callbacks.hard_mining import without_trace
-from hardmine.cli import train
+from hardmine.cli.train import train
+from hardmine.judge import without_trace
 
 Configured = Callable[..., DictConfig]
 
@@ -100,28 +100,31 @@ def test_the_ledger_makes_every_candidate_again(configured: Configured, tmp_path
     """A recipe from the ledger, applied to the source it names, scores what the ledger says."""
     from hydra.utils import instantiate
 
-    from hardmine.records import Recipe
-    from hardmine.rng import global_state_kept, seed_globally
+    from hardmine.candidates import Candidates
+    from hardmine.cli.build import build_data, build_mining, build_task
+    from hardmine.data.replay import Replayed
+    from hardmine.judge import Judge
+    from hardmine.ledger import Ledger
+    from hardmine.miner import Miner
+    from hardmine.scenes import Scenes
 
-    config = configured("mining.threshold=1.1", "trainer.max_steps=2")
+    config = configured("mining.threshold=1.1", "trainer.max_steps=1", "trainer.precision=32-true", "seed=3")
+    torch.manual_seed(3)  # weights as the run begins with
+    data = build_data(config)
+    net = build_task(config, data)
     train(config)
-    table = pq.read_table(tmp_path / "run/ledger")
-    columns = {name: torch.tensor(table[name].to_pylist()) for name in Recipe.__dataclass_fields__}
-    recipe = Recipe(**{**columns, "mean": columns["mean"].view(-1, 5, 3), "std": columns["std"].view(-1, 5, 3)})
-    data, convert = instantiate(config.data, _convert_="all"), instantiate(config.conversion)
-
-    def made() -> torch.Tensor:
-        samples = []
-        for source, view in zip(recipe.source.tolist(), recipe.view.tolist(), strict=True):
-            with global_state_kept():
-                seed_globally(view)
-                samples.append(data.split("train")[source])
-        image, regions = (torch.stack([sample[name] for sample in samples]) for name in ("image", "regions"))
-        converted: torch.Tensor = convert(convert.measure(image, regions, 4), recipe)[0]
-        return converted
-
-    assert torch.equal(made(), made())
-    assert len(recipe) == 8
+    ledger = Ledger(tmp_path / "run/ledger")
+    recipe, convert = ledger.pieces(), instantiate(config.conversion)
+    assert len(recipe) == 4
+    batch = Replayed(data.split("train"), torch.utils.data.default_collate)[recipe]
+    source = Scenes.of_batch(batch, 4)
+    made, capped = convert(source, recipe)
+    store = build_mining(config, data).store
+    assert store is not None
+    miner = Miner(store, 12, instantiate(config.neighbourhood))
+    offered = data.on_after_batch_transfer({**batch, "image": made.image}, 0)
+    judged = Judge()(net, Candidates(offered, recipe, recipe, miner, source, made, capped))
+    assert torch.equal(judged[:, 0], torch.tensor(ledger.read()["score"].to_pylist()))
 
 
 def test_scoring_leaves_no_trace() -> None:

@@ -1,17 +1,19 @@
 """The adapter between Lightning and the miner."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import lightning as L
 import torch
 from torch import Tensor
 
-from hardmine.data.mining import KEY, Candidates
+from hardmine.candidates import KEY, Candidates
+from hardmine.data.mining import MiningDataModule
+from hardmine.gates import Gate
+from hardmine.judge import Judge, split
 from hardmine.ledger import Ledger
-from hardmine.rng import global_state_kept
-from hardmine.scoring import PixelRate
+from hardmine.records import Recipe
+from hardmine.scoring import Scoring
 from hardmine.threshold import DEFAULT
 
 
@@ -23,33 +25,49 @@ class HardMining(L.Callback):
 
     Args:
         threshold: Th1, recognition accuracy in [0, 1] under which a candidate becomes a piece.
-        scoring: recognition accuracy of logits.
+        scoring: recognition accuracy of what the model gives.
+        gates: what a hard candidate must pass as well.
         ledger: folder that records every verdict; None keeps no record.
     """
 
-    def __init__(self, threshold: float = DEFAULT, scoring: PixelRate | None = None, ledger: str | None = None) -> None:
+    def __init__(
+        self,
+        threshold: float = DEFAULT,
+        scoring: Scoring | None = None,
+        gates: Sequence[Gate] = (),
+        ledger: str | None = None,
+    ) -> None:
         self.threshold = threshold
-        self.scoring = scoring or PixelRate()
+        self.judge = Judge(scoring, gates)
         self.ledger = Ledger(ledger) if ledger is not None else None
         self._scores: Tensor | None = None
         self._copied: torch.cuda.Event | None = None  # when the scores have reached the CPU from a GPU
 
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        for gate in self.judge.gates:
+            gate.start(pl_module)
+
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if self.ledger is not None and trainer.is_global_zero:
             self.ledger.truncate(trainer.global_step)
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        if isinstance(data, MiningDataModule):  # it searches between updates, where Lightning calls no hook
+
+            def judge(candidates: Candidates) -> Recipe:
+                self._score(trainer, pl_module, candidates)
+                return self._admit(trainer, candidates)
+
+            data.judge = judge
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        candidates: Candidates | None = batch.get(KEY) if isinstance(batch, dict) else None
-        if candidates is None:
-            return
-        offered, areas = candidates.batch, len(candidates.miner.store.areas)
-        with without_trace(pl_module), trainer.precision_plugin.forward_context():
-            logits = pl_module(offered["image"])
-        score, area_score = self.scoring(logits, offered["target"], offered["regions"], areas)
-        candidates.prediction = logits
-        self._scores = torch.cat([score[:, None], area_score], dim=1)
+        if isinstance(batch, dict) and KEY in batch and batch[KEY].score is None:
+            self._score(trainer, pl_module, batch[KEY])
+
+    def _score(self, trainer: L.Trainer, pl_module: L.LightningModule, candidates: Candidates) -> None:
+        """Start computing what every rank will read in `_admit`."""
+        self._scores = self.judge(pl_module, candidates, trainer.precision_plugin.forward_context)
         if trainer.world_size > 1:
             everyone = self._scores.new_empty(trainer.world_size * len(self._scores), self._scores.shape[1])
             torch.distributed.all_gather_into_tensor(everyone, self._scores)
@@ -63,22 +81,30 @@ class HardMining(L.Callback):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if self._scores is None:
+        for gate in self.judge.gates:
+            gate.step(pl_module)
+        if not isinstance(batch, dict) or KEY not in batch:
             return
+        if self._scores is not None:
+            self._admit(trainer, batch[KEY])
+        if trainer.global_step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+            self._log(pl_module, batch[KEY])
+
+    def _admit(self, trainer: L.Trainer, candidates: Candidates) -> Recipe:
+        assert self._scores is not None
         if self._copied is not None:
             self._copied.synchronize()  # of the copy alone: the training step queued behind it goes on
-        candidates: Candidates = batch[KEY]
         scores, self._scores = self._scores, None
-        recipe, verdict = candidates.miner.admit(candidates.recipe, scores[:, 0], scores[:, 1:], self.threshold)
+        recipe, verdict = candidates.miner.admit(candidates.recipe, *split(scores), self.threshold)
         share = len(scores) // trainer.world_size
         candidates.score = scores[trainer.global_rank * share : (trainer.global_rank + 1) * share, 0]
         if self.ledger is not None and trainer.is_global_zero:
             self.ledger.append(recipe, verdict)
-        if trainer.global_step % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
-            self._log(pl_module, candidates, scores[:, 0])
+        return recipe
 
-    def _log(self, pl_module: L.LightningModule, candidates: Candidates, score: Tensor) -> None:
-        miner = candidates.miner
+    def _log(self, pl_module: L.LightningModule, candidates: Candidates) -> None:
+        miner, score = candidates.miner, candidates.score
+        assert score is not None
         shown = {"hit_rate": miner.tally.hit_rate, "pieces": miner.tally.pieces, "buffer": len(miner.buffer)}
         pl_module.log_dict({name: float(value) for name, value in shown.items()}, prog_bar=True, batch_size=1)
         pl_module.log_dict(
@@ -86,10 +112,19 @@ class HardMining(L.Callback):
                 "mining/score": score.nanmean(),
                 "mining/hit_rate_now": float((score < self.threshold).float().mean()),
                 "mining/neighbour_hit_rate": miner.tally.neighbour_pieces / max(miner.tally.neighbours, 1),
-                "mining/capped_gain": candidates.capped,
+                "mining/refused": float(miner.tally.refused),
+                "mining/capped_gain": candidates.capped.nanmean(),
+                **{f"buffer/{why}": float(number) for why, number in miner.buffer.left.items()},
             },
             batch_size=1,
         )
+
+    def state_dict(self) -> dict[str, Any]:
+        return {str(number): gate.state_dict() for number, gate in enumerate(self.judge.gates)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        for number, gate in enumerate(self.judge.gates):
+            gate.load_state_dict(state_dict.get(str(number), {}))
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         self._flush(trainer)  # what the checkpoint knows, the ledger has
@@ -100,16 +135,3 @@ class HardMining(L.Callback):
     def _flush(self, trainer: L.Trainer) -> None:
         if self.ledger is not None and trainer.is_global_zero:
             self.ledger.flush()
-
-
-@contextmanager
-def without_trace(module: torch.nn.Module) -> Iterator[None]:
-    """Evaluation inside a training run: no gradient, no BatchNorm update, no random number, every flag put back."""
-    flags = {child: child.training for child in module.modules()}
-    module.eval()
-    try:
-        with torch.no_grad(), global_state_kept():
-            yield
-    finally:
-        for child, training in flags.items():
-            child.training = training

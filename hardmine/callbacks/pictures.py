@@ -1,6 +1,6 @@
 """What a person looks at: source, index image, target, converted image and prediction side by side (R10)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +8,13 @@ import lightning as L
 import numpy as np
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
-from matplotlib import colormaps
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from hardmine.data.mining import KEY, Candidates
+from hardmine.candidates import KEY, Candidates
 from hardmine.files import write_atomically
+from hardmine.report.prediction import draw_prediction, paint
 
 COLUMNS = ("source", "index image", "target", "converted", "prediction")
 _GAP = 4  # pixels between pictures
@@ -49,19 +49,24 @@ class Pictures(L.Callback):
         due = trainer.global_step % self.every == 0 or trainer.global_step == trainer.max_steps
         if candidates is None or not due or not trainer.is_global_zero:
             return
-        sheet = self.sheet(candidates)
+        sheet = self.sheet(candidates, getattr(pl_module, "classes", ()))
         path = self.folder / f"step_{trainer.global_step:06d}.png"
         write_atomically(path, lambda file: Image.fromarray(sheet).save(file, "PNG"))
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
                 logger.experiment.add_image("candidates", sheet, trainer.global_step, dataformats="HWC")
 
-    def sheet(self, candidates: Candidates) -> NDArray[np.uint8]:
-        """(height, width, 3) uint8: a row per candidate, the columns of `COLUMNS`."""
+    def sheet(self, candidates: Candidates, classes: Sequence[str] = ()) -> NDArray[np.uint8]:
+        """(height, width, 3) uint8: a row per candidate, the columns of `COLUMNS`.
+
+        Args:
+            candidates: of one batch, scored.
+            classes: names of what is recognised; numbers where there are none.
+        """
         assert candidates.prediction is not None and candidates.score is not None
-        per_source = len(candidates.image) // len(candidates.source)
+        per_source = len(candidates.converted) // len(candidates.source)
         areas = len(candidates.miner.store.areas)
-        height, width = candidates.image.shape[2:]
+        height, width = candidates.converted.image.shape[2:]
         rows = [index * per_source for index in range(min(self.rows, len(candidates.source)))]
         sheet = Image.new(
             "RGB",
@@ -73,14 +78,15 @@ class Pictures(L.Callback):
             source = row // per_source
             name, target = self._target(candidates, row, (height, width))
             score = float(candidates.score[row])
+            converted = candidates.converted.image[row].permute(1, 2, 0).cpu().numpy()
             pictures = (
-                candidates.source[source].permute(1, 2, 0).cpu().numpy(),
-                paint(candidates.regions[source], areas),
+                candidates.source.image[source].permute(1, 2, 0).cpu().numpy(),
+                paint(candidates.source.regions[source], areas),
                 target,
-                candidates.image[row].permute(1, 2, 0).cpu().numpy(),
-                paint(candidates.prediction[row].argmax(0), areas),
+                converted,
+                draw_prediction(candidates.prediction, row, converted, classes, areas),
             )
-            captions = (*COLUMNS[:2], name, COLUMNS[3], f"prediction: {score:.0%} right")
+            captions = (*COLUMNS[:2], name, COLUMNS[3], f"prediction: score {score:.0%}")
             top = place * (height + _HEAD + _GAP)
             for column, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
                 left = column * (width + _GAP)
@@ -89,7 +95,7 @@ class Pictures(L.Callback):
         return np.asarray(sheet)
 
     def _target(self, candidates: Candidates, row: int, size: tuple[int, int]) -> tuple[str, NDArray[np.uint8]]:
-        stored = candidates.recipe.target[row]
+        stored = candidates.mine.target[row]
         stored = stored[stored >= 0]
         if not len(stored):
             return "generated", np.full((*size, 3), 230, np.uint8)
@@ -99,11 +105,3 @@ class Pictures(L.Callback):
             return f"target {name}", np.full((*size, 3), 230, np.uint8)
         resized = torch.nn.functional.interpolate(image[None].float(), size=size, mode="bilinear", antialias=True)[0]
         return f"target {name}", resized.round().byte().permute(1, 2, 0).numpy()
-
-
-def paint(labels: Tensor, areas: int) -> NDArray[np.uint8]:
-    """(H, W) labels as (H, W, 3) colours; void is black."""
-    palette = np.zeros((256, 3), np.uint8)
-    palette[:areas] = (colormaps["tab20"](np.arange(areas) % 20)[:, :3] * 255).round()
-    picture: NDArray[np.uint8] = palette[labels.cpu().numpy().astype(np.uint8)]
-    return picture

@@ -26,7 +26,7 @@ import torch
 from segmentation_models_pytorch import Unet
 
 from hardmine import Auto, HardMining, MiningDataModule, ParameterStore
-from hardmine.cli import quieten
+from hardmine.cli.train import quieten
 from hardmine.data import RiversideData
 from hardmine.tasks import SegmentationTask
 from hardmine.tasks.precision import auto_precision
@@ -90,7 +90,7 @@ def run(size: tuple[int, int], batch: int, steps: int, modes: tuple[str, ...]) -
     source = RiversideData(size, {"train": 8 * batch, "val": 1, "target": 32}, batch_size=batch)
     store = ParameterStore.from_images(source.targets(), source.areas)
     data = MiningDataModule(source, store, Auto(), areas=source.areas)
-    task = SegmentationTask(Unet("resnet18", encoder_weights=None, classes=4), 4)
+    task = SegmentationTask(Unet("resnet18", encoder_weights=None, classes=4), source.areas)
     clock = Clock()
     mining, alternate = HardMining(threshold=1.1, ledger=tempfile.mkdtemp()), Alternate(data, clock, modes)
     data.on_after_batch_transfer = clock.timed("transfer", data.on_after_batch_transfer)

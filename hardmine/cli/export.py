@@ -1,0 +1,56 @@
+"""`hardmine export`: the pieces of a training run as a data set."""
+
+from pathlib import Path
+from typing import Any
+
+from hardmine.cli.config import config_folder, key_of, plain_arguments, settings_of
+from hardmine.errors import InputError
+
+
+def command(arguments: list[str]) -> None:
+    """Make every piece in the run's ledger again and write it."""
+    from hydra import compose, initialize_config_dir
+    from hydra.utils import instantiate
+
+    from hardmine.cli.build import build_data
+    from hardmine.ledger import Ledger
+    from hardmine.store import ParameterStore
+
+    given = plain_arguments("export", arguments, ("run", "out", "sources"))
+    if not given.keys() >= {"run", "out"}:
+        raise InputError("export: use hardmine export run=RUN_FOLDER out=FOLDER [sources=false]")
+    run, out = Path(given["run"]), Path(given["out"])
+    if (out / "metadata.csv").exists():
+        raise InputError(f"{out}: already holds a data set: set out= to another folder")
+    settings = [argument for argument in settings_of(run, []) if key_of(argument) not in ("resume", "run_dir")]
+    with initialize_config_dir(str(config_folder()), version_base="1.3"):
+        cfg = compose("train", [*settings, f"run_dir={run}"])
+    data = build_data(cfg)
+    conversion = instantiate(cfg.conversion, _convert_="all")
+    store = ParameterStore.load(run / "store.parquet")
+    pieces = Ledger(run / "ledger").pieces()
+    write_pieces(out, data, conversion, store, pieces, given.get("sources", "true") != "false")
+    print(f"{len(pieces)} pieces\ndata set: {out}\ntrain on it: hardmine train data.root={out}")
+
+
+def write_pieces(out: Path, data: Any, conversion: Any, store: Any, pieces: Any, sources: bool) -> None:
+    """The pieces, and where `sources` the images of every split, so that the folder stands on its own."""
+    from rich.console import Console
+    from rich.progress import track
+
+    from hardmine.export import Export
+
+    images = data.split("train")
+    export = Export(out, conversion, store)
+    console = Console(stderr=True)
+
+    def shown(rows: Any, total: int, what: str) -> None:
+        hidden = not console.is_terminal
+        for _ in track(rows, f"writing {what}", total, console=console, disable=hidden, transient=True):
+            pass
+
+    shown(export.pieces(images, pieces), len(pieces), "pieces")
+    for split in ("train", "val", "test", "target") if sources else ():
+        if data.has(split):
+            shown(export.originals(data.split(split), split), len(data.split(split)), split)
+    export.finish(images)

@@ -1,0 +1,31 @@
+"""`hardmine store`: measure targets beforehand, and look at a store."""
+
+from pathlib import Path
+
+from hardmine.cli.config import plain_arguments
+from hardmine.errors import InputError
+
+
+def command(arguments: list[str]) -> None:
+    """Measure a folder's targets, or show the store of a run; either way its environment table is printed."""
+    from rich.console import Console
+
+    from hardmine.report.environments import environment_cells, read_graph
+    from hardmine.store import ParameterStore
+
+    given = plain_arguments("store", arguments, ("root", "out", "split", "colors", "run"))
+    if given.keys() >= {"root", "out"} and "run" not in given:
+        colors = given.get("colors", "lab")
+        if colors not in ("lab", "rgb"):
+            raise InputError(f"store: colors={colors} is unknown: take lab or rgb")
+        store = ParameterStore.from_folder(given["root"], given.get("split", "target"), colors=colors)
+        store.save(given["out"])
+        Console().print(environment_cells(store, None))
+        components = ", ".join(store.environment) or "no environment columns"
+        print(f"{given['out']}: {len(store)} targets, {len(store.areas)} areas, {components}")
+    elif given.keys() == {"run"}:
+        run = Path(given["run"])
+        store = ParameterStore.load(run / "store.parquet")
+        Console().print(environment_cells(store, read_graph(run / "graph.parquet")))
+    else:
+        raise InputError("store: use hardmine store root=PATH out=FILE.parquet, or hardmine store run=RUN_FOLDER")

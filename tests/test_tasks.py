@@ -1,0 +1,355 @@
+"""The tasks: what they learn from, what they measure, what they keep."""
+
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+import lightning as L
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+from torchmetrics.classification import MulticlassJaccardIndex
+from torchvision.models.detection import FCOS, FasterRCNN
+
+from hardmine.errors import InputError
+from hardmine.report.prediction import draw_prediction, paint
+from hardmine.tasks import ClassificationTask, DetectionTask, SegmentationTask, Task
+from hardmine.tasks.detectors import faster_rcnn, fcos
+from hardmine.tasks.metrics import BalancedAccuracy, MeanAveragePrecision50, PerEnvironment
+
+CLASSES = ("sky", "road", "tree")
+SIZE = (40, 56)  # no multiples of 32
+
+
+class Rows(Dataset[dict[str, Tensor]]):
+    """Two images of each of two environments: noise with labels of every kind; one has no object."""
+
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        generator = torch.Generator().manual_seed(index)
+        return {
+            "image": torch.rand(3, *SIZE, generator=generator),
+            "mask": torch.randint(0, 3, SIZE, generator=generator).masked_fill(torch.arange(SIZE[1]) < 5, 255),
+            "target": torch.tensor(index % 3),
+            # an object, one without width, padding
+            "boxes": torch.tensor([[4.0, 5.0, 30.0, 25.0], [9.0, 3.0, 9.0, 20.0], [0.0, 0.0, 0.0, 0.0]]),
+            "labels": torch.tensor([index % 3, 1, -1] if index else [-1, -1, -1]),
+            "environment": torch.tensor(index // 2),
+        }
+
+
+class Masks(Rows):
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        row = super().__getitem__(index)
+        return {**row, "target": row["mask"]}
+
+
+def pixelwise() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 3, 1))
+
+
+def pooled() -> nn.Module:
+    return nn.Sequential(pixelwise(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+MAKERS: dict[str, tuple[type[Task], Any, type[Rows]]] = {
+    "segmentation": (SegmentationTask, pixelwise, Masks),
+    "classification": (ClassificationTask, pooled, Rows),
+    "fcos": (DetectionTask, partial(fcos, 3, channels=32, convolutions=1), Rows),
+    "faster_rcnn": (DetectionTask, partial(faster_rcnn, 3, channels=32, proposals=20, samples=8), Rows),
+}
+
+
+def make(kind: str, classes: tuple[str, ...] = CLASSES) -> tuple[Any, DataLoader[dict[str, Tensor]]]:
+    torch.manual_seed(0)
+    task, net, rows = MAKERS[kind]
+    module = task(net(), classes, ["day", "night"], ["day", "night"])  # type: ignore[call-arg, arg-type]
+    return module, DataLoader(rows(), batch_size=4)
+
+
+def trainer_of(**settings: Any) -> L.Trainer:
+    return L.Trainer(
+        **{
+            "accelerator": "cpu",
+            "max_steps": 2,
+            "logger": False,
+            "enable_checkpointing": False,
+            "enable_progress_bar": False,
+            "enable_model_summary": False,
+            **settings,
+        }
+    )
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+@pytest.mark.parametrize("kind", MAKERS)
+class TestTraining:
+    def test_two_steps_and_what_is_measured(self, kind: str, precision: str) -> None:
+        task, loader = make(kind)
+        before = [parameter.detach().clone() for parameter in task.parameters()]
+        trainer = trainer_of(precision=precision)
+        trainer.fit(task, loader, loader)
+        assert trainer.global_step == 2
+        logged = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        assert np.isfinite(logged["loss"])
+        assert any(not torch.equal(a, b) for a, b in zip(before, task.parameters(), strict=True))
+        assert all(parameter.dtype == torch.float32 for parameter in task.parameters())
+        tested = trainer.test(task, loader, verbose=False)[0]
+        for split, values in (("val", logged), ("test", tested)):
+            for name in ("", "/day", "/night"):
+                assert 0 <= values[f"{split}/{task.metric}{name}"] <= 1
+        assert ("test/accuracy" in tested) == (kind == "classification")
+
+    def test_the_prediction(self, kind: str, precision: str) -> None:
+        task, loader = make(kind)
+        task.eval()
+        image = next(iter(loader))["image"]
+        state = torch.get_rng_state()
+        enabled = precision == "bf16-mixed"
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            prediction = task(image)
+        assert torch.equal(torch.get_rng_state(), state)  # scoring must leave no trace
+        if isinstance(prediction, Tensor):
+            assert prediction.shape == ((4, 3, *SIZE) if kind == "segmentation" else (4, 3))
+            return
+        assert len(prediction) == 4
+        for image in prediction:
+            assert image["boxes"].dtype == image["scores"].dtype == torch.float32  # 8 bits are no coordinates
+            assert image["boxes"].shape == (len(image["scores"]), 4)
+            assert ((image["labels"] >= 0) & (image["labels"] < 3)).all()
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_a_checkpoint_knows_its_classes(kind: str, tmp_path: Path) -> None:
+    task, loader = make(kind)
+    trainer = trainer_of(max_steps=1, limit_val_batches=0)
+    trainer.fit(task, loader, loader)
+    path = tmp_path / "last.ckpt"
+    trainer.save_checkpoint(path)
+    assert torch.load(path, weights_only=True)["classes"] == list(CLASSES)
+    assert trainer_of().test(make(kind)[0], loader, ckpt_path=str(path), weights_only=True, verbose=False)
+    other, _ = make(kind, ("sky", "tree", "road"))
+    with pytest.raises(InputError, match="sky, road, tree, but the data has sky, tree, road"):
+        trainer_of().test(other, loader, ckpt_path=str(path), weights_only=True, verbose=False)
+
+
+def test_names_and_not_a_number_of_classes() -> None:
+    with pytest.raises(InputError, match="names of the classes"):
+        SegmentationTask(pixelwise(), "sky")
+
+
+def test_detectors_learn_from_images_without_objects() -> None:
+    for kind in ("fcos", "faster_rcnn"):
+        task, loader = make(kind)
+        batch = next(iter(loader))
+        batch["labels"] = torch.full_like(batch["labels"], -1)
+        task.log = lambda *_, **__: None
+        loss = task.training_step(batch, 0)
+        loss.backward()
+        assert loss.isfinite() and all(p.grad is None or p.grad.isfinite().all() for p in task.parameters())
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Small layers gain nothing from a second thread, and on a busy machine wait for it."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize(("make_net", "steps"), [(fcos, 25), (faster_rcnn, 50)])
+def test_a_detector_overfits_one_image(make_net: Callable[..., nn.Module], steps: int) -> None:
+    """Classes count from 0 on both sides, boxes are not resized: a bright box of class 2 and a dark one of class 0."""
+    torch.manual_seed(0)
+    task = DetectionTask(make_net(3, channels=64), CLASSES, lr=2e-3)
+    task.log = lambda *_, **__: None  # type: ignore[method-assign]
+    image = torch.full((1, 3, 64, 64), 0.5)
+    image[0, :, 8:40, 6:28], image[0, :, 30:52, 36:60] = 1.0, 0.0
+    boxes = torch.tensor([[[6.0, 8.0, 28.0, 40.0], [36.0, 30.0, 60.0, 52.0]]])
+    batch = {"image": image, "boxes": boxes, "labels": torch.tensor([[2, 0]])}
+    optimizer = task.configure_optimizers()
+    for _ in range(steps):
+        optimizer.zero_grad()
+        task.training_step(batch, 0).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    task.eval()
+    for module in task.modules():  # so few steps do not settle the running statistics
+        module.train(isinstance(module, nn.BatchNorm2d))
+    with torch.no_grad():
+        (found,) = task(image)
+    assert set(found["labels"][:2].tolist()) == {0, 2}
+    for label, box in ((2, boxes[0, 0]), (0, boxes[0, 1])):
+        best = found["boxes"][found["labels"] == label][0]
+        assert (best - box).abs().max() < 8
+
+
+def test_pretrained_weights_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(*_: Any, **__: Any) -> None:
+        raise URLError("no network")
+
+    monkeypatch.setattr("hardmine.tasks.detectors.get_model", offline)
+    with pytest.raises(InputError, match=r"weights_backbone=DEFAULT: cannot be downloaded \(no network\)"):
+        fcos(3, weights_backbone="DEFAULT")
+
+
+def test_faster_rcnn_has_a_background_and_the_labels_have_not() -> None:
+    net = faster_rcnn(3, channels=32).net
+    assert isinstance(net, FasterRCNN)
+    predictor = net.roi_heads.box_predictor
+    assert predictor is not None and predictor.cls_score.out_features == 4
+
+
+def test_coordinates_are_never_bfloat16() -> None:
+    """Its steps are 2 pixels wide beyond 256; the first stage of Faster R-CNN would hand such boxes on."""
+    one, two = fcos(3, channels=32), faster_rcnn(3, channels=32).net
+    assert isinstance(one, FCOS) and isinstance(two, FasterRCNN)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        for backbone, head in ((one.backbone, one.head), (two.backbone, two.rpn.head)):
+            features = list(backbone(torch.rand(1, 3, 64, 128)).values())
+            given = head(features)
+            assert features[0].dtype == torch.bfloat16
+            tensors = given.values() if isinstance(given, dict) else [item for part in given for item in part]
+            assert all(tensor.dtype == torch.float32 for tensor in tensors)
+
+
+class TestMetrics:
+    @pytest.mark.parametrize("seed", range(5))
+    def test_balanced_accuracy_is_the_mean_recall_of_what_occurs(self, seed: int) -> None:
+        """As scikit-learn's balanced_accuracy_score: classes that were predicted and do not occur are left out."""
+        rng = np.random.default_rng(seed)
+        truth, said = rng.integers(0, 3, 40), rng.integers(0, 5, 40)
+        metric = BalancedAccuracy(5)
+        for part in (slice(0, 15), slice(15, 40)):
+            metric.update(torch.from_numpy(said[part]), torch.from_numpy(truth[part]))
+        wanted = np.mean([np.mean(said[truth == label] == label) for label in np.unique(truth)])
+        assert float(metric.compute()) == pytest.approx(wanted)
+
+    def test_mean_average_precision_by_hand(self) -> None:
+        """Class 0: found, after a false alarm (AP 1/2); class 1: missed (0); class 2: found (1); class 3: absent."""
+        box, away = [0.0, 0.0, 10.0, 10.0], [50.0, 50.0, 60.0, 60.0]
+        found = {
+            "boxes": torch.tensor([away, box, box]),
+            "scores": torch.tensor([0.9, 0.8, 0.7]),
+            "labels": torch.tensor([0, 0, 2]),
+        }
+        truth = {"boxes": torch.tensor([box, box, box]), "labels": torch.tensor([0, 1, 2])}
+        metric = MeanAveragePrecision50()
+        metric.update([found], [truth])
+        assert float(metric.compute()) == pytest.approx(0.5)
+
+    @pytest.mark.parametrize(("objects", "detections", "wanted"), [(0, 0, None), (0, 1, None), (1, 0, 0.0)])
+    def test_nothing_to_detect_or_nothing_detected(self, objects: int, detections: int, wanted: float | None) -> None:
+        box = torch.tensor([[0.0, 0.0, 10.0, 10.0]])
+        zero = torch.zeros(1, dtype=torch.long)
+        metric = MeanAveragePrecision50()
+        metric.update(
+            [{"boxes": box[:detections], "scores": torch.ones(detections), "labels": zero[:detections]}],
+            [{"boxes": box[:objects], "labels": zero[:objects]}],
+        )
+        value = float(metric.compute())
+        assert np.isnan(value) if wanted is None else value == wanted
+
+    def test_environments_are_measured_apart(self) -> None:
+        measure = PerEnvironment(partial(BalancedAccuracy, 2), ["day", "night", "fog"])
+        measure.update(torch.tensor([0, 1, 1]), torch.tensor([0, 0, 1]), torch.tensor([0, 1, 0]))
+        values = {name: float(value) for name, value in measure.compute().items()}
+        assert values == {"": 0.75, "day": 1.0, "night": 0.0}  # there was no fog
+        measure.reset()
+        assert measure.compute() == {}
+
+    def test_ranks_that_met_different_environments(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The value of one process that saw all, on both ranks, for counts and for lists of boxes."""
+        box = torch.tensor([[0.0, 0.0, 10.0, 10.0]])
+        right = [True, False, True, True, True]
+        environment = torch.tensor([0, 0, 1, 1, 0])
+        zero = torch.zeros(1, dtype=torch.long)
+        found = [{"boxes": box + 50 * (not hit), "scores": torch.ones(1), "labels": zero} for hit in right]
+        truth = [{"boxes": box, "labels": zero} for _ in right]
+        said, meant = torch.tensor(right).logical_not().long(), torch.zeros(5, dtype=torch.long)
+        for factory, prediction, target in (
+            (MeanAveragePrecision50, found, truth),
+            (partial(BalancedAccuracy, 2), said, meant),
+            (partial(MulticlassJaccardIndex, 2), said, meant),
+        ):
+            whole, *ranks = (PerEnvironment(factory, ["day", "night", "fog"]) for _ in range(3))
+            whole.update(prediction, target, environment)
+            wanted = whole.compute()
+            assert set(wanted) == {"", "day", "night"} and 0 < wanted["day"] < wanted["night"]
+            for rank, rows in zip(ranks, (slice(0, 2), slice(2, 5)), strict=True):
+                rank.update(prediction[rows], target[rows], environment[rows])
+            exchange = Exchange()
+            with monkeypatch.context() as patch:
+                patch.setattr("torch.distributed.is_initialized", lambda: True)
+                patch.setattr("torch.distributed.get_world_size", lambda: 2)
+                patch.setattr("torch.distributed.all_gather_object", exchange)
+                for rank in ranks:
+                    rank.compute()
+                assert [rank.compute() for rank in ranks] == [wanted, wanted]
+
+
+class Exchange:
+    """What two ranks hand each other, known once each has called."""
+
+    def __init__(self) -> None:
+        self.sent: list[Any] = []
+
+    def __call__(self, received: list[Any], mine: Any) -> None:
+        if len(self.sent) < 2:
+            self.sent.append(mine)
+        received[:] = self.sent
+
+
+class TestPictures:
+    image = np.full((64, 96, 3), 100, np.uint8)
+
+    def test_masks_are_painted(self) -> None:
+        logits = nn.functional.one_hot(torch.tensor([[0, 1], [2, 0]]), 3).permute(2, 0, 1)[None].float()
+        picture = draw_prediction(logits, 0, self.image[:2, :2], CLASSES, 2)
+        assert np.array_equal(picture, paint(torch.tensor([[0, 1], [2, 0]]), 3))
+        assert (picture[1, 0] > 0).any()  # a class beyond the areas is not black like void
+        assert not paint(torch.tensor([[255]]), 3).any()
+
+    def test_a_class_is_written(self) -> None:
+        logits = torch.tensor([[0.0, 0.0, 9.0], [9.0, 0.0, 0.0]])
+        first, second = (draw_prediction(logits, row, self.image, CLASSES, 2) for row in range(2))
+        assert first.shape == self.image.shape and first.dtype == np.uint8
+        assert not np.array_equal(first, second)
+        assert np.array_equal(first[40:], self.image[40:])  # the image stays to be seen
+        assert (self.image == 100).all()
+
+    def test_boxes_that_are_sure_enough_are_drawn(self) -> None:
+        box = torch.tensor([[30.0, 20.0, 60.0, 50.0]])
+        for score, drawn in ((0.9, True), (0.1, False)):
+            found = {"boxes": box, "scores": torch.tensor([score]), "labels": torch.tensor([2])}
+            picture = draw_prediction([found], 0, self.image, (), 2)
+            assert picture.shape == self.image.shape
+            assert (picture[50, 45] != 100).any() == drawn
+        assert (self.image == 100).all()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are forked")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork.*:DeprecationWarning")
+def test_two_ranks_with_unequal_environments_do_not_wait_for_each_other(tmp_path: Path) -> None:
+    task, _ = make("fcos")
+    trainer = trainer_of(devices=2, strategy="ddp_fork", use_distributed_sampler=False)
+    trainer.test(task, DataLoader(Halves(), batch_size=4), verbose=False)
+    assert 0 <= float(trainer.callback_metrics["test/map50/night"]) <= 1
+
+
+class Halves(Rows):
+    """The first rank sees days alone, the second nights alone."""
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
+        return {**super().__getitem__(2 * rank + index), "environment": torch.tensor(rank)}

@@ -623,6 +623,26 @@ def firsts(policy: First, n: int, store: ParameterStore, seed: int = 0) -> Recip
 
 
 @pytest.mark.parametrize("independent", [False, True])
+def test_first_parameters_are_others_than_the_source_has_seen(independent: bool) -> None:
+    store = make_store(targets=6)
+    graph, seen = Graph(store, sources=2), []
+    rows = Recipe.clean(torch.arange(2), torch.arange(2), 4, 6)
+    for turn in range(6):
+        first, found = First(independent=independent)(rows, store, graph, torch.Generator().manual_seed(turn))
+        assert found.all()
+        score = torch.ones(2)
+        nothing = torch.full((2,), -1)
+        graph.update(first, Verdict(score, score[:, None].expand(-1, 4), score < 0.7, nothing, nothing))
+        seen.append(first.target[:, :3])
+    for source in range(2):
+        for area in range(3):
+            assert sorted(int(target[source, area]) for target in seen) == list(range(6))
+    again, found = First(independent=independent)(rows, store, graph, torch.Generator().manual_seed(9))
+    assert found.all()
+    assert (again.target[:, :3] >= 0).all()
+
+
+@pytest.mark.parametrize("independent", [False, True])
 def test_first_parameters_come_from_the_store(independent: bool) -> None:
     store = make_store(targets=50)
     first = firsts(First(independent=independent), 20, store)

@@ -113,7 +113,8 @@ def _show(
 
     if datamodule.miner is not None:
         write_graph(run_dir, datamodule.miner, cfg.mining.threshold)
-    text = json.dumps(summary, indent=2, sort_keys=True) + "\n"
+    plain = {name: None if value != value else value for name, value in summary.items()}  # JSON knows no NaN
+    text = json.dumps(plain, indent=2, sort_keys=True) + "\n"
     write_atomically(run_dir / "summary.json", lambda file: file.write(text.encode()))
     console = Console()
     if after:

@@ -14,7 +14,8 @@ from hardmine.store import ParameterStore
 
 
 class First:
-    """Draws stored targets, each with the same chance.
+    """Draws a stored target that this source has not seen, each such target with the same chance (R25), and where it
+    has seen all of them, any.
 
     Args:
         areas: which areas are converted: `all`, names of some (none with an empty list), or `random` (each with
@@ -40,12 +41,17 @@ class First:
     ) -> tuple[Recipe, Tensor]:
         """`rows` with first parameters, and that every row has one; see `Neighbourhood`."""
         n, r = rows.chosen.shape
-        wanted = matching(store, self.environment).nonzero().flatten()
-        columns = r if self.independent else 1
-        target = wanted[torch.randint(len(wanted), (n, columns), generator=generator)].expand(n, r)
         chosen = self._choose(n, store, generator)
-        first = store.recipe(rows, target, chosen)
-        return first.replace(parent=torch.full((n,), -1), depth=torch.zeros(n, dtype=torch.int64)), chosen.any(1)
+        there = store.valid if store.missing == "keep" else torch.ones_like(store.valid)
+        possible = chosen[:, None] & (there & matching(store, self.environment)[:, None])  # (N, M, R)
+        unused = graph.unused(rows.source)
+        if not self.independent:
+            possible, unused = possible.any(-1, keepdim=True), (unused | ~possible).all(-1, keepdim=True)
+        draw = torch.rand(possible.shape, generator=generator) + unused  # what is unused lies above what is used
+        target = draw.masked_fill(~possible, -1).argmax(dim=1).masked_fill(~possible.any(dim=1), -1)
+        first = store.recipe(rows, target.expand(n, r), chosen)
+        fresh = first.replace(parent=torch.full((n,), -1), depth=torch.zeros(n, dtype=torch.int64))
+        return fresh, first.chosen.any(1)
 
     def _choose(self, n: int, store: ParameterStore, generator: torch.Generator) -> Tensor:
         chosen = torch.zeros(n, store.regions, dtype=torch.bool)

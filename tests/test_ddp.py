@@ -34,8 +34,9 @@ def flat(value: Any) -> list[Any]:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are forked")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork.*:DeprecationWarning")
-def test_both_ranks_hold_the_same_buffer_graph_and_weights(tmp_path: Path) -> None:
-    mining = hardmine.MiningDataModule(TheirData(), make_store(), hardmine.Select(radius=10))
+@pytest.mark.parametrize("update", [hardmine.Update(), hardmine.Update(every=1, stored=False)], ids=["steps", "pieces"])
+def test_both_ranks_hold_the_same_buffer_graph_and_weights(tmp_path: Path, update: hardmine.Update) -> None:
+    mining = hardmine.MiningDataModule(TheirData(), make_store(), hardmine.Select(radius=10), update=update)
     trainer = L.Trainer(
         callbacks=[hardmine.HardMining(threshold=1.1, ledger=str(tmp_path / "ledger")), Report(tmp_path)],
         max_steps=4,
@@ -51,5 +52,7 @@ def test_both_ranks_hold_the_same_buffer_graph_and_weights(tmp_path: Path) -> No
     trainer.fit(TheirModule(), mining)
     one, two = (torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in range(2))
     assert flat(one) == flat(two)
-    assert one["miner"]["tally"]["pieces"] == 4 * 4 * 2
-    assert len(hardmine.Ledger(tmp_path / "ledger").read()) == 4 * 4 * 2
+    # 4 steps with 4 candidates on each of 2 ranks; or 1 search, whose 8 pieces are 4 updates of a piece on each rank
+    pieces = 4 * 4 * 2 if update.every == 0 else 4 * 2
+    assert one["miner"]["tally"]["pieces"] == pieces
+    assert len(hardmine.Ledger(tmp_path / "ledger").read()) == pieces

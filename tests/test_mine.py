@@ -237,6 +237,24 @@ def test_bad_weights(case: str, folder: Path, tmp_path: Path, capsys: pytest.Cap
     assert "weights.pt" in error
 
 
+def test_index_images_predicted_by_an_earlier_run(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A classifier is mined area by area, where a segmentation network says what the areas are."""
+    segmenter = weights_of([f"data.root={folder}", *SMALL], tmp_path / "segmenter")
+    add_labels(folder)
+    for path in (folder / "regions").iterdir():
+        path.unlink()
+    run = tmp_path / "run"
+    settings = [f"data.root={folder}", *ANY, *TASKS["classes"], "data.regions=predicted", "mining.threshold=1.1"]
+    main(["train", *settings, f"predictor={segmenter}", f"hydra.run.dir={run}"])
+    assert "24 pieces" in capsys.readouterr().out
+    assert ParameterStore.load(run / "store.parquet").areas == ("sky", "road", "tree")
+    with pytest.raises(SystemExit):
+        main(["train", *settings, "predictor=/nowhere.ckpt", f"hydra.run.dir={tmp_path / 'other'}"])
+    assert "set predictor=RUN_FOLDER/checkpoints/last.ckpt" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("plain", [False, True], ids=["own checkpoint", "plain state dict"])
 def test_warm_start(folder: Path, tmp_path: Path, plain: bool) -> None:
     """Training goes on from the weights it is given."""

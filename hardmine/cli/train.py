@@ -40,7 +40,7 @@ def train(cfg: Any) -> dict[str, Any]:
     from hydra.utils import instantiate
 
     from hardmine.callbacks import AtomicCheckpointIO
-    from hardmine.cli.build import build_data, build_gates, build_mining, build_task
+    from hardmine.cli.build import build_data, build_mining, build_task
     from hardmine.tasks.precision import auto_precision
 
     quieten()
@@ -50,8 +50,6 @@ def train(cfg: Any) -> dict[str, Any]:
     task = build_task(cfg, data)
     datamodule = build_mining(cfg, data)
     callbacks = {name: instantiate(callback) for name, callback in cfg.callbacks.items()}
-    if "mining" in callbacks:
-        callbacks["mining"].judge.gates = build_gates(cfg)
     if "pictures" in callbacks and cfg.store.path is None and data.has("target"):
         callbacks["pictures"].targets = {name: image for name, image, *_ in data.targets()}
     trainer = instantiate(

@@ -86,7 +86,7 @@ class Pictures(L.Callback):
                 converted,
                 draw_prediction(candidates.prediction, row, converted, classes, areas),
             )
-            captions = (*COLUMNS[:2], name, COLUMNS[3], f"prediction: score {score:.0%}")
+            captions = (*COLUMNS[:2], name, COLUMNS[3], f"score {score:.0%}")
             top = place * (height + _HEAD + _GAP)
             for column, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
                 left = column * (width + _GAP)

@@ -1,15 +1,19 @@
 """The one place that wires the objects from the config."""
 
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
+import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
+from torch import Tensor
 
 from hardmine.conversions import Conversion
 from hardmine.data import LabelledData, MiningDataModule
 from hardmine.errors import InputError
 from hardmine.gates import Gate
+from hardmine.judge import without_trace
 from hardmine.store import ParameterStore
 from hardmine.tasks.base import Task
 from hardmine.tasks.weights import load_weights
@@ -43,7 +47,34 @@ def build_task(cfg: Any, data: LabelledData) -> Task:
     )
     if cfg.ckpt is not None:
         load_weights(task, cfg.ckpt)
+    _try_out(cfg, data, task)
     return task
+
+
+def _try_out(cfg: Any, data: LabelledData, task: Task) -> None:
+    """One image through network and scoring, so that parts which do not fit show now and in one line."""
+    if data.kind == "boxes" and cfg.scoring.get("by_class") and data.areas[:-1] != data.classes:
+        raise InputError("scoring.by_class=true needs areas that are the boxes' classes: set scoring.by_class=false")
+    batch = torch.utils.data.default_collate([data.split("train")[0]])
+    batch = data.on_after_batch_transfer(batch, 0)
+    height, width = batch["image"].shape[-2:]
+    try:
+        with without_trace(task):
+            prediction = task(batch["image"])
+    except Exception as error:
+        why = shorten(" ".join(str(error).split()), 160)
+        raise InputError(f"model: the network does not take images of {height} x {width} pixels ({why})") from None
+    fits = {"masks": 4, "classes": 2, "boxes": None}[data.kind]
+    if fits != (prediction.ndim if isinstance(prediction, Tensor) else None):
+        raise InputError(f"model: the network is not made for labels that are {data.kind}: take another model=")
+    try:
+        scoring, areas = instantiate(cfg.scoring), len(data.areas)
+        scoring(prediction, batch, areas, torch.ones(1, areas + 1, dtype=torch.bool))
+    except Exception as error:
+        why = shorten(" ".join(str(error).split()), 80)
+        raise InputError(
+            f"scoring: it cannot score labels that are {data.kind} ({why}): take another scoring="
+        ) from None
 
 
 def build_store(cfg: Any, data: LabelledData, conversion: Conversion) -> ParameterStore:

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from hardmine.files import write_atomically
 from hardmine.records import Recipe, Verdict
-from hardmine.store import WHOLE, ParameterStore
+from hardmine.store import ParameterStore
+from hardmine.store_file import WHOLE
 
 
 class Graph:

@@ -1,25 +1,18 @@
 """The parameter store: parameters of every region, for colours those of target images without their pixels (R4-R9)."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
 from hardmine.color import srgb_to_lab
 from hardmine.errors import InputError
-from hardmine.files import write_atomically
 from hardmine.records import Recipe
 from hardmine.regions import region_statistics
-from hardmine.space import COLORS, LAB, Axis, Space
-
-WHOLE = "(whole image)"  # name of the last region, and of its rows in the file
-_PREFIX = "environment."  # of the columns that name the environment
+from hardmine.space import COLORS, LAB, Space
+from hardmine.store_file import read_store, write_store
 
 
 class ParameterStore:
@@ -205,20 +198,7 @@ class ParameterStore:
 
     def save(self, path: str | Path) -> None:
         """One Parquet file: a row for each target and region, and the store's facts in the schema's metadata."""
-        m, r = len(self), self.regions
-        names = [*self.areas, WHOLE]
-        columns: dict[str, Any] = {
-            "target": [name for name in self.ids for _ in range(r)],
-            "area": names * m,
-            "pixels": self.count.flatten().tolist(),
-        }
-        for column, value in zip(self.space.names, self.points.flatten(0, 1).unbind(1), strict=True):
-            columns[column] = value.numpy()
-        for component, entries in self.environment.items():
-            columns[_PREFIX + component] = [entry for entry in entries for _ in range(r)]
-        facts = {"version": 1, "areas": self.areas, "axes": [asdict(axis) for axis in self.space.axes]}
-        table = pa.table(columns).replace_schema_metadata({"hardmine.store": json.dumps(facts)})
-        write_atomically(Path(path), lambda file: pq.write_table(table, file))
+        write_store(self, Path(path))
 
     @classmethod
     def load(
@@ -237,56 +217,4 @@ class ParameterStore:
         Raises:
             InputError: no such file, not Parquet, a column missing, a value that no colour has.
         """
-        path = Path(path)
-        try:
-            table = pq.read_table(path)
-        except FileNotFoundError:
-            raise InputError(f"{path}: no such file: give store.path a store written by `hardmine store`") from None
-        except (OSError, pa.ArrowInvalid) as error:
-            raise InputError(f"{path}: not a Parquet file: {str(error).splitlines()[0]}") from None
-        there = set(table.column_names)
-        facts = json.loads((table.schema.metadata or {}).get(b"hardmine.store", b"{}"))
-        if space is None:
-            space = Space([Axis(**axis) for axis in facts["axes"]]) if "axes" in facts else LAB
-        known = {axis for colors in COLORS.values() for axis in colors.axes}
-        stored = Space([axis for axis in space.axes if axis.name in there or axis in known])
-        lacking = {"target", "area", *stored.names} - there
-        if lacking:
-            raise InputError(f"{path}: column {sorted(lacking)[0]!r} is missing: add it to the table of statistics")
-        store = cls._from_table(path, table, stored, facts.get("areas"))
-        return store.with_(min_pixels=min_pixels, missing=missing)
-
-    @classmethod
-    def _from_table(cls, path: Path, table: pa.Table, space: Space, areas: Sequence[str] | None) -> Self:
-        targets, names = table["target"].to_pylist(), table["area"].to_pylist()
-        areas = tuple(areas or dict.fromkeys(name for name in names if name != WHOLE))
-        ids = tuple(dict.fromkeys(targets))
-        row = {name: index for index, name in enumerate(ids)}
-        region = {name: index for index, name in enumerate((*areas, WHOLE))}
-        values = torch.stack([_numbers(path, table, name) for name in space.names], dim=1)
-        possible = values.isfinite().all(1) & (values[:, space.spread] >= 0).all(1)
-        possible &= torch.tensor([name in region for name in names], dtype=torch.bool)
-        if not possible.all():
-            line = int((~possible).nonzero()[0])
-            raise InputError(
-                f"{path}: row {line} ({targets[line]}, {names[line]}) is no distribution: mend or drop that row"
-            )
-        place = torch.tensor([row[name] for name in targets]), torch.tensor([region[name] for name in names])
-        points = torch.zeros(len(ids), len(region), len(space))
-        points[place] = values.float()
-        count = torch.zeros(len(ids), len(region), dtype=torch.int64)
-        with_pixels = "pixels" in table.column_names
-        count[place] = _numbers(path, table, "pixels").long() if with_pixels else torch.full((len(names),), 1 << 30)
-        environment = {}
-        for column in (name for name in table.column_names if name.startswith(_PREFIX)):
-            of_target = dict(zip(targets, table[column].to_pylist(), strict=True))
-            environment[column.removeprefix(_PREFIX)] = [str(of_target[name]) for name in ids]
-        return cls(points, count, areas, ids, environment, space, min_pixels=0)
-
-
-def _numbers(path: Path, table: pa.Table, column: str) -> Tensor:
-    """(rows,) float64; what is missing is NaN."""
-    try:
-        return torch.from_numpy(table[column].cast(pa.float64()).to_numpy().copy())
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        raise InputError(f"{path}: column {column!r} holds no numbers: write it as numbers") from None
+        return cls(**read_store(Path(path), space), min_pixels=min_pixels, missing=missing)

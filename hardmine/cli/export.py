@@ -30,7 +30,13 @@ def command(arguments: list[str]) -> None:
     store = ParameterStore.load(run / "store.parquet")
     pieces = Ledger(run / "ledger").pieces()
     write_pieces(out, data, conversion, store, pieces, given.get("sources", "true") != "false")
-    print(f"{len(pieces)} pieces\ndata set: {out}\ntrain on it: hardmine train data.root={out}")
+    print(f"{len(pieces)} pieces\n{what_next(out, data.kind)}")
+
+
+def what_next(out: Path, kind: str) -> str:
+    """What a person does with the folder."""
+    same = "" if kind == "masks" else ", with the task, model and scoring it was made with"
+    return f"data set: {out}\ntrain on it: hardmine train data.root={out}{same}"
 
 
 def write_pieces(out: Path, data: Any, conversion: Any, store: Any, pieces: Any, sources: bool) -> None:

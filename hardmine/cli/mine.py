@@ -64,7 +64,7 @@ def mine(cfg: Any) -> None:
     ledger = Ledger(out / "ledger")
     _search(cfg, Search(miner, len(images), **cfg.search), ledger, data, task)
     write_pieces(out, data, miner.conversion, miner.store, ledger.pieces(), cfg.sources)
-    _show(out, cfg.mining.threshold, miner)
+    _show(out, cfg.mining.threshold, miner, data.kind)
 
 
 def _search(cfg: Any, search: Any, ledger: Any, data: Any, task: Any) -> None:
@@ -137,10 +137,11 @@ def _judge(cfg: Any, data: Any, task: Any, miner: Any) -> Callable[[Any], Any]:
     return judged
 
 
-def _show(out: Path, threshold: float, miner: Any) -> None:
+def _show(out: Path, threshold: float, miner: Any, kind: str) -> None:
     """Files and the table at the end of a search."""
     from rich.console import Console
 
+    from hardmine.cli.export import what_next
     from hardmine.files import write_atomically
     from hardmine.report import write_graph
     from hardmine.report.environments import environment_cells
@@ -155,7 +156,5 @@ def _show(out: Path, threshold: float, miner: Any) -> None:
     console.print(environment_cells(miner.store, miner.graph))
     if reason:
         console.print(f"the search was over before the end: {reason}")
-    console.print(
-        f"{tally.pieces} pieces from {tally.candidates} candidates (hit rate {tally.hit_rate:.0%})\ndata set: {out}\n"
-        f"train on it: hardmine train data.root={out}"
-    )
+    found = f"{tally.pieces} pieces from {tally.candidates} candidates (hit rate {tally.hit_rate:.0%})"
+    console.print(f"{found}\n{what_next(out, kind)}", soft_wrap=True)

@@ -1,7 +1,5 @@
 """hardmine's folder layout: images/, regions/, classes.csv, annotations.json, metadata.csv."""
 
-import csv
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, get_args
@@ -13,6 +11,7 @@ from hardmine.data.annotations import Annotations, ImageBoxes, read_coco
 from hardmine.data.images import read_image, read_regions
 from hardmine.data.index_images import Predictor, from_image, regions_of_boxes
 from hardmine.data.labelled import Kind, LabelledImages, Sample
+from hardmine.data.metadata import Row, read_metadata, read_table
 from hardmine.data.module import LabelledData
 from hardmine.errors import InputError
 from hardmine.records import VOID
@@ -21,18 +20,7 @@ Labels = Literal["auto", "masks", "classes", "boxes"]
 Regions = Literal["auto", "labels", "boxes", "superpixels", "whole", "predicted"]
 
 _SUFFIXES = (".png", ".jpg", ".jpeg")
-_NO_COMPONENT = {"id", "split", "label"}  # every other column of metadata.csv is an environment component
 _REST = "rest"  # area of the pixels outside all boxes
-
-
-@dataclass(frozen=True)
-class Row:
-    """One image of the folder; `label` is None where metadata.csv has no such column."""
-
-    id: str
-    split: str
-    environment: dict[str, str] = field(default_factory=dict)
-    label: str | None = None
 
 
 class Folder:
@@ -74,7 +62,7 @@ class Folder:
         self.root = Path(root).expanduser()
         if not self.root.is_dir():
             raise InputError(f"{self.root}: no such folder: set data.root to one with images/, regions/, metadata.csv")
-        self.all_rows = self._read_metadata()
+        self.all_rows = read_metadata(self.root / "metadata.csv")
         self.kind: Kind = self._kind() if labels == "auto" else labels
         if regions == "auto":
             drawn = (self.root / "regions").is_dir()
@@ -139,7 +127,7 @@ class Folder:
                 "or give other labels (annotations.json, or a column 'label' in metadata.csv)"
             )
         path = self.root / "classes.csv"
-        entries = _read_table(path, ("index", "name"))
+        entries = read_table(path, ("index", "name"))
         names = tuple(entry["name"] for entry in entries)
         if [entry["index"] for entry in entries] != [str(index) for index in range(len(names))] or not names:
             raise InputError(f"{path}: the indices must run 0, 1, 2, ... in order: renumber them")
@@ -206,18 +194,6 @@ class Folder:
             )
         return boxes
 
-    def _read_metadata(self) -> list[Row]:
-        path = self.root / "metadata.csv"
-        entries = _read_table(path, ("id", "split"))
-        components = [name for name in (entries[0] if entries else {}) if name not in _NO_COMPONENT]
-        rows = [Row(e["id"], e["split"], {name: e[name] for name in components}, e.get("label")) for e in entries]
-        seen: set[str] = set()
-        for row in rows:
-            if not row.id or row.id in seen or Path(row.id).name != row.id:
-                raise InputError(f"{path}: id {row.id!r} is empty, twice there or no file name: give each row its own")
-            seen.add(row.id)
-        return rows
-
 
 class FolderImages(LabelledImages):
     """The images of one split of a folder."""
@@ -279,21 +255,3 @@ class FolderData(LabelledData):
 def _check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise InputError(f"{key} must be one of {', '.join(choices)}, got {value!r}")
-
-
-def _read_table(path: Path, required: tuple[str, ...]) -> list[dict[str, str]]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            rows = list(reader)
-            lacking = set(required) - set(reader.fieldnames or ())
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file: it must have the columns {', '.join(required)}") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: cannot be read as a UTF-8 table ({error}): save it as CSV") from None
-    if lacking:
-        raise InputError(f"{path}: column {sorted(lacking)[0]!r} is missing: add it")
-    for number, row in enumerate(rows, start=2):
-        if None in row or None in row.values():
-            raise InputError(f"{path}: line {number} has another number of cells than the header: mend that line")
-    return rows

@@ -55,7 +55,7 @@ class Task(L.LightningModule):
 
     def measured(self, batch: dict[str, Any]) -> tuple[Any, Any]:
         """Prediction and truth of a batch, as the metrics take them."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} must say what is measured")
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         self._count("val", batch)

@@ -38,8 +38,8 @@ def load_weights(task: L.LightningModule, path: str | Path) -> None:
             f"{path}: was trained on the classes {', '.join(classes)}, the data has {', '.join(task.classes)}: "  # type: ignore[arg-type]
             "take data with the same classes in the same order"
         )
-    weights = _network_of(saved.get("state_dict", saved))
     own: dict[str, Tensor] = task.net.state_dict()  # type: ignore[union-attr]
+    weights = _network_of(saved.get("state_dict", saved), own)
     problems = [
         *(f"{name} is missing" for name in own if name not in weights),
         *(f"{name} is unknown" for name in weights if name not in own),
@@ -54,10 +54,10 @@ def load_weights(task: L.LightningModule, path: str | Path) -> None:
     task.net.load_state_dict(weights)  # type: ignore[union-attr]
 
 
-def _network_of(state: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The tensors of the network, without what wrappers put before their names."""
+def _network_of(state: Mapping[str, Any], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of the network, without what a wrapper put before their names: whichever fits it best."""
     tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    readings = [tensors]
     for prefix in ("net.", "module.", "model."):
-        if any(name.startswith(prefix) for name in tensors):
-            return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-    return tensors
+        readings.append({n.removeprefix(prefix): value for n, value in tensors.items() if n.startswith(prefix)})
+    return max(readings, key=lambda reading: len(reading.keys() & own.keys()))

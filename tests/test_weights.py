@@ -40,7 +40,8 @@ def test_any_form_of_the_same_network(form: str, inside: bool, tmp_path: Path) -
 
 def test_a_shape_that_differs_is_named(tmp_path: Path) -> None:
     torch.save(nn.ModuleDict({"net": nn.Linear(2, 4)}).state_dict(), tmp_path / "weights.pt")
-    before = {name: value.clone() for name, value in (loaded := task()).net.state_dict().items()}
+    loaded = task()
+    before = {name: value.clone() for name, value in loaded.net.state_dict().items()}
     with pytest.raises(InputError, match=r"net\.weight is \(4, 2\) and not \(3, 2\); 2 in all"):
         load_weights(loaded, tmp_path / "weights.pt")
     assert all(torch.equal(value, before[name]) for name, value in loaded.net.state_dict().items())

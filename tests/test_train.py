@@ -60,6 +60,18 @@ def test_resume_equals_uninterrupted(configured: Configured, tmp_path: Path) -> 
     assert {k: v for k, v in whole.items() if k != "seconds"} == {k: v for k, v in resumed.items() if k != "seconds"}
 
 
+def test_resume_brings_the_teacher_back(configured: Configured, tmp_path: Path) -> None:
+    """The moving average goes on where it was: the same candidates are refused."""
+    options = ("gate=teacher", "gate.teacher.min_score=0.25", "gate.teacher.decay=0.5", "mining.threshold=1.1")
+    train(configured(*options, "trainer.max_steps=6", run="whole"))
+    train(configured(*options, "trainer.max_steps=3", run="parts"))
+    train(configured(*options, "trainer.max_steps=6", f"resume={tmp_path / 'parts'}", run="parts"))
+    one, two = (pq.read_table(tmp_path / run / "ledger")["gate"].to_pylist() for run in ("whole", "parts"))
+    assert one == two
+    assert set(one) == {-1, 0}
+    assert_equal(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
+
+
 def test_a_rerun_gives_the_same(configured: Configured, tmp_path: Path) -> None:
     train(configured(run="one"))
     train(configured(run="two"))
@@ -88,12 +100,37 @@ def test_what_a_run_leaves_behind(configured: Configured, tmp_path: Path) -> Non
     assert not leftovers
 
 
-@pytest.mark.parametrize("policy", ["random", "select", "generate", "auto"])
-def test_every_policy_mines(configured: Configured, policy: str) -> None:
-    summary = train(
-        configured(f"neighbourhood={policy}", "mining.threshold=1.1", "mining.candidates=2", "trainer.max_steps=3")
-    )
+PARTS: dict[str, list[str]] = {
+    "random": ["neighbourhood=random"],
+    "select": ["neighbourhood=select"],
+    "generate": ["neighbourhood=generate", "neighbourhood.channels=lab", "neighbourhood.independent=true"],
+    "same cell": ["neighbourhood=same_cell"],
+    "adjacent cell": ["neighbourhood=adjacent_cell", "environment.order={time:[day,dusk,night]}"],
+    "associated cell": ["neighbourhood=associated_cell", "environment.associations={day:[night]}"],
+    "Expr. 4": ["neighbourhood.radius=null", "neighbourhood.mean_radius=9", "neighbourhood.std_radius=3"],
+    "areas then whole": ["first=areas_then_whole"],
+    "every subset of areas": ["first=exhaustive"],
+    "wanted environment": ["store.environment=rainy night"],
+    "RGB, whole image": ["conversion.colors=rgb", "first=whole_image"],
+    "sharpen": ["conversion=sharpen", "store.points=16"],
+    "smooth": ["conversion=smooth", "first=random_areas"],
+    "outline": ["conversion=outline"],
+    "affine object": ["conversion=affine_object", "first.areas=[pole]"],
+    "color and filters": ["conversion=color_and_filters"],
+    "mean class": ["scoring=mean_class"],
+    "worst class, converted": ["scoring=worst_class", "scoring.converted=true"],
+    "fresh sources": ["mining.fresh_sources=true"],
+    "superfluous gate": ["gate=all", "gate.gamut.max_share=1", "gate.gain.max_share=1", "gate.teacher.min_score=0"],
+}
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_every_part_mines(configured: Configured, tmp_path: Path, part: str) -> None:
+    more = ("mining.threshold=1.1", "mining.candidates=2", "trainer.max_steps=3")
+    summary = train(configured(*PARTS[part], *more))
+    assert summary["candidates"] == 24
     assert summary["pieces"] == 24
+    assert (tmp_path / "run/graph.png").stat().st_size > 1000
 
 
 def test_the_ledger_makes_every_candidate_again(configured: Configured, tmp_path: Path) -> None:

@@ -577,8 +577,8 @@ def scores(config: DictConfig, recipe: Recipe) -> list[float]:
     made, capped = convert(source, recipe)
     miner = hm.Miner(build_store(config, data, convert), 12, hm.Auto())
     offered = data.on_after_batch_transfer({**batch, "image": made.image}, 0)
-    judged = hm.Judge()(task, Candidates(offered, recipe, recipe, miner, source, made, capped))
-    found: list[float] = judged[:, 0].tolist()
+    seen = hm.Judge()(task, Candidates(offered, recipe, recipe, miner, source, made, capped))
+    found: list[float] = seen[:, 0].tolist()
     return found
 
 

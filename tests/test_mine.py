@@ -255,6 +255,26 @@ def test_index_images_predicted_by_an_earlier_run(
     assert "set predictor=RUN_FOLDER/checkpoints/last.ckpt" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["scoring.by_class=true"], "set scoring.by_class=false"),
+        (["conversion=affine_object"], "needs data.regions=boxes"),
+    ],
+)
+def test_boxes_whose_classes_are_not_the_areas(
+    more: list[str], message: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The folder's index images show sky, road and tree; its boxes cat and dog."""
+    add_boxes(folder)
+    settings = [f"data.root={folder}", *ANY, *TASKS["boxes"], *more, f"hydra.run.dir={tmp_path / 'run'}"]
+    with pytest.raises(SystemExit):
+        main(["train", *settings])
+    assert message in capsys.readouterr().err
+    main(["train", *settings, "data.regions=boxes", "mining.threshold=1.1", "trainer.max_steps=2"])
+    assert "8 pieces" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("plain", [False, True], ids=["own checkpoint", "plain state dict"])
 def test_warm_start(folder: Path, tmp_path: Path, plain: bool) -> None:
     """Training goes on from the weights it is given."""

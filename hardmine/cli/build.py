@@ -22,11 +22,16 @@ _SCORED = {"masks": "segmentation", "classes": "classification", "boxes": "detec
 
 
 def build_data(cfg: Any, **changes: Any) -> LabelledData:
-    """The images; index images are predicted by another run's network where `data.regions=predicted`."""
+    """The images, and what the config leaves to be filled in from them.
+
+    Index images are predicted by another run's network where `data.regions=predicted`.
+    """
     if cfg.data.get("regions") == "predicted":
         changes["predictor"] = _build_predictor(cfg)
     data: LabelledData = instantiate(cfg.data, _convert_="all", **changes)
     cfg.classes = len(data.classes)
+    if cfg.scoring.get("by_class", False) is None:
+        cfg.scoring.by_class = _areas_are_classes(data)
     wanted = cfg.task["_target_"].rsplit(".", 1)[-1].removesuffix("Task").lower()
     if wanted != _SCORED[data.kind]:
         raise InputError(
@@ -53,7 +58,7 @@ def build_task(cfg: Any, data: LabelledData) -> Task:
 
 def _try_out(cfg: Any, data: LabelledData, task: Task) -> None:
     """One image through network and scoring, so that parts which do not fit show now and in one line."""
-    if data.kind == "boxes" and cfg.scoring.get("by_class") and data.areas[:-1] != data.classes:
+    if data.kind == "boxes" and cfg.scoring.get("by_class") and not _areas_are_classes(data):
         raise InputError("scoring.by_class=true needs areas that are the boxes' classes: set scoring.by_class=false")
     batch = torch.utils.data.default_collate([data.split("train")[0]])
     batch = data.on_after_batch_transfer(batch, 0)
@@ -87,6 +92,11 @@ def build_store(cfg: Any, data: LabelledData, conversion: Conversion) -> Paramet
     return ParameterStore.from_images(data.targets(), data.areas, store.min_pixels, store.missing, conversion.colors)
 
 
+def _areas_are_classes(data: LabelledData) -> bool:
+    """Whether the areas are the boxes' classes and, last, the rest."""
+    return data.areas[:-1] == data.classes
+
+
 def build_gates(cfg: Any) -> list[Gate]:
     """What a hard candidate must pass as well."""
     return [instantiate(gate) for gate in cfg.gate.values()]
@@ -95,7 +105,9 @@ def build_gates(cfg: Any) -> list[Gate]:
 def build_mining(cfg: Any, data: LabelledData) -> MiningDataModule:
     """The data with mining around it; without a neighbourhood, plain training on the same batches."""
     mining = cfg.neighbourhood["_target_"] is not None
-    conversion = instantiate(cfg.conversion, _convert_="all")
+    conversion: Conversion = instantiate(cfg.conversion, _convert_="all")
+    if data.kind == "boxes" and "scale" in conversion.space.names and not _areas_are_classes(data):
+        raise InputError("conversion: it moves boxes by the area of their class, which needs data.regions=boxes")
     return MiningDataModule(
         data,
         build_store(cfg, data, conversion) if mining else None,

@@ -36,8 +36,8 @@ class Search:
         self.miner = miner
         self.sources, self.depth, self.retries, self.searches = sources, depth, retries, searches
         self.begun = 0  # searches begun; search i is the (i // S)th on source i % S
-        self.tried = torch.empty(0, dtype=torch.int64)  # (rows,) easy candidates in a row
         self.rows = self._begin(rows)
+        self.tried = torch.zeros(len(self.rows), dtype=torch.int64)  # easy candidates in a row, of each search
 
     @property
     def done(self) -> bool:
@@ -75,8 +75,6 @@ class Search:
         last = min(self.begun + n, self.sources * self.searches)
         source = torch.arange(self.begun, last) % self.sources
         self.begun = last
-        if not len(self.tried):
-            self.tried = torch.zeros(len(source), dtype=torch.int64)
         view = torch.tensor([key(self.miner.seed, "view", int(one)) for one in source], dtype=torch.int64)
         return Recipe.clean(source, view, self.miner.store.regions, len(self.miner.store.space))
 

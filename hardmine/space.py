@@ -39,9 +39,6 @@ class Space:
     def __len__(self) -> int:
         return len(self.axes)
 
-    def __add__(self, other: "Space") -> "Space":
-        return Space([*self.axes, *other.axes])
-
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(axis.name for axis in self.axes)

@@ -96,7 +96,7 @@ def test_knows_the_hull_of_its_valid_points() -> None:
 def test_fitted_to_a_conversion_with_further_axes() -> None:
     store = make_store(targets=16, environment={"time": ["night"] * 16})
     strength = Axis("strength", 0.0, 2.0, unit=0.1)
-    fitted = store.fitted(store.space + Space([strength]))
+    fitted = store.fitted(Space([*store.space.axes, strength]))
     assert torch.equal(fitted.points[..., :6], store.points)
     drawn = fitted.points[..., 6]
     assert torch.equal(drawn, drawn[:, :1].expand_as(drawn))  # alike for all areas of a target

@@ -105,6 +105,13 @@ class Miner:
         both = Recipe.cat([near[neighbour], first.replace(present=torch.ones_like(first.present))])
         return both[torch.cat([neighbour.nonzero(), (~neighbour).nonzero()]).flatten().argsort()]
 
+    def augment(self, rows: Recipe, wanted: Tensor, step: int) -> Recipe:
+        """The same rows with first parameters where `wanted` (B,) bool: trained on without being judged."""
+        made = self.propose(rows, step)
+        self.tally.candidates += int(wanted.sum())
+        self.tally.pieces += int(wanted.sum())
+        return made.where(wanted, rows)
+
     def admit(
         self, candidates: Recipe, score: Tensor, area_score: Tensor, gate: Tensor, threshold: float
     ) -> tuple[Recipe, Verdict]:

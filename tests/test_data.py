@@ -483,6 +483,57 @@ def test_riverside_is_masks_of_its_areas() -> None:
     assert made.val_dataloader() == []
 
 
+# Targets as training data
+
+
+@pytest.mark.parametrize("kind", ["masks", "classes", "boxes"])
+def test_targets_follow_the_sources(kind: str, folder: Path, flowers: Path, street: Path) -> None:
+    made = data({"masks": folder, "classes": flowers, "boxes": street}[kind], flip=False)
+    assert made.training is made.split("train")
+    made.with_targets = True
+    sources, targets, joined = made.split("train"), made.split("target"), made.training
+    assert joined.ids == sources.ids + targets.ids
+    assert (joined.areas, joined.classes, joined.kind) == (sources.areas, sources.classes, sources.kind)
+    for index in range(len(sources)):
+        assert same(joined[index], sources[index])
+    for index in range(len(targets)):
+        sample = joined[len(sources) + index]
+        assert int(sample["index"]) == len(sources) + index
+        assert joined.environments[int(sample["environment"])] == "_".join(targets.environment[index].values())
+        assert same(
+            *({key: of[key] for key in of if key not in ("index", "environment")} for of in (sample, targets[index]))
+        )
+    batch = next(iter(torch.utils.data.DataLoader(joined, batch_size=len(joined))))
+    assert len(batch["image"]) == len(sources) + len(targets)
+
+
+def test_targets_are_trained_on_as_sources_are(folder: Path) -> None:
+    made = data(folder, augment=lambda image: image // 2)
+    made.with_targets = True
+    made.setup("fit")
+    assert len(made.split("target")._cache) == 3  # read beforehand
+    dataset = made.train_dataloader().dataset
+    assert isinstance(dataset, LabelledImages) and dataset.flip
+    assert dataset.environments == ("day", "night")
+    assert values(dataset[8]["image"]) == values(made.split("target")[2]["image"] // 2)
+
+
+def test_sources_among_the_targets_are_evenly_spaced(folder: Path) -> None:
+    made = data(folder, augment=lambda image: image // 2)
+    assert [name for name, *_ in made.targets()] == ["p08", "p09", "p10"]
+    found = list(made.targets(3))
+    assert [(name, light["time"]) for name, _, _, light in found[3:]] == [
+        ("p00", "day"),
+        ("p02", "day"),
+        ("p05", "day"),
+    ]
+    assert torch.equal(found[4][1], made.split("train").pixels(2)[0])  # colours as they are, not augmented
+    assert len(list(made.targets(6))) == 9
+    for number in (-1, 7):
+        with pytest.raises(InputError, match=f"store.sources must be 0 to the 6 training images, got {number}"):
+            list(made.targets(number))
+
+
 # What is kept in memory
 
 
@@ -751,6 +802,16 @@ def test_image_folder(tree: Path) -> None:
     batch = default_collate([images[0], images[1]])
     assert batch["target"].dtype == torch.int64 and batch["regions"].shape == (2, *SIZE)
     assert [entry[0] for entry in made.targets()] == ["c/p05.png"]
+
+
+def test_sources_among_the_targets_keep_apart_from_them(tree: Path) -> None:
+    first = ImageFolderData(str(tree)).split("train").ids[0]
+    (tree / "target" / first).parent.mkdir(exist_ok=True)
+    (tree / "target" / first).write_bytes((tree / "train" / first).read_bytes())
+    made = ImageFolderData(str(tree), size=(8, 8))
+    names = [name for name, *_ in made.targets(1)]
+    assert first in names
+    assert names[-1] == f"train/{first}"
 
 
 def test_image_folder_with_other_areas(tree: Path) -> None:

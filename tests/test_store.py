@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -5,7 +6,10 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from conftest import make_images, make_recipe, make_store
+from hydra.utils import instantiate
+from omegaconf import DictConfig
 
+from hardmine.cli.build import build_data, build_store
 from hardmine.color import srgb_to_lab
 from hardmine.errors import InputError
 from hardmine.records import Recipe
@@ -55,6 +59,27 @@ def test_from_folder(folder: Path) -> None:
     assert store.ids == ("p08", "p09", "p10")
     assert store.environment == {"time": ("night",) * 3}
     assert len(ParameterStore.from_folder(folder, split=None)) == 13
+
+
+def test_sources_join_the_store_with_their_own_environment(configured: Callable[..., DictConfig]) -> None:
+    def built(*overrides: str) -> ParameterStore:
+        cfg = configured(*overrides)
+        return build_store(cfg, build_data(cfg), instantiate(cfg.conversion, _convert_="all"))
+
+    plain, joined = built(), built("store.sources=4")
+    assert joined.ids == (*plain.ids, "train_0000", "train_0004", "train_0007", "train_0011")
+    assert torch.equal(joined.points[:8], plain.points)
+    assert joined.environment["time"][8:] == ("day",) * 4
+    assert joined.environment["weather"][8:] == ("sunny", "sunny", "cloudy", "cloudy")
+    with pytest.raises(InputError, match=r"store\.sources must be 0 to the 12 training images, got 13"):
+        built("store.sources=13")
+
+
+def test_a_store_from_a_file_takes_no_sources(configured: Callable[..., DictConfig], tmp_path: Path) -> None:
+    make_store().with_(areas=("grass", "pole", "river")).save(tmp_path / "night.parquet")
+    cfg = configured("store=file", f"store.path={tmp_path / 'night.parquet'}")
+    store = build_store(cfg, build_data(cfg), instantiate(cfg.conversion, _convert_="all"))
+    assert len(store) == 6
 
 
 def test_an_area_the_target_lacks_stays_or_takes_the_whole_image() -> None:

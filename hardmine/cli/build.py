@@ -28,7 +28,12 @@ def build_data(cfg: Any, **changes: Any) -> LabelledData:
     """
     if cfg.data.get("regions") == "predicted":
         changes["predictor"] = _build_predictor(cfg)
+    if cfg.augment["_target_"] is not None:
+        changes["augment"] = instantiate(cfg.augment, _convert_="all")
     data: LabelledData = instantiate(cfg.data, _convert_="all", **changes)
+    data.with_targets = cfg.mining.targets > 0  # here, not with the mining: an export counts its sources likewise
+    if data.with_targets and not data.has("target"):
+        raise InputError("mining.targets: the data has no images in the split target: add some or set mining.targets=0")
     cfg.classes = len(data.classes)
     if cfg.scoring.get("by_class", False) is None:
         cfg.scoring.by_class = _areas_are_classes(data)
@@ -89,7 +94,8 @@ def build_store(cfg: Any, data: LabelledData, conversion: Conversion) -> Paramet
         return ParameterStore.from_space(conversion.space, data.areas, store.points)
     if store.path is not None:
         return ParameterStore.load(store.path, store.min_pixels, store.missing, conversion.space).aligned(data.areas)
-    return ParameterStore.from_images(data.targets(), data.areas, store.min_pixels, store.missing, conversion.colors)
+    images = data.targets(store.get("sources", 0))  # only `targets` has it
+    return ParameterStore.from_images(images, data.areas, store.min_pixels, store.missing, conversion.colors)
 
 
 def _areas_are_classes(data: LabelledData) -> bool:
@@ -122,7 +128,10 @@ def build_mining(cfg: Any, data: LabelledData) -> MiningDataModule:
         candidates=cfg.mining.candidates,
         start=cfg.mining.start,
         fresh_sources=cfg.mining.fresh_sources,
+        judged=cfg.mining.judged,
         seed=cfg.seed,
+        targets=cfg.mining.targets,
+        target_sources=len(data.split("target")) if data.with_targets else 0,
     )
 
 

@@ -46,7 +46,7 @@ def write_pieces(out: Path, data: Any, conversion: Any, store: Any, pieces: Any,
 
     from hardmine.export import Export
 
-    images = data.split("train")
+    images = data.training
     export = Export(out, conversion, store)
     console = Console(stderr=True)
 

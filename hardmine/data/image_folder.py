@@ -7,7 +7,7 @@ from torchvision.datasets import ImageFolder
 
 from hardmine.data.images import read_image
 from hardmine.data.index_images import FromImage, Predictor, from_image
-from hardmine.data.labelled import LabelledImages, Sample
+from hardmine.data.labelled import Augment, LabelledImages, Sample
 from hardmine.data.module import LabelledData
 from hardmine.errors import InputError
 
@@ -71,7 +71,7 @@ class ImageFolderData(LabelledData):
     Args:
         root: the folder of the splits.
         size: height and width all images are resized to.
-        batch_size, num_workers, flip, cache_gib: see `LabelledData`.
+        batch_size, num_workers, flip, cache_gib, augment: see `LabelledData`.
         regions, superpixels, predictor: how index images come about, see `Folder`.
 
     Raises:
@@ -89,8 +89,9 @@ class ImageFolderData(LabelledData):
         regions: FromImage = "whole",
         superpixels: int = 32,
         predictor: Predictor | None = None,
+        augment: Augment | None = None,
     ) -> None:
-        super().__init__(batch_size, num_workers, flip, cache_gib)
+        super().__init__(batch_size, num_workers, flip, cache_gib, augment)
         self.root = Path(root).expanduser()
         if not self.root.is_dir():
             raise InputError(f"{self.root}: no such folder: set data.root to one with train/<class>/<image>")

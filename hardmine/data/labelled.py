@@ -1,6 +1,6 @@
 """Labelled images, decoded once and kept in memory."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
@@ -10,8 +10,11 @@ from rich.progress import track
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from hardmine.errors import InputError
+
 Sample = dict[str, Tensor]
 Kind = Literal["masks", "classes", "boxes"]
+Augment = Callable[[Tensor], Tensor]
 
 
 class LabelledImages(Dataset[Sample]):
@@ -36,7 +39,12 @@ class LabelledImages(Dataset[Sample]):
         environment: for each image its value of each component (time, weather, ...).
         flip: mirror left and right with probability 1/2.
         cache_gib: memory for decoded images, GiB.
+
+    Attributes:
+        augment: changes the colours of a sample's image after mirroring, (3, H, W) uint8 to the same; None leaves them.
     """
+
+    augment: Augment | None = None
 
     def __init__(
         self,
@@ -98,11 +106,41 @@ class LabelledImages(Dataset[Sample]):
         entries = self.kept(index)
         if self.flip and torch.rand(()) < 0.5:
             entries = mirrored(entries)
+        if self.augment is not None:
+            entries = {**entries, "image": _augmented(entries["image"], self.augment)}
         return {
             **entries,
             "index": torch.tensor(index),
             "environment": torch.tensor(self.environments.index(self._names[index])),
         }
+
+
+class Joined(LabelledImages):
+    """The images of two splits as one data set, the second's after the first's; read and kept by these.
+
+    Environments are numbered on: those of the first have the numbers they have there.
+
+    Args:
+        first, second: with the same areas, classes and kind.
+        flip: see `LabelledImages`.
+    """
+
+    def __init__(self, first: LabelledImages, second: LabelledImages, flip: bool) -> None:
+        super().__init__(
+            first.ids + second.ids,
+            first.areas,
+            first.classes,
+            first.kind,
+            first.environment + second.environment,
+            flip,
+            cache_gib=0.0,
+        )
+        self.first, self.second = first, second
+
+    def read(self, index: int) -> Sample:
+        if index < len(self.first):
+            return self.first.kept(index)
+        return self.second.kept(index - len(self.first))
 
 
 def mirrored(entries: Sample) -> Sample:
@@ -126,6 +164,16 @@ def mirrored(entries: Sample) -> Sample:
 def environment_name(values: Mapping[str, str]) -> str:
     """One word for an environment, as in `test/miou/night_rainy`."""
     return "_".join(values.values()) or "all"
+
+
+def _augmented(image: Tensor, augment: Augment) -> Tensor:
+    made = augment(image)
+    if made.dtype != torch.uint8 or made.shape != image.shape:
+        raise InputError(
+            f"augment must keep an image {tuple(image.shape)} uint8, it made {tuple(made.shape)} {made.dtype}: take "
+            "one that changes colours alone"
+        )
+    return made
 
 
 def _nbytes(entries: Sample) -> int:

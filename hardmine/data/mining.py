@@ -13,6 +13,7 @@ from hardmine.candidates import KEY, Candidates
 from hardmine.conversions import ColorTransfer, Conversion
 from hardmine.data.replay import Batch, Replayed, ReplayLoader
 from hardmine.data.sampler import MiningSampler
+from hardmine.data.wrapped import Wrapped
 from hardmine.errors import InputError
 from hardmine.miner import Miner
 from hardmine.neighbourhood import Neighbourhood
@@ -24,7 +25,7 @@ from hardmine.store import ParameterStore
 from hardmine.update import Pending, Update
 
 
-class MiningDataModule(L.LightningDataModule):
+class MiningDataModule(Wrapped):
     """The user's DataModule with rows of pieces mixed into its training batches, and candidates made beside them.
 
     Its training data set yields dicts; after collation `image` is (B, 3, H, W) uint8 sRGB and `regions` (B, H, W)
@@ -47,6 +48,9 @@ class MiningDataModule(L.LightningDataModule):
         start: optimiser steps of plain training before mining starts; a model that knows nothing finds all hard.
         fresh_sources: replay a piece's parameter on the next clean source in place of its own.
         seed: of everything drawn here.
+        targets: rows of each batch that are labelled target images, as they are, as a share of the batch size.
+        target_sources: how many samples at the end of the training data set are such images.
+        judged: False trains on every first parameter once and scores nothing: plain augmentation.
 
     Raises:
         InputError: no area in common, a number out of its range, or training data that cannot be mined.
@@ -68,13 +72,24 @@ class MiningDataModule(L.LightningDataModule):
         start: int = 0,
         fresh_sources: bool = False,
         seed: int = 0,
+        targets: float = 0.0,
+        target_sources: int = 0,
+        judged: bool = True,
     ) -> None:
-        super().__init__()
-        self.inner = datamodule
+        super().__init__(datamodule)
         if not 0 <= mined <= 1:
             raise InputError(f"mining.mined must be a share from 0 to 1, got {mined}")
+        if not 0 <= targets <= 1:
+            raise InputError(f"mining.targets must be a share from 0 to 1, got {targets}")
+        if targets and target_sources < 1:
+            raise InputError(
+                "mining.targets needs labelled target images at the end of the training data: give their number as "
+                "target_sources"
+            )
         if candidates < 1:
             raise InputError(f"mining.candidates must be >= 1, got {candidates}")
+        if not judged and (candidates > 1 or (update or Update()).every):
+            raise InputError("mining.judged=false makes one image per row in every step: set candidates and update so")
         if neighbourhood is not None and store is None:
             raise InputError("mining needs a parameter store: give one, or set neighbourhood=none")
         self.store = store.aligned(areas) if store is not None and areas is not None else store
@@ -83,7 +98,8 @@ class MiningDataModule(L.LightningDataModule):
         self.buffer = RecipeBuffer() if buffer is None else buffer
         self.update, self.stopping = update or Update(), stopping
         self.mined, self.candidates, self.start, self.seed = mined, candidates, start, seed
-        self.fresh_sources = fresh_sources
+        self.fresh_sources, self.targets, self.target_sources = fresh_sources, targets, target_sources
+        self.judged = judged
         self.miner: Miner | None = None
         self.sampler: MiningSampler | None = None
         self.judge: Callable[[Candidates], Recipe] | None = None  # the HardMining callback puts itself here
@@ -93,42 +109,26 @@ class MiningDataModule(L.LightningDataModule):
         self._searched: Candidates | None = None  # the latest, judged: what an update batch shows to the callbacks
         self._tries = 0  # batches searched since the last update
         self._saved: dict[str, Any] | None = None
-        for name in ("val_dataloader", "test_dataloader", "predict_dataloader"):
-            if getattr(type(datamodule), name) is not getattr(L.LightningDataModule, name):
-                setattr(self, name, getattr(datamodule, name))  # only where there is one: Lightning asks
-
-    # What is handed on to the user's DataModule
-
-    def prepare_data(self) -> None:
-        self.inner.prepare_data()
-
-    def setup(self, stage: str) -> None:
-        self.inner.trainer = self.trainer
-        self.inner.setup(stage)
-
-    def teardown(self, stage: str) -> None:
-        self.inner.teardown(stage)
-
-    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        return self.inner.on_before_batch_transfer(batch, dataloader_idx)
-
-    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        return self.inner.transfer_batch_to_device(batch, device, dataloader_idx)
-
-    # What is added
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """The user's loader with its sampler replaced; the number of batches per epoch stays fixed."""
         loader = self.inner.train_dataloader()
         if not isinstance(loader, DataLoader) or loader.batch_size is None:
             raise InputError("train_dataloader must return one torch DataLoader with a batch_size: mining replaces it")
-        sources, batch_size = len(loader.dataset), loader.batch_size  # type: ignore[arg-type]
+        samples, batch_size = len(loader.dataset), loader.batch_size  # type: ignore[arg-type]
+        sources = samples - self.target_sources
         if sources < batch_size:
             raise InputError(f"{sources} training images are fewer than data.batch_size={batch_size}: lower it")
+        mined, target_rows = round(self.mined * batch_size), round(self.targets * batch_size)
+        if self.targets and not 0 < target_rows <= batch_size - mined:
+            raise InputError(
+                f"mining.mined={self.mined} and mining.targets={self.targets} are {mined} and {target_rows} rows of "
+                f"data.batch_size={batch_size}: there must be a target row, and room for both"
+            )
         if self.neighbourhood is not None and self.store is not None:
             self.miner = Miner(
                 self.store,
-                sources,
+                samples,
                 self.neighbourhood,
                 self.first,
                 self.conversion,
@@ -137,17 +137,22 @@ class MiningDataModule(L.LightningDataModule):
                 self.candidates,
                 self.seed,
             )
-            if self.update.every and self.update.stored and self.update.every >= batch_size:
-                raise InputError(f"update.every must be under data.batch_size={batch_size} where stored rows join in")
+            if self.update.every and self.update.stored and self.update.every >= batch_size - target_rows:
+                less = f" less {target_rows} rows of mining.targets" if target_rows else ""
+                raise InputError(
+                    f"update.every must be under data.batch_size={batch_size}{less} where stored rows join in"
+                )
         self.sampler = MiningSampler(
             sources,
             batch_size,
-            round(self.mined * batch_size),
+            mined,
             self.store.regions if self.store is not None else 1,
             len(self.conversion.space),
             self.buffer if self.miner is not None else None,
             self.fresh_sources,
             self.seed,
+            self.target_sources,
+            target_rows,
         )
         self.sampler.rank, self.sampler.ranks = self.trainer.global_rank, self.trainer.world_size  # type: ignore[union-attr]
         if self._saved is not None:
@@ -180,6 +185,10 @@ class MiningDataModule(L.LightningDataModule):
         scenes = Scenes.of_batch(batch, len(self.miner.store.areas))
         if self._searching:
             return {KEY: self._candidates(batch, scenes, rows, dataloader_idx)}
+        if not self.judged:
+            rows = self.miner.augment(rows, sampler.stand_ins, trainer.global_step)
+            batch = self._converted(batch, scenes, sampler.part(rows))
+            return self.inner.on_after_batch_transfer(batch, dataloader_idx)
         trained = self._converted(batch, scenes, sampler.part(rows))
         offered = self._searched if updating else None
         if not updating and self.miner.stopping.reason is None:

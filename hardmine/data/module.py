@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from hardmine.data.labelled import Kind, LabelledImages, Sample
+from hardmine.data.labelled import Augment, Joined, Kind, LabelledImages, Sample
+from hardmine.errors import InputError
 
 
 class LabelledData(L.LightningDataModule):
@@ -21,11 +22,18 @@ class LabelledData(L.LightningDataModule):
         num_workers: loader processes. 0 suits images that fit in memory: handing over a batch then costs no copy.
         flip: mirror training images left and right with probability 1/2.
         cache_gib: memory for decoded images, GiB per split.
+        augment: changes the colours of training images, see `LabelledImages`.
+
+    Attributes:
+        with_targets: the images of `target` follow those of `train` as training data, augmented alike.
     """
 
-    def __init__(self, batch_size: int, num_workers: int, flip: bool, cache_gib: float) -> None:
+    def __init__(
+        self, batch_size: int, num_workers: int, flip: bool, cache_gib: float, augment: Augment | None = None
+    ) -> None:
         super().__init__()
         self.batch_size, self.num_workers, self.flip, self.cache_gib = batch_size, num_workers, flip, cache_gib
+        self.augment, self.with_targets = augment, False
         self._splits: dict[str, LabelledImages] = {}
 
     def images(self, split: str, flip: bool) -> LabelledImages:
@@ -39,8 +47,20 @@ class LabelledData(L.LightningDataModule):
     def split(self, name: str) -> LabelledImages:
         """The images of a split, made once."""
         if name not in self._splits:
-            self._splits[name] = self.images(name, flip=self.flip and name == "train")
+            images = self.images(name, flip=self.flip and name == "train")
+            images.augment = self.augment if name == "train" else None
+            self._splits[name] = images
         return self._splits[name]
+
+    @property
+    def training(self) -> LabelledImages:
+        """What is trained on, in the order that the `source` of a recipe counts in."""
+        sources = self.split("train")
+        if not self.with_targets:
+            return sources
+        joined = Joined(sources, self.split("target"), self.flip)
+        joined.augment = self.augment
+        return joined
 
     @property
     def areas(self) -> tuple[str, ...]:
@@ -62,29 +82,46 @@ class LabelledData(L.LightningDataModule):
         """A split that has images; names and kind are the same in all."""
         return self.split(next(filter(self.has, ("train", "val", "test", "target")), "train"))
 
-    def targets(self) -> Iterable[tuple[str, Tensor, Tensor, dict[str, str]]]:
-        """Id, image, index image and environment of each target, as `ParameterStore.from_images` takes them."""
+    def targets(self, sources: int = 0) -> Iterable[tuple[str, Tensor, Tensor, dict[str, str]]]:
+        """Id, image, index image and environment of each target, as `ParameterStore.from_images` takes them.
+
+        Args:
+            sources: so many training images, evenly spaced, come after them.
+
+        Raises:
+            InputError: `sources` is not 0 to the number of training images.
+        """
         images = self.split("target")
         for index in range(len(images)):
             yield (images.ids[index], *images.pixels(index), images.environment[index])
+        if not sources:
+            return
+        taken, images = set(images.ids), self.split("train")
+        if not 0 < sources <= len(images):
+            raise InputError(f"store.sources must be 0 to the {len(images)} training images, got {sources}")
+        for index in torch.linspace(0, len(images) - 1, sources).round().long().tolist():
+            name = images.ids[index]
+            # ids are unique in their split alone where each has folders of its own
+            yield (f"train/{name}" if name in taken else name, *images.pixels(index), images.environment[index])
 
     def setup(self, stage: str) -> None:
-        for name in {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}.get(stage, ()):
+        fit = ("train", "target", "val") if self.with_targets else ("train", "val")
+        for name in {"fit": fit, "validate": ("val",), "test": ("test",)}.get(stage, ()):
             if name == "train" or self.has(name):  # training images there must be
                 self.split(name).preload()
 
     def train_dataloader(self) -> DataLoader[Sample]:
-        return self._loader("train", shuffle=True)
+        return self._loader(self.training, shuffle=True)
 
     def val_dataloader(self) -> DataLoader[Sample] | list[DataLoader[Sample]]:
-        return self._loader("val", shuffle=False) if self.has("val") else []
+        return self._loader(self.split("val"), shuffle=False) if self.has("val") else []
 
     def test_dataloader(self) -> DataLoader[Sample] | list[DataLoader[Sample]]:
-        return self._loader("test", shuffle=False) if self.has("test") else []
+        return self._loader(self.split("test"), shuffle=False) if self.has("test") else []
 
-    def _loader(self, split: str, shuffle: bool) -> DataLoader[Sample]:
+    def _loader(self, images: LabelledImages, shuffle: bool) -> DataLoader[Sample]:
         return DataLoader(
-            self.split(split),
+            images,
             batch_size=self.batch_size,
             shuffle=shuffle,
             drop_last=shuffle,

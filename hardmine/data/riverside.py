@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from hardmine.data.labelled import LabelledImages, Sample
+from hardmine.data.labelled import Augment, LabelledImages, Sample
 from hardmine.data.module import LabelledData
 from hardmine.data.scene import AREAS, render
 from hardmine.rng import key
@@ -46,7 +46,7 @@ class RiversideData(LabelledData):
         size: height and width.
         counts: scenes of each split.
         seed: of the scenes.
-        batch_size, num_workers, flip, cache_gib: see `LabelledData`.
+        batch_size, num_workers, flip, cache_gib, augment: see `LabelledData`.
     """
 
     def __init__(
@@ -58,8 +58,9 @@ class RiversideData(LabelledData):
         num_workers: int = 0,
         flip: bool = True,
         cache_gib: float = 1.0,
+        augment: Augment | None = None,
     ) -> None:
-        super().__init__(batch_size, num_workers, flip, cache_gib)
+        super().__init__(batch_size, num_workers, flip, cache_gib, augment)
         self.size, self.seed = (int(size[0]), int(size[1])), seed
         self.counts = {"train": 240, "val": 40, "target": 32, "test": 96, **(counts or {})}
 

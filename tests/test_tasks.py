@@ -17,10 +17,17 @@ from torchmetrics.classification import MulticlassJaccardIndex
 from torchvision.models.detection import FCOS, FasterRCNN
 
 from hardmine.errors import InputError
+from hardmine.report import environment_table
 from hardmine.report.prediction import draw_prediction, paint
 from hardmine.tasks import ClassificationTask, DetectionTask, SegmentationTask, Task
 from hardmine.tasks.detectors import faster_rcnn, fcos
-from hardmine.tasks.metrics import BalancedAccuracy, MeanAveragePrecision50, PerEnvironment
+from hardmine.tasks.metrics import (
+    BalancedAccuracy,
+    ClassAccuracy,
+    MeanAveragePrecision50,
+    PerClass,
+    PerEnvironment,
+)
 
 CLASSES = ("sky", "road", "tree")
 SIZE = (40, 56)  # no multiples of 32
@@ -124,6 +131,54 @@ class TestTraining:
             assert image["boxes"].dtype == image["scores"].dtype == torch.float32  # 8 bits are no coordinates
             assert image["boxes"].shape == (len(image["scores"]), 4)
             assert ((image["labels"] >= 0) & (image["labels"] < 3)).all()
+
+
+@pytest.mark.parametrize(("kind", "name"), [("segmentation", "iou"), ("classification", "class_accuracy")])
+def test_each_class_is_measured_and_stays_out_of_the_table(kind: str, name: str) -> None:
+    task, loader = make(kind)
+    trainer = trainer_of()
+    tested = trainer.test(task, loader, verbose=False)[0]
+    parts = [tested[f"test/{name}/{one}"] for one in CLASSES]
+    assert not any(key.startswith(f"test/{name}/") and key.rsplit("/", 1)[1] not in CLASSES for key in tested)
+    assert np.mean(parts) == pytest.approx(tested[f"test/{task.metric}"])  # all three classes occur
+    table = environment_table(tested, tested, task.metric)
+    assert list(table.columns[1].cells) == ["day", "night", "all"]
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_evaluating_gives_what_is_logged_and_leaves_no_count(kind: str) -> None:
+    task, loader = make(kind)
+    wanted = trainer_of().test(task, loader, verbose=False)[0]
+    task.eval()
+    with torch.inference_mode():  # as Lightning has it
+        task._count("test", next(iter(loader)))  # left over from a test that was stopped
+    with torch.no_grad():
+        assert task.evaluate("test", loader) == wanted
+        assert task.evaluate("test", []) == {}
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_the_loss_is_what_is_trained_on_and_has_a_value_in_eval_mode(kind: str) -> None:
+    task, loader = make(kind)
+    logged = []
+    task.log = lambda name, value, **_: logged.append((name, float(value)))
+    batch = next(iter(loader))
+    torch.manual_seed(0)
+    trained = task.training_step(batch, 0).detach()
+    torch.manual_seed(0)
+    assert torch.equal(task.loss(batch).detach(), trained)
+    assert logged == [("loss", float(trained))]
+    task.eval()
+    state = {name: value.clone() for name, value in task.state_dict().items()}
+    assert task.loss(batch).requires_grad
+    assert not any(module.training for module in task.modules())
+    assert all(torch.equal(value, state[name]) for name, value in task.state_dict().items())
+
+
+def test_a_task_must_say_what_it_learns() -> None:
+    task = Task(pixelwise(), CLASSES, {"accuracy": partial(BalancedAccuracy, 3)}, [], [], 0.1, 0.1, False)
+    with pytest.raises(TypeError, match="Task must say what is learned"):
+        task.training_step({"image": torch.zeros(1, 3, 4, 4)}, 0)
 
 
 @pytest.mark.parametrize("kind", MAKERS)
@@ -265,6 +320,19 @@ class TestMetrics:
         measure.reset()
         assert measure.compute() == {}
 
+    def test_a_class_that_does_not_occur_has_no_value(self) -> None:
+        measure = PerClass(partial(ClassAccuracy, 3), ["sky", "road", "tree"])
+        assert measure.compute() == {}
+        measure.update(torch.tensor([0, 2, 0]), torch.tensor([0, 0, 0]), torch.tensor([0, 0, 1]))
+        values = measure.compute()
+        assert float(values["sky"]) == pytest.approx(2 / 3)
+        assert values["road"].isnan() and values["tree"].isnan()  # trees were seen where there are none
+        task, loader = make("segmentation")
+        task.forward = lambda image: nn.functional.one_hot(torch.zeros(len(image), *SIZE).long(), 3).permute(0, 3, 1, 2)
+        batch = next(iter(loader))
+        found = task.evaluate("test", [{**batch, "target": torch.zeros_like(batch["target"])}])
+        assert found["test/iou/sky"] == 1 and np.isnan(found["test/iou/tree"])
+
     def test_ranks_that_met_different_environments(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """The value of one process that saw all, on both ranks, for counts and for lists of boxes."""
         box = torch.tensor([[0.0, 0.0, 10.0, 10.0]])
@@ -294,15 +362,34 @@ class TestMetrics:
                     rank.compute()
                 assert [rank.compute() for rank in ranks] == [wanted, wanted]
 
+    def test_ranks_that_met_different_classes(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        said, meant, nowhere = torch.tensor([0, 0, 1]), torch.tensor([0, 1, 1]), torch.zeros(3, dtype=torch.long)
+        whole, *ranks = (PerClass(partial(ClassAccuracy, 3), CLASSES) for _ in range(4))
+        whole.update(said, meant, nowhere)
+        for rank, rows in zip(ranks, (slice(0, 1), slice(1, 3)), strict=False):  # the third has nothing to count
+            rank.update(said[rows], meant[rows], nowhere[rows])
+        exchange = Exchange(3)
+        with monkeypatch.context() as patch:
+            patch.setattr("torch.distributed.is_initialized", lambda: True)
+            patch.setattr("torch.distributed.get_world_size", lambda: 3)
+            patch.setattr("torch.distributed.all_gather_object", exchange)
+            for rank in ranks:
+                rank.compute()
+            for rank in ranks:
+                values = rank.compute()
+                assert [float(values[name]) for name in CLASSES[:2]] == [1.0, 0.5]
+                assert values["tree"].isnan()
+
 
 class Exchange:
-    """What two ranks hand each other, known once each has called."""
+    """What ranks hand each other, known once each has called."""
 
-    def __init__(self) -> None:
+    def __init__(self, ranks: int = 2) -> None:
         self.sent: list[Any] = []
+        self.ranks = ranks
 
     def __call__(self, received: list[Any], mine: Any) -> None:
-        if len(self.sent) < 2:
+        if len(self.sent) < self.ranks:
             self.sent.append(mine)
         received[:] = self.sent
 

@@ -1,6 +1,7 @@
 """The adapter between Lightning and the miner."""
 
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import Any
 
 import lightning as L
@@ -28,6 +29,8 @@ class HardMining(L.Callback):
         scoring: recognition accuracy of what the model gives.
         gates: what a hard candidate must pass as well.
         ledger: folder that records every verdict; None keeps no record.
+        frozen: the first embodiment: judged by a copy of the module as it was when the first candidates came, which
+            the checkpoints keep, in place of the module as it is now.
     """
 
     def __init__(
@@ -36,10 +39,14 @@ class HardMining(L.Callback):
         scoring: Scoring | None = None,
         gates: Sequence[Gate] = (),
         ledger: str | None = None,
+        frozen: bool = False,
     ) -> None:
         self.threshold = threshold
         self.judge = Judge(scoring, gates)
         self.ledger = Ledger(ledger) if ledger is not None else None
+        self.frozen = frozen
+        self._judging: L.LightningModule | None = None  # the copy, where it is frozen
+        self._saved: dict[str, Tensor] | None = None  # its weights, of a checkpoint
         self._scores: Tensor | None = None
         self._copied: torch.cuda.Event | None = None  # when the scores have reached the CPU from a GPU
 
@@ -67,7 +74,8 @@ class HardMining(L.Callback):
 
     def _score(self, trainer: L.Trainer, pl_module: L.LightningModule, candidates: Candidates) -> None:
         """Start computing what every rank will read in `_admit`."""
-        self._scores = self.judge(pl_module, candidates, trainer.precision_plugin.forward_context)
+        model = self._as_it_was(trainer, pl_module) if self.frozen else pl_module
+        self._scores = self.judge(model, candidates, trainer.precision_plugin.forward_context)
         if trainer.world_size > 1:
             everyone = self._scores.new_empty(trainer.world_size * len(self._scores), self._scores.shape[1])
             torch.distributed.all_gather_into_tensor(everyone, self._scores)
@@ -77,6 +85,17 @@ class HardMining(L.Callback):
             self._scores = pinned.copy_(self._scores, non_blocking=True)
             self._copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
             self._copied.record()
+
+    def _as_it_was(self, trainer: L.Trainer, pl_module: L.LightningModule) -> L.LightningModule:
+        """The copy of the module, made when it is first asked for."""
+        if self._judging is None:
+            self._judging = deepcopy(pl_module).requires_grad_(False).eval()
+            state = self._saved
+            if state is None:  # until their next step, ranks differ in BatchNorm's statistics; checkpoints keep one
+                state = trainer.strategy.broadcast({name: value.cpu() for name, value in _weights(pl_module).items()})
+            self._judging.load_state_dict(state)
+            self._saved = None
+        return self._judging
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -120,11 +139,14 @@ class HardMining(L.Callback):
         )
 
     def state_dict(self) -> dict[str, Any]:
-        return {str(number): gate.state_dict() for number, gate in enumerate(self.judge.gates)}
+        gates = {str(number): gate.state_dict() for number, gate in enumerate(self.judge.gates)}
+        judging = self._saved if self._judging is None else _weights(self._judging)
+        return gates if judging is None else {**gates, "frozen": judging}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         for number, gate in enumerate(self.judge.gates):
             gate.load_state_dict(state_dict.get(str(number), {}))
+        self._judging, self._saved = None, state_dict.get("frozen")
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         self._flush(trainer)  # what the checkpoint knows, the ledger has
@@ -135,3 +157,8 @@ class HardMining(L.Callback):
     def _flush(self, trainer: L.Trainer) -> None:
         if self.ledger is not None and trainer.is_global_zero:
             self.ledger.flush()
+
+
+def _weights(module: L.LightningModule) -> dict[str, Tensor]:
+    state: dict[str, Tensor] = module.state_dict()
+    return state

@@ -1,6 +1,7 @@
 """What the tasks share: measuring per environment, the names of the classes, the optimiser."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import lightning as L
@@ -9,13 +10,13 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from hardmine.errors import InputError
-from hardmine.tasks.metrics import PerEnvironment
+from hardmine.tasks.metrics import PerClass, PerEnvironment
 
 
 class Task(L.LightningModule):
     """Plain automatic optimisation of a network with AdamW; knows nothing of mining.
 
-    A subclass gives `forward`, `training_step` and `measured`.
+    A subclass gives `forward`, `loss` and `measured`.
 
     Args:
         net: the network.
@@ -25,6 +26,7 @@ class Task(L.LightningModule):
         lr: learning rate.
         weight_decay: as AdamW takes it.
         channels_last: memory format in which convolutions run fastest on CPUs and on GPUs with tensor cores.
+        class_metrics: makers of what is measured of each class, over all images of a split, by name.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class Task(L.LightningModule):
         lr: float,
         weight_decay: float,
         channels_last: bool,
+        class_metrics: Mapping[str, Callable[[], Metric]] | None = None,
     ) -> None:
         super().__init__()
         if isinstance(classes, str) or not all(isinstance(name, str) for name in classes):
@@ -52,10 +55,47 @@ class Task(L.LightningModule):
                 for name, factory in metrics.items()
             }
         )
+        for split in ("val", "test"):
+            for name, factory in (class_metrics or {}).items():
+                self.measures[f"{split}/{name}"] = PerClass(factory, self.classes)
+
+    def loss(self, batch: dict[str, Any]) -> Tensor:
+        """What training makes small, a scalar float32, of a batch on the device."""
+        raise TypeError(f"{type(self).__name__} must say what is learned")
 
     def measured(self, batch: dict[str, Any]) -> tuple[Any, Any]:
         """Prediction and truth of a batch, as the metrics take them."""
         raise TypeError(f"{type(self).__name__} must say what is measured")
+
+    def evaluate(
+        self,
+        split: str,
+        batches: Iterable[dict[str, Any]],
+        forward_context: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    ) -> dict[str, float]:
+        """What Lightning's validation or test would log of these batches; nothing is logged.
+
+        Every rank must take part. The caller sees to evaluation mode and to gradients.
+
+        Args:
+            split: `val` or `test`.
+            batches: of the split, on the device, as `validation_step` takes them.
+            forward_context: autocast, as the trainer's validation has it.
+
+        Returns:
+            Values by the names that are logged, for instance `test/miou/night`; NaN where nothing can be measured.
+        """
+        for _, measure in self._of(split):
+            measure.reset()
+        for batch in batches:
+            with forward_context():
+                self._count(split, batch)
+        return {name: float(value) for name, value in self._values(split)}
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        loss = self.loss(batch)
+        self._log_loss(loss, len(batch["image"]))
+        return loss
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         self._count("val", batch)
@@ -93,12 +133,15 @@ class Task(L.LightningModule):
             measure.update(prediction, target, batch["environment"])
 
     def _report(self, split: str) -> None:
+        for name, value in self._values(split):
+            # the ranks agree already; Lightning warns where it is not told to take their mean
+            self.log(name, value, prog_bar=name == f"val/{self.metric}", sync_dist=True)
+
+    def _values(self, split: str) -> Iterator[tuple[str, Tensor]]:
+        """Names and values of what was counted, which is forgotten."""
         for key, measure in self._of(split):
-            for environment, value in measure.compute().items():
-                whole = environment == PerEnvironment.ALL
-                shown = key == f"val/{self.metric}" and whole
-                # the ranks agree already; Lightning warns where it is not told to take their mean
-                self.log(key if whole else f"{key}/{environment}", value, prog_bar=shown, sync_dist=True)
+            for part, value in measure.compute().items():
+                yield key if part == PerEnvironment.ALL else f"{key}/{part}", value
             measure.reset()
 
     def _of(self, split: str) -> list[tuple[str, PerEnvironment]]:

@@ -9,12 +9,14 @@ from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy
 
 from hardmine.tasks.base import Task
-from hardmine.tasks.metrics import BalancedAccuracy
+from hardmine.tasks.metrics import BalancedAccuracy, ClassAccuracy
 from hardmine.tasks.normalise import Normalise
 
 
 class ClassificationTask(Task):
     """Cross-entropy training of a network that maps images to a class; balanced accuracy per environment.
+
+    The accuracy of each class, over all images, is `test/class_accuracy/<class>`.
 
     Batches hold `image` (B, 3, H, W) float in [0, 1], `target` (B,) int64, `environment` (B,).
 
@@ -41,7 +43,17 @@ class ClassificationTask(Task):
             "balanced_accuracy": partial(BalancedAccuracy, len(classes)),
             "accuracy": partial(MulticlassAccuracy, len(classes), average="micro", validate_args=False),
         }
-        super().__init__(net, classes, metrics, val_environments, test_environments, lr, weight_decay, channels_last)
+        super().__init__(
+            net,
+            classes,
+            metrics,
+            val_environments,
+            test_environments,
+            lr,
+            weight_decay,
+            channels_last,
+            {"class_accuracy": partial(ClassAccuracy, len(classes))},
+        )
         self.normalise = Normalise()
 
     def forward(self, image: Tensor) -> Tensor:
@@ -49,11 +61,9 @@ class ClassificationTask(Task):
         logits: Tensor = self.net(self.normalise(image))
         return logits
 
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        logits = self(batch["image"])
-        loss = nn.functional.cross_entropy(logits.float(), batch["target"].long())
-        self._log_loss(loss, len(logits))
-        return loss
+    def loss(self, batch: dict[str, Any]) -> Tensor:
+        """Cross-entropy, scalar float32."""
+        return nn.functional.cross_entropy(self(batch["image"]).float(), batch["target"].long())
 
     def measured(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
         return self(batch["image"]).argmax(dim=1), batch["target"].long()

@@ -1,6 +1,7 @@
 """Object detection."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -58,14 +59,27 @@ class DetectionTask(Task):
         detections: list[dict[str, Tensor]] = self.net(list(image))
         return detections
 
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        losses: dict[str, Tensor] = self.net(list(batch["image"]), _truth(batch))
-        loss = torch.stack([part.float() for part in losses.values()]).sum()
-        self._log_loss(loss, len(batch["image"]))
-        return loss
+    def loss(self, batch: dict[str, Any]) -> Tensor:
+        """Sum of the detector's losses, scalar float32, in eval mode too: layers keep the mode they are in."""
+        with _giving_losses(self.net):
+            losses: dict[str, Tensor] = self.net(list(batch["image"]), _truth(batch))
+        return torch.stack([part.float() for part in losses.values()]).sum()
 
     def measured(self, batch: dict[str, Any]) -> tuple[list[dict[str, Tensor]], list[dict[str, Tensor]]]:
         return self(batch["image"]), _truth(batch)
+
+
+@contextmanager
+def _giving_losses(net: nn.Module) -> Iterator[None]:
+    """torchvision's detectors give losses in training mode alone; layers such as BatchNorm hold no others and stay."""
+    flags = {module: module.training for module in net.modules() if any(True for _ in module.children())}
+    try:
+        for module in flags:
+            module.training = True
+        yield
+    finally:
+        for module, training in flags.items():
+            module.training = training
 
 
 def _truth(batch: dict[str, Any]) -> list[dict[str, Tensor]]:

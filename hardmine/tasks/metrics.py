@@ -79,6 +79,28 @@ class PerEnvironment(nn.Module):
         return metric
 
 
+class PerClass(PerEnvironment):
+    """One metric of all images that has a value for each class; the ranks exchange as in `PerEnvironment`.
+
+    Args:
+        factory: makes the metric, whose value is (C,) float; its states are sums or lists.
+        classes: names of the C classes.
+    """
+
+    def __init__(self, factory: Callable[[], Metric], classes: Sequence[str]) -> None:
+        super().__init__(factory, ())
+        self.classes = tuple(classes)
+
+    def update(self, prediction: Any, target: Any, environment: Tensor) -> None:
+        """Count a batch, as `PerEnvironment.update` does; the environments do not matter."""
+        self._metric(0).update(prediction, target)
+
+    def compute(self) -> dict[str, Tensor]:
+        """Value of each class; NaN for one that does not occur. Empty where no rank has counted anything."""
+        values = super().compute()
+        return dict(zip(self.classes, values[self.ALL], strict=True)) if values else {}
+
+
 def _state(metric: Metric) -> dict[str, Any]:
     return {
         name: [item.cpu() for item in value] if isinstance(value, list) else value.cpu()
@@ -116,6 +138,14 @@ class BalancedAccuracy(Metric):
     def compute(self) -> Tensor:
         """Scalar float32 in [0, 1]; NaN where nothing was counted."""
         return (self.right / self.total).nanmean()
+
+
+class ClassAccuracy(BalancedAccuracy):
+    """Share recognised of each class."""
+
+    def compute(self) -> Tensor:
+        """(C,) float32 in [0, 1]; NaN for classes that do not occur in the truth."""
+        return self.right / self.total
 
 
 class MeanAveragePrecision50(MeanAveragePrecision):

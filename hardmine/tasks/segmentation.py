@@ -15,6 +15,8 @@ from hardmine.tasks.normalise import Normalise
 class SegmentationTask(Task):
     """Cross-entropy training of a network that maps images to a class for each pixel; mIoU per environment.
 
+    The IoU of each class, over all images, is `test/iou/<class>`.
+
     Batches hold `image` (B, 3, H, W) float in [0, 1], `target` (B, H, W) integer with 255 void, `environment` (B,).
 
     Args:
@@ -38,8 +40,17 @@ class SegmentationTask(Task):
     ) -> None:
         # classes absent from prediction and truth are left out of the mean
         miou = partial(MulticlassJaccardIndex, len(classes), ignore_index=VOID, validate_args=False)
+        iou = partial(miou, average="none", zero_division=float("nan"))
         super().__init__(
-            net, classes, {"miou": miou}, val_environments, test_environments, lr, weight_decay, channels_last
+            net,
+            classes,
+            {"miou": miou},
+            val_environments,
+            test_environments,
+            lr,
+            weight_decay,
+            channels_last,
+            {"iou": iou},
         )
         self.normalise = Normalise()
 
@@ -48,11 +59,10 @@ class SegmentationTask(Task):
         logits: Tensor = self.net(self.normalise(image))
         return logits
 
-    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+    def loss(self, batch: dict[str, Any]) -> Tensor:
+        """Cross-entropy over the pixels that are not void, scalar float32."""
         logits = self(batch["image"])
-        loss = nn.functional.cross_entropy(logits.float(), batch["target"].long(), ignore_index=VOID)
-        self._log_loss(loss, len(logits))
-        return loss
+        return nn.functional.cross_entropy(logits.float(), batch["target"].long(), ignore_index=VOID)
 
     def measured(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
         return self(batch["image"]).argmax(dim=1), batch["target"].long()

@@ -158,7 +158,7 @@ def test_no_area_in_common(folder: Path, tmp_path: Path, capsys: pytest.CaptureF
         (["scoring=confidence"], "scoring: it cannot score labels that are masks"),
         (["task=detection"], "task=detection does not go with data whose labels are masks"),
         (["neighbourhood.mean_radius=3"], "give either radius (Rth2) or both mean_radius"),
-        (["conversion.colors=hsv"], "colors must be lab or rgb, got 'hsv'"),
+        (["conversion=color_transfer", "conversion.colors=hsv"], "colors must be lab or rgb, got 'hsv'"),
         (["update.every=-1"], "update.every must be >= 0"),
         (["update=batch", "update.every=8"], "update.every must be under data.batch_size=8"),
         (["stopping.min_hit_rate=2"], "min_hit_rate=2"),

@@ -11,7 +11,7 @@ from hardmine.cli import config_folder
 from hardmine.cli.build import build_gates
 
 GROUPS = sorted(path.relative_to(config_folder()) for path in config_folder().glob("*/*.yaml"))
-PLAIN = ("experiment", "callbacks", "mining", "store", "gate", "environment")  # no constructor of their own
+PLAIN = ("experiment", "method", "callbacks", "mining", "store", "gate", "environment")  # no constructor of their own
 PARTS = [path for path in GROUPS if path.parts[0] not in PLAIN]
 
 

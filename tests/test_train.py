@@ -111,7 +111,7 @@ PARTS: dict[str, list[str]] = {
     "areas then whole": ["first=areas_then_whole"],
     "every subset of areas": ["first=exhaustive"],
     "wanted environment": ["store.environment=rainy night"],
-    "RGB, whole image": ["conversion.colors=rgb", "first=whole_image"],
+    "RGB, whole image": ["conversion=color_transfer", "conversion.colors=rgb", "first=whole_image"],
     "sharpen": ["conversion=sharpen", "store.points=16"],
     "smooth": ["conversion=smooth", "first=random_areas"],
     "outline": ["conversion=outline"],

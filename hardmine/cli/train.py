@@ -51,7 +51,8 @@ def train(cfg: Any) -> dict[str, Any]:
     datamodule = build_mining(cfg, data)
     callbacks = {name: instantiate(callback) for name, callback in cfg.callbacks.items()}
     if "pictures" in callbacks and cfg.store.path is None and data.has("target"):
-        callbacks["pictures"].targets = {name: image for name, image, *_ in data.targets()}
+        targets = data.targets(cfg.store.get("sources", 0))
+        callbacks["pictures"].targets = {name: image for name, image, *_ in targets}
     trainer = instantiate(
         cfg.trainer,
         precision=auto_precision(cfg.trainer.accelerator) if cfg.trainer.precision == "auto" else cfg.trainer.precision,
@@ -67,7 +68,8 @@ def train(cfg: Any) -> dict[str, Any]:
     trainer.fit(task, datamodule, ckpt_path=str(last) if cfg.resume else None, weights_only=True)
     seconds = time.perf_counter() - started
     steps = trainer.global_step
-    trainer.save_checkpoint(last)
+    if "checkpoint" in callbacks:
+        trainer.save_checkpoint(last)
     after = _measure(trainer, task, datamodule, None)
     before_path = run_dir / "checkpoints/before.ckpt"
     before = _measure(trainer, task, datamodule, before_path) if before_path.is_file() else {}

@@ -1,0 +1,83 @@
+"""Another distance and direction of the camera: a part of the image, enlarged, with its labels (R20)."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from hardmine.records import Recipe
+from hardmine.rng import keyed
+from hardmine.scenes import Colors, Scenes
+from hardmine.space import Space
+
+_VISIBLE = 0.25  # share of a box that must lie inside, or it is no object any more
+
+
+class Reframe:
+    """Enlarges a random part of each converted image to the whole size.
+
+    A piece is made from an image the model was trained on, and may know by heart; from another frame it has to
+    recognise it. The frame is drawn from the recipe's view: a piece keeps it, a light on another source has another.
+    There is nothing to search for in it, so that it adds no axis; rows where no region is chosen stay as they are.
+
+    Args:
+        smallest: least share of height and width that is kept, in (0, 1]; the share is uniform from there to 1.
+    """
+
+    colors: Colors | None = None
+
+    def __init__(self, smallest: float = 0.5) -> None:
+        if not 0 < smallest <= 1:
+            raise ValueError(f"smallest must be a share of the image's side in (0, 1], got {smallest}")
+        self.smallest = smallest
+        self.space = Space([])
+
+    def __call__(self, scenes: Scenes, recipe: Recipe) -> tuple[Scenes, Tensor]:
+        """See `Conversion`; no limit cuts anything short."""
+        chosen = recipe.chosen.any(1)
+        share = torch.where(chosen, 0.0, torch.nan).to(scenes.image.device, non_blocking=True)
+        rows = chosen.nonzero().flatten()
+        if not len(rows) or self.smallest == 1:
+            return scenes, share
+        frame = self._frames(recipe.view[rows]).to(scenes.image.device, non_blocking=True)
+        there = rows.to(scenes.image.device, non_blocking=True)
+        side, corner = frame[:, :1], frame[:, 1:]
+        grid = frame.new_zeros(len(rows), 2, 3)
+        grid[:, 0, 0] = grid[:, 1, 1] = side[:, 0]
+        grid[..., 2] = 2 * corner + side - 1  # middle of the frame, where the image reaches from -1 to 1
+        size = [len(rows), 1, *scenes.image.shape[2:]]
+        where = F.affine_grid(grid, size, align_corners=False)
+
+        def seen(values: Tensor, mode: str) -> Tensor:
+            part = values[there].float().contiguous()  # in channels_last, bits may differ
+            return F.grid_sample(part, where, mode, padding_mode="border", align_corners=False)
+
+        def mapped(labels: Tensor) -> Tensor:
+            return labels.index_copy(0, there, seen(labels[:, None], "nearest")[:, 0].to(labels.dtype))
+
+        image = scenes.image.index_copy(0, there, seen(scenes.image, "bilinear").round_().byte())
+        labels = {name: mapped(value) for name, value in scenes.labels.items() if name not in ("boxes", "labels")}
+        if "boxes" in scenes.labels:
+            boxes, of = _cropped(scenes.labels["boxes"][there], scenes.labels["labels"][there], side, corner, size)
+            labels["boxes"] = scenes.labels["boxes"].index_copy(0, there, boxes)
+            labels["labels"] = scenes.labels["labels"].index_copy(0, there, of)
+        return scenes.replace(image, mapped(scenes.regions), {**scenes.labels, **labels}), share
+
+    def _frames(self, view: Tensor) -> Tensor:
+        """(N, 3): share of the side that is kept, and left and top edge as shares of width and height."""
+        drawn = torch.stack([torch.rand(3, generator=keyed("reframe", int(each))) for each in view])
+        side = self.smallest + (1 - self.smallest) * drawn[:, :1]
+        return torch.cat([side, drawn[:, 1:] * (1 - side)], dim=1)
+
+
+def _cropped(boxes: Tensor, labels: Tensor, side: Tensor, corner: Tensor, size: list[int]) -> tuple[Tensor, Tensor]:
+    """Boxes (N, G, 4) of the whole image as the frame shows them; what it cuts off becomes padding."""
+    height, width = size[2:]
+    edges = boxes.new_tensor([width, height, width, height])
+    moved = (boxes - corner.repeat(1, 2)[:, None] * edges) / side[:, None]
+    clipped = moved.clamp(min=0).minimum(edges)
+    area, shown = (
+        (moved[..., 2:] - moved[..., :2]).prod(-1),
+        (clipped[..., 2:] - clipped[..., :2]).clamp(min=0).prod(-1),
+    )
+    kept = (labels >= 0) & (shown >= _VISIBLE * area) & (shown > 0)
+    return torch.where(kept[..., None], clipped, 0.0), torch.where(kept, labels, -1)

@@ -1,0 +1,223 @@
+"""Training runs, each a process of its own, that are made once and skipped when they are there."""
+
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from hardmine.errors import InputError
+from quality.machine import code_version, cores, machine_name
+from quality.results import Key, merge, read, rows_of
+
+TRAIN = (sys.executable, "-m", "hardmine", "train")
+_LAST_LINES = 8  # of the log of a run that failed
+_DAY = 24 * 3600.0
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run.
+
+    Attributes:
+        folder: what it writes; its log lies beside it.
+        overrides: of hardmine's config.
+        key: which result it is; None for pre-training.
+        start: the run whose last weights it starts from.
+    """
+
+    folder: Path
+    overrides: tuple[str, ...]
+    key: Key | None = None
+    start: "Run | None" = None
+
+    @property
+    def log(self) -> Path:
+        return self.folder.parent / f"{self.folder.name}.log"
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / "checkpoints/last.ckpt"
+
+    @property
+    def finished(self) -> bool:
+        made = [self.folder / "summary.json", self.checkpoint if self.key is None else self.folder / "curve.json"]
+        return all(path.is_file() for path in made)
+
+
+def plan(cfg: Any) -> Run:
+    """The run of one job of the grid.
+
+    Raises:
+        InputError: no such protocol, size or store.
+    """
+    protocol = _one_of(cfg.protocols, cfg.protocol, "protocol")
+    size = _one_of(protocol.sizes, cfg.size, "size")
+    hidden = _one_of(cfg.stores, cfg.store, "store")
+    if cfg.method not in cfg.methods:
+        raise InputError(f"method={cfg.method} is unknown: take one of {', '.join(cfg.methods)}")
+    store = "" if cfg.method in cfg.storeless else cfg.store
+    key = Key(cfg.protocol, cfg.size, cfg.method, store, bool(cfg.targets), int(cfg.seed))
+    runs = Path(cfg.out) / f"{key.protocol}-{key.size}"
+    common = (
+        f"experiment=quality_{key.protocol}",
+        f"seed={key.seed}",
+        f"data.root={_quoted(Path(cfg.root) / key.protocol)}",
+        f"data.size=[{','.join(str(pixels) for pixels in size.pixels)}]",
+        *protocol.overrides,
+        *size.overrides,
+    )
+    weights = runs / "pretrained" / f"seed{key.seed}"
+    kept = (
+        f"_target_:lightning.pytorch.callbacks.ModelCheckpoint,dirpath:{_quoted(weights / 'checkpoints')},save_top_k:0"
+    )
+    alone = (
+        "method=none",
+        "ckpt=null",
+        f"trainer.max_steps={size.pretrain}",
+        "++trainer.enable_checkpointing=true",
+        f"++callbacks.checkpoint={{{kept}}}",
+        f"callbacks.curve.every={size.pretrain}",  # nobody looks at it, and measuring takes long
+    )
+    before = Run(weights, (*common, *alone))
+    name = "-".join(filter(None, (key.method, store, "targets" if key.targets else "")))
+    own = (
+        f"method={key.method}",
+        f"ckpt={_quoted(before.checkpoint)}",
+        f"store.sources={hidden if store else 0}",
+        f"mining.targets={cfg.share if key.targets else 0}",
+        "++trainer.enable_checkpointing=false",  # their weights are of no use, and writing them would count as training
+    )
+    return Run(runs / name / f"seed{key.seed}", (*common, *own), key, before)
+
+
+def run_all(planned: Sequence[Run], results: Path, jobs: int, command: Sequence[str] = TRAIN) -> int:
+    """Make the runs that are not there yet, and add the results of all of them.
+
+    Args:
+        planned: with duplicates, as the grid gives them.
+        results: the Parquet file.
+        jobs: processes at a time.
+        command: what is called with the overrides.
+
+    Returns:
+        How many failed.
+    """
+    wanted = dict.fromkeys(planned)
+    collect([run for run in wanted if run.finished], results, replace=False)
+    todo = dict.fromkeys(
+        needed
+        for run in wanted
+        if not run.finished
+        for needed in (run.start, run)  # what it starts from stands before it in the queue, so that no wait is for ever
+        if needed is not None and not needed.finished
+    )
+    environment = {**os.environ, "OMP_NUM_THREADS": str(max(1, cores() // jobs))}
+    origin = {"version": code_version(), "machine": machine_name()}
+    futures: dict[Run, Future[None]] = {}
+
+    def work(run: Run) -> None:
+        if run.start in futures and futures[run.start].exception() is not None:
+            raise InputError(f"the run it starts from failed, see {run.start.log}")
+        _train(run, command, environment, origin)
+        collect([run], results)
+
+    failed = 0
+    with _progress() as progress, ThreadPoolExecutor(jobs) as pool:
+        task = progress.add_task("runs", total=len(todo))
+        for run in todo:
+            futures[run] = pool.submit(work, run)
+        names = {future: run.folder for run, future in futures.items()}
+        try:
+            for future in as_completed(names):
+                error = future.exception()
+                if isinstance(error, (InputError, OSError)):
+                    failed += 1
+                    progress.console.print(f"{names[future]}: {error}", markup=False, highlight=False, soft_wrap=True)
+                elif error is not None:
+                    raise error
+                progress.advance(task)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return failed
+
+
+def collect(runs: Sequence[Run], results: Path, replace: bool = True) -> None:
+    """Add the results of finished runs to the file.
+
+    Args:
+        runs: finished ones.
+        results: the Parquet file.
+        replace: also those of runs that it already has.
+    """
+    known = set() if replace else read(results).keys()
+    rows = []
+    for run in runs:
+        if run.key is not None and run.key not in known:
+            made = run.folder / "origin.json"
+            origin = json.loads(made.read_text()) if made.is_file() else {"version": "", "machine": ""}
+            rows += rows_of(run.folder, run.key, **origin)
+    merge(results, rows)
+
+
+def found(out: Path, stores: Sequence[str]) -> list[Run]:
+    """Finished runs under a folder, whatever grid they came from."""
+    runs = []
+    for curve in sorted(out.glob("*/*/seed*/curve.json")):
+        folder = curve.parent
+        protocol, _, size = folder.parent.parent.name.rpartition("-")
+        method, *parts = folder.parent.name.split("-")
+        store = next((part for part in parts if part in stores), "")
+        key = Key(protocol, size, method, store, "targets" in parts, int(folder.name.removeprefix("seed")))
+        runs.append(Run(folder, (), key))
+    return [run for run in runs if run.finished and run.folder.parent.name != "pretrained"]
+
+
+def _train(run: Run, command: Sequence[str], environment: dict[str, str], origin: dict[str, str]) -> None:
+    """Run the process, unless another made the run in the meantime.
+
+    Raises:
+        InputError: it failed.
+    """
+    run.log.parent.mkdir(parents=True, exist_ok=True)
+    with run.log.open("a") as log:
+        # the process inherits the lock with its output: even if only this one is killed, nobody runs the same beside it
+        fcntl.flock(log, fcntl.LOCK_EX)
+        if run.finished:
+            return
+        log.truncate(0)
+        shutil.rmtree(run.folder, ignore_errors=True)
+        run.folder.mkdir()
+        (run.folder / "origin.json").write_text(json.dumps(origin))
+        line = [*command, *run.overrides, f"hydra.run.dir={_quoted(run.folder)}"]
+        code = subprocess.run(line, env=environment, stdout=log, stderr=subprocess.STDOUT, check=False).returncode
+    if code or not run.finished:
+        last = run.log.read_text(errors="replace").splitlines()[-_LAST_LINES:]
+        raise InputError("\n  ".join([f"failed with exit code {code}, see {run.log}", *last]))
+
+
+def _progress() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    # runs take minutes: rich would forget the last one before the next is over
+    return Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), speed_estimate_period=_DAY)
+
+
+def _one_of(choices: Any, name: Any, key: str) -> Any:
+    if name not in choices:
+        raise InputError(f"{key}={name} is unknown: take one of {', '.join(choices)}")
+    return choices[name]
+
+
+def _quoted(path: Path) -> str:
+    """As a value for Hydra, which gives commas, brackets and others in a bare one a meaning."""
+    return "'" + str(path).replace("'", "\\'") + "'"

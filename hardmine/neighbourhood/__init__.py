@@ -8,6 +8,7 @@ from hardmine.neighbourhood.cells import Cells
 from hardmine.neighbourhood.exhaustive import Exhaustive
 from hardmine.neighbourhood.first import First
 from hardmine.neighbourhood.generate import Generate
+from hardmine.neighbourhood.mixture import Mixture
 from hardmine.neighbourhood.random import Random
 from hardmine.neighbourhood.reach import Channels, Reach
 from hardmine.neighbourhood.same_cell import SameCell
@@ -23,6 +24,7 @@ __all__ = [
     "Exhaustive",
     "First",
     "Generate",
+    "Mixture",
     "Neighbourhood",
     "Random",
     "Reach",

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from hardmine.color import srgb_to_lab
 from hardmine.errors import InputError
-from hardmine.records import Recipe
+from hardmine.records import Distribution, Recipe
 from hardmine.regions import region_statistics
 from hardmine.space import COLORS, LAB, Space
 from hardmine.store_file import read_store, write_store
@@ -90,6 +90,15 @@ class ParameterStore:
         """`rows` with the parameters of stored targets, see `parameters`."""
         chosen, point, target = self.parameters(target, chosen)
         return rows.replace(chosen=chosen, point=point, target=target)
+
+    def pooled(self) -> Distribution:
+        """Distribution of each region's pixels in all targets that have it, 1 row; for stores of colours."""
+        count = (self.count * self.valid)[..., None].double()
+        total = count.sum(0).clamp(min=1)
+        means, stds = self.points[..., :3].double(), self.points[..., 3:6].double()
+        mean = (count * means).sum(0) / total
+        variance = (count * (stds.square() + (means - mean).square())).sum(0) / total
+        return Distribution(mean.float()[None], variance.sqrt().float()[None], count[..., 0].sum(0).long()[None])
 
     def with_(self, **changes: Any) -> Self:
         """A copy with some arguments of the constructor changed."""

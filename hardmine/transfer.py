@@ -11,7 +11,12 @@ from hardmine.records import Distribution, Recipe
 
 
 def affine(
-    source: Distribution, recipe: Recipe, *, min_std: float = 1.0, max_gain: float = 4.0
+    source: Distribution,
+    recipe: Recipe,
+    *,
+    min_std: float = 1.0,
+    max_gain: float = 4.0,
+    usual: Distribution | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Expr. 1 and 2 as a gain and an offset.
 
@@ -20,6 +25,8 @@ def affine(
         recipe: chosen regions and their t_mean, t_std, the first six axes of `point`.
         min_std: floor of s_std in the units of `source`; flat areas have no contrast to stretch.
         max_gain: cap of the gain; unbounded gains turn sensor noise into blotches.
+        usual: 1 row, of the pixels of all sources. By how many of its deviations a source's mean differs from it, by
+            so many of the target's the converted mean differs from t_mean: a dark road stays darker than others.
 
     Returns:
         gain (N, R, 3), offset (N, R, 3), and capped (N, R) bool: chosen regions whose gain met the cap in a channel.
@@ -27,6 +34,9 @@ def affine(
     t_mean, t_std = recipe.point[..., :3], recipe.point[..., 3:6]
     raw = t_std / source.std.clamp(min=min_std)
     gain = raw.clamp(max=max_gain)
+    if usual is not None:
+        apart = (source.mean - usual.mean) / usual.std.clamp(min=min_std)
+        t_mean = t_mean + t_std * torch.where(usual.count[..., None] > 0, apart, 0.0)
     offset = t_mean - gain * source.mean
     return gain, offset, (raw > max_gain).any(-1) & recipe.chosen & (source.count > 0)
 

@@ -8,10 +8,12 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from hardmine.cli import config_folder
-from hardmine.cli.build import build_gates
+from hardmine.cli.build import build_conversion, build_data, build_gates
 
 GROUPS = sorted(path.relative_to(config_folder()) for path in config_folder().glob("*/*.yaml"))
-PLAIN = ("experiment", "method", "callbacks", "mining", "store", "gate", "environment")  # no constructor of their own
+PLAIN = (  # no constructor of their own, or a test of their own
+    *("experiment", "method", "conversion", "callbacks", "mining", "store", "gate", "environment"),
+)
 PARTS = [path for path in GROUPS if path.parts[0] not in PLAIN]
 
 
@@ -34,6 +36,28 @@ def test_every_option_builds(path: Path, configured: Callable[..., DictConfig], 
 def test_every_gate_builds(option: str, configured: Callable[..., DictConfig]) -> None:
     gates = build_gates(configured(f"gate={option}"))
     assert len(gates) == {"none": 0, "limits": 2, "teacher": 1, "all": 3}[option]
+
+
+CONVERSIONS = [path.stem for path in GROUPS if path.parts[0] == "conversion"]
+
+
+@pytest.mark.parametrize("option", CONVERSIONS)
+def test_every_conversion_builds(option: str, configured: Callable[..., DictConfig]) -> None:
+    config = configured(f"conversion={option}")
+    assert len(build_conversion(config, build_data(config)).space)
+
+
+METHODS = [path.stem for path in GROUPS if path.parts[0] == "method"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("experiment", ["camvid", "blood_cells", "street_boxes"])
+def test_every_method_composes_with_every_protocol(
+    method: str, experiment: str, configured: Callable[..., DictConfig]
+) -> None:
+    config = configured(f"experiment=quality_{experiment}", f"method={method}", "data.root=x", "classes=3")
+    assert all(instantiate(callback) for callback in config.callbacks.values())
+    assert instantiate(config.first) is not None
 
 
 EXPERIMENTS = [path.stem for path in GROUPS if path.parts[0] == "experiment"]

@@ -14,6 +14,7 @@ from hardmine.data import LabelledData, MiningDataModule
 from hardmine.errors import InputError
 from hardmine.gates import Gate
 from hardmine.judge import without_trace
+from hardmine.scenes import Colors
 from hardmine.store import ParameterStore
 from hardmine.tasks.base import Task
 from hardmine.tasks.weights import load_weights
@@ -87,6 +88,25 @@ def _try_out(cfg: Any, data: LabelledData, task: Task) -> None:
         ) from None
 
 
+def build_conversion(cfg: Any, data: LabelledData) -> Conversion:
+    """The conversion; where a source stays `individual`, it is given the colours of all training images."""
+    wanted: Any = OmegaConf.to_container(cfg.conversion, resolve=True)
+    parts = list(wanted["parts"].values()) if "parts" in wanted else [wanted]
+    for part in parts:
+        if part.pop("individual", False):
+            part["sources"] = _measured_sources(data, part["colors"])
+    made = [instantiate(part, _convert_="all") for part in parts]
+    conversion: Conversion = instantiate({**wanted, "parts": None}, parts=made) if "parts" in wanted else made[0]
+    return conversion
+
+
+def _measured_sources(data: LabelledData, colors: Colors) -> ParameterStore:
+    images = data.split("train")
+    images.preload()
+    measured = ((name, *images.pixels(index), {}) for index, name in enumerate(images.ids))
+    return ParameterStore.from_images(measured, data.areas, colors=colors)
+
+
 def build_store(cfg: Any, data: LabelledData, conversion: Conversion) -> ParameterStore:
     """Parameters read from a file, measured on the targets, or spread over the bounds where no colours are needed."""
     store = cfg.store
@@ -111,7 +131,7 @@ def build_gates(cfg: Any) -> list[Gate]:
 def build_mining(cfg: Any, data: LabelledData) -> MiningDataModule:
     """The data with mining around it; without a neighbourhood, plain training on the same batches."""
     mining = cfg.neighbourhood["_target_"] is not None
-    conversion: Conversion = instantiate(cfg.conversion, _convert_="all")
+    conversion = build_conversion(cfg, data)
     if data.kind == "boxes" and "scale" in conversion.space.names and not _areas_are_classes(data):
         raise InputError("conversion: it moves boxes by the area of their class, which needs data.regions=boxes")
     return MiningDataModule(

@@ -10,9 +10,8 @@ from hardmine.errors import InputError
 def command(arguments: list[str]) -> None:
     """Make every piece in the run's ledger again and write it."""
     from hydra import compose, initialize_config_dir
-    from hydra.utils import instantiate
 
-    from hardmine.cli.build import build_data
+    from hardmine.cli.build import build_conversion, build_data
     from hardmine.ledger import Ledger
     from hardmine.store import ParameterStore
 
@@ -26,7 +25,7 @@ def command(arguments: list[str]) -> None:
     with initialize_config_dir(str(config_folder()), version_base="1.3"):
         cfg = compose("train", [*settings, f"run_dir={run}"])
     data = build_data(cfg)
-    conversion = instantiate(cfg.conversion, _convert_="all")
+    conversion = build_conversion(cfg, data)
     store = ParameterStore.load(run / "store.parquet")
     pieces = Ledger(run / "ledger").pieces()
     write_pieces(out, data, conversion, store, pieces, given.get("sources", "true") != "false")

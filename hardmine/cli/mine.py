@@ -33,7 +33,7 @@ def mine(cfg: Any) -> None:
     """Search, then write the pieces; a search that was stopped goes on."""
     from hydra.utils import instantiate
 
-    from hardmine.cli.build import build_data, build_store, build_task
+    from hardmine.cli.build import build_conversion, build_data, build_store, build_task
     from hardmine.cli.export import write_pieces
     from hardmine.cli.train import quieten
     from hardmine.ledger import Ledger
@@ -50,7 +50,7 @@ def mine(cfg: Any) -> None:
     task = build_task(cfg, data)
     images = data.split("train")
     images.preload()
-    conversion = instantiate(cfg.conversion, _convert_="all")
+    conversion = build_conversion(cfg, data)
     miner = Miner(
         build_store(cfg, data, conversion),
         len(images),

@@ -8,6 +8,7 @@ from hardmine.color import full_precision, lab_to_srgb
 from hardmine.records import Recipe
 from hardmine.scenes import Colors, Scenes
 from hardmine.space import COLORS
+from hardmine.store import ParameterStore
 
 
 class ColorTransfer:
@@ -17,15 +18,27 @@ class ColorTransfer:
         colors: `lab`, as people see (R13), or `rgb` without conversion (R16).
         min_std: floor of the source's standard deviation, Lab units (of RGB: hundredths of the range).
         max_gain: cap of t_std / s_std.
+        sources: the areas of all source images. With it an area keeps what sets it apart from those of other sources
+            (see `transfer.affine`); without it every road takes the very same mean, and what tells a road from the
+            pavement beside it is that mean alone.
     """
 
-    def __init__(self, colors: Colors = "lab", min_std: float = 1.0, max_gain: float = 4.0) -> None:
+    def __init__(
+        self,
+        colors: Colors = "lab",
+        min_std: float = 1.0,
+        max_gain: float = 4.0,
+        sources: ParameterStore | None = None,
+    ) -> None:
         if colors not in COLORS:
             raise ValueError(f"colors must be lab or rgb, got {colors!r}")
         self.colors: Colors = colors
         self.space = COLORS[colors]
         self.min_std = min_std * self.space.axes[0].unit
         self.max_gain = max_gain
+        if sources is not None and sources.space != self.space:
+            raise ValueError(f"sources must be measured in {colors}, they have {', '.join(sources.space.names)}")
+        self.usual = None if sources is None else sources.pooled()
 
     def __call__(self, scenes: Scenes, recipe: Recipe) -> tuple[Scenes, Tensor]:
         """See `Conversion`. The whole image is measured after its areas have been converted."""
@@ -44,7 +57,10 @@ class ColorTransfer:
     def _convert(self, scenes: Scenes, recipe: Recipe, whole: bool) -> tuple[Scenes, Tensor]:
         pixels, measured = scenes.measured(self.colors)
         recipe = recipe.to(pixels.device)
-        gain, offset, capped = transfer.affine(measured, recipe, min_std=self.min_std, max_gain=self.max_gain)
+        usual = None if whole or self.usual is None else self.usual.to(pixels.device)
+        gain, offset, capped = transfer.affine(
+            measured, recipe, min_std=self.min_std, max_gain=self.max_gain, usual=usual
+        )
         part = slice(-1, None) if whole else slice(None, -1)
         share = capped[:, part].sum(1) / (recipe.chosen & (measured.count > 0))[:, part].sum(1)
         chosen = recipe.chosen

@@ -18,12 +18,17 @@ class RecipeBuffer:
         capacity: pieces held at most; one takes about 400 bytes with 11 areas.
         max_replays: how often a piece is trained on.
         max_age: optimiser steps a score is believed.
+        sharpness: how much more often the harder of two pieces is drawn: e^(sharpness * difference of their scores).
+            0 draws all alike.
     """
 
-    def __init__(self, capacity: int = 4096, max_replays: int = 8, max_age: int = 1000) -> None:
+    def __init__(self, capacity: int = 4096, max_replays: int = 8, max_age: int = 1000, sharpness: float = 0.0) -> None:
         if min(capacity, max_replays, max_age) < 1:
             raise ValueError(f"buffer limits must be >= 1, got {capacity=}, {max_replays=}, {max_age=}")
+        if not sharpness >= 0:
+            raise ValueError(f"sharpness must be >= 0, got {sharpness}")
         self.capacity, self.max_replays, self.max_age = capacity, max_replays, max_age
+        self.sharpness = sharpness
         self.recipe: Recipe | None = None
         self.score = torch.empty(0)  # (n,) float32, recognition accuracy when it was scored
         self.step = torch.empty(0, dtype=torch.int64)  # (n,) optimiser step of that score
@@ -58,8 +63,15 @@ class RecipeBuffer:
             self._drop("evicted", torch.arange(len(self)) < len(self) - self.capacity)
         return recipe
 
+    def rescore(self, score: Tensor) -> None:
+        """Newer scores (n,) of the pieces, which decide how often they are drawn; NaN keeps the old one."""
+        self.score = torch.where(score.isnan(), self.score, score)
+
     def draw(self, n: int, step: int, generator: torch.Generator) -> Recipe | None:
-        """At most `n` different pieces, each with the same chance; None where the buffer is empty.
+        """At most `n` different pieces, the harder ones with more chance; None where the buffer is empty.
+
+        Prioritised without replacement (Schaul et al. 2016; Efraimidis and Spirakis 2006): the n smallest of
+        exponential waiting times.
 
         Args:
             n: pieces wanted.
@@ -70,7 +82,8 @@ class RecipeBuffer:
         self._drop("aged", step - self.step > self.max_age)
         if self.recipe is None or not len(self) or n < 1:
             return None
-        picked = torch.randperm(len(self), generator=generator)[:n]
+        waiting = -torch.rand(len(self), generator=generator, dtype=torch.float64).log()
+        picked = (waiting * (self.sharpness * (self.score - self.score.min()).double()).exp()).argsort()[:n]
         self.replays[picked] += 1
         return self.recipe[picked]
 

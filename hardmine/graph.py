@@ -12,6 +12,8 @@ from hardmine.records import Recipe, Verdict
 from hardmine.store import ParameterStore
 from hardmine.store_file import WHOLE
 
+_MEMORY = 0.8  # share of the average that stays when a target is tried once more
+
 
 class Graph:
     """Marks on the points (t_mean, t_std) of a store.
@@ -30,6 +32,8 @@ class Graph:
         uses: (M, R) int64, candidates made with the point.
         used: (S, M, R) bool, whether the point was tried on the source.
         tried: (S,) int64, first parameters that the source has had.
+        level: (M,) float32, recognition accuracy with the light of each target, averaged over the sources it was
+            tried on, of late ones more; NaN where there is none. One picture says little of a light.
     """
 
     def __init__(self, store: ParameterStore, sources: int) -> None:
@@ -39,6 +43,7 @@ class Graph:
         self.uses = torch.zeros(shape, dtype=torch.int64)
         self.used = torch.zeros(sources, *shape, dtype=torch.bool)
         self.tried = torch.zeros(sources, dtype=torch.int64)
+        self.level = torch.full((len(store),), torch.nan)
 
     def unused(self, source: Tensor) -> Tensor:
         """(N, M, R) bool: the points not yet tried on each of N sources."""
@@ -54,6 +59,26 @@ class Graph:
         self._mark(target, region, verdict.area_score[row, region], verdict.step[row])
         whole = torch.full_like(target, self.accuracy.shape[1] - 1)
         self._mark(target, whole, verdict.score[row], verdict.step[row])
+        self._average(recipe, verdict)
+
+    def level_of(self, recipe: Recipe) -> Tensor:
+        """(N,) float32: level of the targets whose light each row has, NaN where it has none of the store's."""
+        stored = recipe.counted & (recipe.target >= 0)
+        level = self.level[recipe.target.clamp(min=0).long()].masked_fill(~stored, torch.nan)
+        return level.nanmean(dim=1)
+
+    def _average(self, recipe: Recipe, verdict: Verdict) -> None:
+        """Every row counts for each target it has areas of, by its share of the areas; all rows at the same time."""
+        stored = (recipe.counted & (recipe.target >= 0)).float()
+        seen = ~verdict.score.isnan()
+        share = torch.zeros(len(recipe), len(self.level))
+        share.scatter_add_(1, recipe.target.clamp(min=0).long(), stored / stored.sum(1, keepdim=True).clamp(min=1))
+        share = share * seen[:, None]
+        total, score = share.sum(0), verdict.score.nan_to_num(0)
+        here = (share * score[:, None]).sum(0) / total.clamp(min=1e-9)
+        weight = torch.where(self.level.isnan(), 1.0, 1 - _MEMORY**total)
+        moved = torch.lerp(self.level.nan_to_num(0), here, weight)
+        self.level = torch.where(total > 0, moved, self.level)
 
     def _mark(self, target: Tensor, region: Tensor, accuracy: Tensor, step: Tensor) -> None:
         seen = ~accuracy.isnan()
@@ -63,7 +88,7 @@ class Graph:
         self.step.numpy()[place] = step[seen].numpy()
 
     def state_dict(self) -> dict[str, Tensor]:
-        return {name: getattr(self, name).clone() for name in ("accuracy", "step", "uses", "used", "tried")}
+        return {name: getattr(self, name).clone() for name in ("accuracy", "step", "uses", "used", "tried", "level")}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         for name, value in state.items():

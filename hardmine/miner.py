@@ -133,6 +133,8 @@ class Miner:
         candidates = candidates.replace(present=present)
         self.graph.update(candidates, verdict)
         candidates = self.buffer.admit(candidates, verdict)
+        if self.buffer.recipe is not None and self.buffer.sharpness:
+            self.buffer.rescore(self.graph.level_of(self.buffer.recipe))  # what the light of a piece is like by now
         neighbour = candidates.parent >= 0
         self.tally.candidates += len(score)
         self.tally.pieces += int(verdict.piece.sum())

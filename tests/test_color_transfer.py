@@ -1,5 +1,7 @@
 """Expr. 1 and 2 against an independent computation, and the promises of a conversion."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import skimage.color
@@ -10,6 +12,7 @@ from numpy.typing import NDArray
 from hardmine.conversions import ColorTransfer
 from hardmine.records import Recipe
 from hardmine.scenes import Colors, Scenes
+from hardmine.store import ParameterStore
 
 
 def by_scikit_image(
@@ -130,6 +133,55 @@ def test_what_was_converted_has_the_targets_statistics(colors: Colors, region: i
     unit = 1.0 if colors == "lab" else 2.55
     assert torch.allclose(measured.mean[there, region], point[:3], atol=0.3 * unit)
     assert torch.allclose(measured.std[there, region], point[3:], atol=0.3 * unit)
+
+
+def of_images(image: torch.Tensor, regions: torch.Tensor) -> ParameterStore:
+    named: Any = ((f"s{row}", image[row], regions[row], {}) for row in range(len(image)))
+    return ParameterStore.from_images(named, ["area0", "area1", "area2"], min_pixels=1)
+
+
+def test_what_is_usual_is_that_of_all_pixels() -> None:
+    """The pooled distribution against one image that holds the pixels of all."""
+    image, regions = make_images(size=(32, 32))
+    together = Scenes(image.movedim(0, 2).flatten(2, 3)[None], regions.movedim(0, 1).flatten(1)[None], 3)
+    expected, pooled = together.measured("lab")[1], of_images(image, regions).pooled()
+    assert torch.equal(pooled.count, expected.count)
+    there = expected.count > 0
+    assert torch.allclose(pooled.mean[there], expected.mean[there], atol=1e-2)
+    assert torch.allclose(pooled.std[there], expected.std[there], atol=1e-2)
+
+
+def test_an_area_keeps_what_sets_it_apart() -> None:
+    """Means differ from t_mean by as many t_std as they differed from the usual mean by usual deviations."""
+    image, regions = make_images(size=(64, 64))
+    regions[regions == 255] = 1
+    sources = of_images(image, regions)
+    point = torch.tensor(GENTLE["lab"])
+    recipe = chosen(make_recipe(3, make_store()), 0).replace(point=point.expand(3, 4, 6))
+    before = Scenes(image, regions, 3).measured("lab")[1]
+    converted = images(ColorTransfer(max_gain=100.0, sources=sources), image, regions, recipe)
+    after = Scenes(converted, regions, 3).measured("lab")[1]
+    there, usual = before.count[:, 0] > 0, sources.pooled()
+    apart = ((before.mean - usual.mean) / usual.std.clamp(min=1.0))[there, 0]
+    assert apart.abs().max() > 0.2
+    assert torch.allclose(after.mean[there, 0], point[:3] + apart * point[3:], atol=0.3)
+    assert torch.allclose(after.std[there, 0], point[3:].expand_as(apart), atol=0.3)
+
+
+def test_the_whole_image_and_a_source_without_others_have_nothing_apart() -> None:
+    image, regions = make_images(batch=1)
+    recipe = make_recipe(1, make_store())
+    alone = ColorTransfer(sources=of_images(image, regions))
+    exact, same = (images(convert, image, regions, recipe).int() for convert in (ColorTransfer(), alone))
+    assert (exact - same).abs().max() <= 1  # means of areas, once in float32 and once in float64
+    whole = chosen(recipe, 3).replace(point=make_store().points[:1])
+    other = ColorTransfer(sources=of_images(*make_images(seed=5)))
+    assert torch.equal(images(ColorTransfer(), image, regions, whole), images(other, image, regions, whole))
+
+
+def test_sources_in_other_colors_are_refused() -> None:
+    with pytest.raises(ValueError, match="sources must be measured in rgb"):
+        ColorTransfer("rgb", sources=make_store())
 
 
 def test_the_whole_image_is_converted_after_its_areas() -> None:

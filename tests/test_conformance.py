@@ -16,7 +16,6 @@ import pytest
 import skimage.color
 import torch
 from conftest import TINY, UNET, make_images, make_recipe, make_store
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 from PIL import Image
 from torch import nn
@@ -27,7 +26,7 @@ from hardmine.buffer import RecipeBuffer
 from hardmine.callbacks.pictures import COLUMNS, Pictures
 from hardmine.candidates import Candidates
 from hardmine.cli import main
-from hardmine.cli.build import build_data, build_store
+from hardmine.cli.build import build_conversion, build_data, build_store
 from hardmine.cli.train import train
 from hardmine.color import srgb_to_lab
 from hardmine.data.folder import Folder, FolderData
@@ -571,12 +570,12 @@ def scores(config: DictConfig, recipe: Recipe) -> list[float]:
 
     data = build_data(config)
     task = build_task(config, data)
-    convert = instantiate(config.conversion)
+    convert = build_conversion(config, data)
     batch = Replayed(data.split("train"), torch.utils.data.default_collate)[recipe]
     source = hm.Scenes.of_batch(batch, 4)
     made, capped = convert(source, recipe)
     miner = hm.Miner(build_store(config, data, convert), 12, hm.Auto())
-    offered = data.on_after_batch_transfer({**batch, "image": made.image}, 0)
+    offered = data.on_after_batch_transfer({**batch, "image": made.image, "regions": made.regions, **made.labels}, 0)
     seen = hm.Judge()(task, Candidates(offered, recipe, recipe, miner, source, made, capped))
     found: list[float] = seen[:, 0].tolist()
     return found

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from hardmine.callbacks import HardMining
 from hardmine.candidates import Candidates
-from hardmine.cli.build import build_data, build_mining, build_task
+from hardmine.cli.build import build_conversion, build_data, build_mining, build_task
 from hardmine.cli.train import train
 from hardmine.data.mining import MiningDataModule
 from hardmine.data.replay import Replayed
@@ -48,7 +48,7 @@ def scores(config: DictConfig, ledger: Ledger, state: dict[str, Tensor] | None) 
     net = build_task(config, data)
     if state is not None:
         net.load_state_dict(state)
-    recipes, convert = ledger.pieces(), instantiate(config.conversion)
+    recipes, convert = ledger.pieces(), build_conversion(config, data)
     store = build_mining(config, data).store
     assert store is not None
     miner = Miner(store, 12, instantiate(config.neighbourhood))
@@ -58,7 +58,9 @@ def scores(config: DictConfig, ledger: Ledger, state: dict[str, Tensor] | None) 
         batch = Replayed(data.split("train"), torch.utils.data.default_collate)[recipe]
         source = Scenes.of_batch(batch, len(store.areas))
         made, capped = convert(source, recipe)
-        offered = data.on_after_batch_transfer({**batch, "image": made.image}, 0)
+        offered = data.on_after_batch_transfer(
+            {**batch, "image": made.image, "regions": made.regions, **made.labels}, 0
+        )
         again.append(Judge()(net, Candidates(offered, recipe, recipe, miner, source, made, capped))[:, 0])
     return torch.tensor(ledger.read()["score"].to_pylist()), torch.cat(again)
 

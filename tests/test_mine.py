@@ -101,7 +101,17 @@ def test_exported_images_equal_the_recipes_made_again(folder: Path, tmp_path: Pa
 
     settings, out = [f"data.root={folder}", *SMALL], tmp_path / "mined"
     checkpoint = weights_of(settings, tmp_path / "source")
-    main(["mine", f"ckpt={checkpoint}", f"out={out}", f"data.root={folder}", "mining.threshold=1.1", "search.depth=2"])
+    main(
+        [
+            "mine",
+            f"ckpt={checkpoint}",
+            f"out={out}",
+            f"data.root={folder}",
+            "mining.threshold=1.1",
+            "search.depth=2",
+            "conversion=color_transfer",
+        ]
+    )
     recipes = Ledger(out / "ledger").pieces()
     reader, source = Folder(folder), Folder(folder).rows("train")
     for place, row in enumerate(rows(out / "pieces.csv")):

@@ -79,3 +79,12 @@ def test_an_absent_area_is_remembered() -> None:
     near = miner.propose(recipe, step=1)
     assert torch.equal(near.point[:, 1], recipe.point[:, 1])
     assert not torch.equal(near.point[:, 0], recipe.point[:, 0])
+
+
+def test_augmentation_takes_first_parameters_where_wanted_and_judges_nothing() -> None:
+    miner = Miner(make_store(), 8, Random())
+    rows, wanted = batch(miner), torch.tensor([False, True, False, True])
+    made = miner.augment(rows, wanted, step=0)
+    assert torch.equal(made.chosen.any(1)[:2], wanted[:2])
+    assert torch.equal(made.point[2], rows.point[2]) and not torch.equal(made.point[3], rows.point[3])
+    assert (miner.tally.candidates, miner.tally.pieces, len(miner.buffer)) == (2, 2, 0)

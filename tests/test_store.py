@@ -6,11 +6,11 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from conftest import make_images, make_recipe, make_store
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from hardmine.cli.build import build_data, build_store
 from hardmine.color import srgb_to_lab
+from hardmine.conversions import ColorTransfer
 from hardmine.errors import InputError
 from hardmine.records import Recipe
 from hardmine.regions import region_statistics
@@ -64,7 +64,7 @@ def test_from_folder(folder: Path) -> None:
 def test_sources_join_the_store_with_their_own_environment(configured: Callable[..., DictConfig]) -> None:
     def built(*overrides: str) -> ParameterStore:
         cfg = configured(*overrides)
-        return build_store(cfg, build_data(cfg), instantiate(cfg.conversion, _convert_="all"))
+        return build_store(cfg, build_data(cfg), ColorTransfer())
 
     plain, joined = built(), built("store.sources=4")
     assert joined.ids == (*plain.ids, "train_0000", "train_0004", "train_0007", "train_0011")
@@ -78,7 +78,7 @@ def test_sources_join_the_store_with_their_own_environment(configured: Callable[
 def test_a_store_from_a_file_takes_no_sources(configured: Callable[..., DictConfig], tmp_path: Path) -> None:
     make_store().with_(areas=("grass", "pole", "river")).save(tmp_path / "night.parquet")
     cfg = configured("store=file", f"store.path={tmp_path / 'night.parquet'}")
-    store = build_store(cfg, build_data(cfg), instantiate(cfg.conversion, _convert_="all"))
+    store = build_store(cfg, build_data(cfg), ColorTransfer())
     assert len(store) == 6
 
 

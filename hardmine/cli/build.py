@@ -1,5 +1,6 @@
 """The one place that wires the objects from the config."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -103,8 +104,12 @@ def build_conversion(cfg: Any, data: LabelledData) -> Conversion:
 def _measured_sources(data: LabelledData, colors: Colors) -> ParameterStore:
     images = data.split("train")
     images.preload()
-    measured = ((name, *images.pixels(index), {}) for index, name in enumerate(images.ids))
-    return ParameterStore.from_images(measured, data.areas, colors=colors)
+
+    def measured() -> Iterator[tuple[str, Tensor, Tensor, dict[str, str]]]:
+        for index, name in enumerate(images.ids):
+            yield name, *images.pixels(index), {}
+
+    return ParameterStore.from_images(measured(), data.areas, colors=colors)
 
 
 def build_store(cfg: Any, data: LabelledData, conversion: Conversion) -> ParameterStore:

@@ -83,7 +83,7 @@ class RecipeBuffer:
         if self.recipe is None or not len(self) or n < 1:
             return None
         waiting = -torch.rand(len(self), generator=generator, dtype=torch.float64).log()
-        picked = (waiting * (self.sharpness * (self.score - self.score.min()).double()).exp()).argsort()[:n]
+        picked = (waiting.log() + self.sharpness * self.score.double()).argsort()[:n]
         self.replays[picked] += 1
         return self.recipe[picked]
 

@@ -100,3 +100,34 @@ def test_a_piece_takes_a_few_hundred_bytes() -> None:
 def test_limits_are_checked() -> None:
     with pytest.raises(ValueError, match="capacity=0"):
         RecipeBuffer(capacity=0)
+
+
+def test_harder_pieces_are_drawn_more_often() -> None:
+    """Odds of the first place are e^(sharpness * difference), also where all scores are high."""
+    chance = generator()
+    for low in (0.0, 0.5):
+        buffer = RecipeBuffer(max_replays=10**6, sharpness=10.0)
+        admit(buffer, [low, low + 0.1])
+        first = torch.cat([d.piece for _ in range(3000) if (d := buffer.draw(1, 0, chance)) is not None])
+        assert abs((first == 0).float().mean() - torch.sigmoid(torch.tensor(1.0))) < 0.03  # 4 deviations
+
+
+def test_without_sharpness_all_are_drawn_alike() -> None:
+    chance, buffer = generator(), RecipeBuffer(max_replays=10**6)
+    admit(buffer, [0.0, 0.6])
+    first = torch.cat([d.piece for _ in range(3000) if (d := buffer.draw(1, 0, chance)) is not None])
+    assert abs(first.float().mean() - 0.5) < 0.04
+
+
+def test_new_scores_decide_and_nan_keeps_the_old_one() -> None:
+    buffer = RecipeBuffer(sharpness=1e4)
+    admit(buffer, [0.1, 0.2, 0.3])
+    buffer.rescore(torch.tensor([0.5, float("nan"), 0.4]))
+    assert torch.allclose(buffer.score, torch.tensor([0.5, 0.2, 0.4]))
+    drawn = buffer.draw(2, 0, generator())
+    assert drawn is not None and drawn.piece.tolist() == [1, 2]
+
+
+def test_negative_sharpness_is_refused() -> None:
+    with pytest.raises(ValueError, match="sharpness must be >= 0, got -1"):
+        RecipeBuffer(sharpness=-1)

@@ -60,6 +60,34 @@ def test_counts_the_first_parameters_of_each_source() -> None:
     assert graph.tried.tolist() == [1, 0, 3, 0]
 
 
+def test_the_level_of_a_light_is_averaged_over_sources_and_forgets() -> None:
+    store = make_store()
+    graph = Graph(store, sources=4)
+    graph.update(make_recipe(2, store, target=3), verdict([0.4, 0.8], [[0.5] * 4] * 2))
+    assert torch.allclose(graph.level[3], torch.tensor(0.6))
+    assert graph.level[[0, 1, 2, 4, 5]].isnan().all()
+    graph.update(make_recipe(1, store, target=3), verdict([0.1], [[0.5] * 4]))
+    assert torch.allclose(graph.level[3], torch.tensor(0.8 * 0.6 + 0.2 * 0.1))
+    graph.update(make_recipe(1, store, target=3), verdict([float("nan")], [[0.5] * 4]))
+    assert torch.allclose(graph.level[3], torch.tensor(0.5))
+    for _ in range(40):
+        graph.update(make_recipe(2, store, target=3), verdict([0.9, 0.9], [[0.5] * 4] * 2))
+    assert torch.allclose(graph.level[3], torch.tensor(0.9), atol=1e-3)
+
+
+def test_the_level_of_a_row_is_that_of_its_targets() -> None:
+    store = make_store()
+    graph = Graph(store, sources=4)
+    graph.update(make_recipe(1, store, target=1), verdict([0.4], [[0.5] * 4]))
+    graph.update(make_recipe(1, store, target=2), verdict([0.7], [[0.5] * 4]))
+    rows = Recipe.cat([make_recipe(1, store, target) for target in (1, 2, 5)])
+    mixed = make_recipe(1, store, target=1).replace(target=torch.tensor([[1, 1, 2, -1]]).int())
+    made = make_recipe(1, store).replace(target=torch.full((1, 4), -1).int())
+    level = graph.level_of(Recipe.cat([rows, mixed, made]))
+    assert torch.allclose(level[[0, 1, 3]], torch.tensor([0.4, 0.7, 0.5]))
+    assert level[[2, 4]].isnan().all()
+
+
 def test_state_and_table(tmp_path: Path) -> None:
     store = make_store()
     graph = Graph(store, sources=2)

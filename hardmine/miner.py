@@ -20,6 +20,8 @@ from hardmine.stopping import Stopping
 from hardmine.store import ParameterStore
 from hardmine.threshold import is_hard
 
+_LATEST = 256  # candidates that `hardest` is a share of
+
 
 @dataclass
 class Tally:
@@ -50,6 +52,8 @@ class Miner:
         stopping: when the search is over; None goes on to the end of training.
         candidates: K, candidates per row of a batch.
         seed: of every draw.
+        hardest: only candidates as hard as this share of the latest ones become pieces, in (0, 1]; 1 leaves it to Th1.
+            A model that has learned finds few below any fixed threshold, and one that has not finds all.
     """
 
     def __init__(
@@ -63,9 +67,12 @@ class Miner:
         stopping: Stopping | None = None,
         candidates: int = 1,
         seed: int = 0,
+        hardest: float = 1.0,
     ) -> None:
         if candidates < 1:
             raise ValueError(f"candidates must be >= 1, got {candidates}")
+        if not 0 < hardest <= 1:
+            raise ValueError(f"hardest must be a share in (0, 1], got {hardest}")
         self.conversion = conversion or ColorTransfer()
         self.store = store.fitted(self.conversion.space)
         self.graph = Graph(self.store, sources)
@@ -74,7 +81,8 @@ class Miner:
         self.buffer = RecipeBuffer() if buffer is None else buffer
         self.stopping = stopping or Stopping()
         self.candidates = candidates
-        self.seed = seed
+        self.seed, self.hardest = seed, hardest
+        self.latest = torch.empty(0)  # scores of the latest candidates, NaN left out
         self.tally = Tally()
         self.step = 0  # optimiser step of the latest proposals
         self.rounds = 0  # proposals made so far; several may fall into one step
@@ -122,11 +130,12 @@ class Miner:
             score: (N,) recognition accuracy.
             area_score: (N, R) the same per region; NaN where the source lacks the area.
             gate: (N,) int64, which gate refused the candidate, -1 none.
-            threshold: Th1.
+            threshold: Th1; the share `hardest` may lower it, never raise it.
 
         Returns:
             The candidates, numbered where they became pieces, and their verdicts.
         """
+        threshold = self._lowered(threshold, score)
         verdict = Verdict(score, area_score, is_hard(score, threshold), gate, torch.full((len(score),), self.step))
         present = ~area_score.isnan()
         present[:, -1] = True
@@ -144,6 +153,14 @@ class Miner:
         self.stopping.update(self.tally.candidates, self.tally.pieces)
         return candidates, verdict
 
+    def _lowered(self, threshold: float, score: Tensor) -> float:
+        if self.hardest == 1:
+            return threshold
+        self.latest = torch.cat([self.latest, score[~score.isnan()]])[-_LATEST:]
+        if not len(self.latest):
+            return threshold
+        return min(threshold, float(self.latest.quantile(self.hardest)))
+
     def state_dict(self) -> dict[str, Any]:
         """Plain tensors and numbers, loadable with `weights_only=True`."""
         return {
@@ -153,6 +170,7 @@ class Miner:
             "stopping": self.stopping.state_dict(),
             "step": self.step,
             "rounds": self.rounds,
+            "latest": self.latest.clone(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -161,3 +179,4 @@ class Miner:
         self.tally = Tally(**state["tally"])
         self.stopping.load_state_dict(state["stopping"])
         self.step, self.rounds = state["step"], state["rounds"]
+        self.latest = state["latest"].clone()

@@ -154,6 +154,7 @@ def build_mining(cfg: Any, data: LabelledData) -> MiningDataModule:
         start=cfg.mining.start,
         fresh_sources=cfg.mining.fresh_sources,
         judged=cfg.mining.judged,
+        hardest=cfg.mining.hardest,
         seed=cfg.seed,
         targets=cfg.mining.targets,
         target_sources=len(data.split("target")) if data.with_targets else 0,

@@ -50,6 +50,7 @@ class MiningDataModule(Wrapped):
         seed: of everything drawn here.
         targets: rows of each batch that are labelled target images, as they are, as a share of the batch size.
         target_sources: how many samples at the end of the training data set are such images.
+        hardest: see `Miner`.
         judged: False trains on every first parameter once and scores nothing: plain augmentation.
 
     Raises:
@@ -75,6 +76,7 @@ class MiningDataModule(Wrapped):
         targets: float = 0.0,
         target_sources: int = 0,
         judged: bool = True,
+        hardest: float = 1.0,
     ) -> None:
         super().__init__(datamodule)
         if not 0 <= mined <= 1:
@@ -88,6 +90,8 @@ class MiningDataModule(Wrapped):
             )
         if candidates < 1:
             raise InputError(f"mining.candidates must be >= 1, got {candidates}")
+        if not 0 < hardest <= 1:
+            raise InputError(f"mining.hardest must be a share in (0, 1], got {hardest}")
         if not judged and (candidates > 1 or (update or Update()).every):
             raise InputError("mining.judged=false makes one image per row in every step: set candidates and update so")
         if neighbourhood is not None and store is None:
@@ -99,7 +103,7 @@ class MiningDataModule(Wrapped):
         self.update, self.stopping = update or Update(), stopping
         self.mined, self.candidates, self.start, self.seed = mined, candidates, start, seed
         self.fresh_sources, self.targets, self.target_sources = fresh_sources, targets, target_sources
-        self.judged = judged
+        self.judged, self.hardest = judged, hardest
         self.miner: Miner | None = None
         self.sampler: MiningSampler | None = None
         self.judge: Callable[[Candidates], Recipe] | None = None  # the HardMining callback puts itself here
@@ -136,6 +140,7 @@ class MiningDataModule(Wrapped):
                 self.stopping,
                 self.candidates,
                 self.seed,
+                self.hardest,
             )
             if self.update.every and self.update.stored and self.update.every >= batch_size - target_rows:
                 less = f" less {target_rows} rows of mining.targets" if target_rows else ""

@@ -24,6 +24,7 @@ TINY = [
     "trainer.val_check_interval=3",
     "trainer.accelerator=cpu",
     "mining.start=0",
+    "mining.hardest=1",
     "logger=none",
 ]
 

@@ -88,3 +88,39 @@ def test_augmentation_takes_first_parameters_where_wanted_and_judges_nothing() -
     assert torch.equal(made.chosen.any(1)[:2], wanted[:2])
     assert torch.equal(made.point[2], rows.point[2]) and not torch.equal(made.point[3], rows.point[3])
     assert (miner.tally.candidates, miner.tally.pieces, len(miner.buffer)) == (2, 2, 0)
+
+
+def admitted(miner: Miner, scores: list[float], threshold: float = 0.7) -> list[bool]:
+    proposed = miner.propose(batch(miner, pieces=len(scores) - 2), step=0)
+    score = torch.tensor(scores)
+    area, gate = score[:, None].expand(-1, 4), torch.full((len(scores),), -1)
+    return miner.admit(proposed, score, area, gate, threshold)[1].hard.tolist()
+
+
+def test_of_hard_candidates_the_hardest_share_becomes_pieces() -> None:
+    miner = Miner(make_store(), 8, Random(), hardest=0.25)
+    assert admitted(miner, [0.1, 0.2, 0.3, 0.4, 0.9]) == [True, False, False, False, False]
+    assert admitted(miner, [0.15, 0.5, 0.6, 0.12, 0.2]) == [
+        True,
+        False,
+        False,
+        True,
+        False,
+    ]  # of ten, the three hardest
+    nan = float("nan")
+    assert admitted(miner, [nan, 0.05, 0.8]) == [False, True, False]
+
+
+def test_the_share_never_raises_th1() -> None:
+    miner = Miner(make_store(), 8, Random(), hardest=1 - 1e-6)
+    assert admitted(miner, [0.1, 0.69, 0.7, 0.9]) == [True, True, False, False]
+    easy = Miner(make_store(), 8, Random(), hardest=0.5)
+    assert admitted(easy, [0.8, 0.85, 0.9, 0.95]) == [False] * 4
+
+
+def test_old_scores_are_forgotten() -> None:
+    miner = Miner(make_store(), 8, Random(), hardest=0.5)
+    admitted(miner, [0.1] * 4)
+    for _ in range(64):
+        admitted(miner, [0.5, 0.6, 0.6, 0.6])
+    assert admitted(miner, [0.55, 0.9, 0.9, 0.9])[0]

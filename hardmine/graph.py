@@ -13,6 +13,9 @@ from hardmine.store import ParameterStore
 from hardmine.store_file import WHOLE
 
 _MEMORY = 0.8  # share of the average that stays when a target is tried once more
+_TRIED = 512  # targets at most that a level is estimated from
+_REACH = 10.0  # standard deviation of the kernel, units of the graph: the default second threshold
+_NEAR = 1e-2  # weight of a target two and a half reaches away; from less nothing is concluded
 
 
 class Graph:
@@ -37,6 +40,7 @@ class Graph:
     """
 
     def __init__(self, store: ParameterStore, sources: int) -> None:
+        self.store = store
         shape = (len(store), store.regions)
         self.accuracy = torch.full(shape, torch.nan)
         self.step = torch.full(shape, -1, dtype=torch.int64)
@@ -62,10 +66,19 @@ class Graph:
         self._average(recipe, verdict)
 
     def level_of(self, recipe: Recipe) -> Tensor:
-        """(N,) float32: level of the targets whose light each row has, NaN where it has none of the store's."""
-        stored = recipe.counted & (recipe.target >= 0)
-        level = self.level[recipe.target.clamp(min=0).long()].masked_fill(~stored, torch.nan)
-        return level.nanmean(dim=1)
+        """(N,) float32: recognition accuracy to be expected with each row's light, NaN where nothing near was tried.
+
+        Kernel regression (Nadaraya and Watson 1964) over the targets tried last, in the axes of the graph: lights
+        that lie together are alike, and what one picture says of one of them is mostly chance.
+        """
+        tried = self.step[:, -1].topk(min(_TRIED, len(self.level))).indices
+        tried = tried[~self.level[tried].isnan()]
+        axes, unit = self.store.space.graph, self.store.space.unit
+        apart = (recipe.point[:, None] - self.store.points[tried])[..., axes] / unit[axes]
+        shared = (recipe.counted[:, None] & self.store.valid[tried]).float()
+        square = (apart.square().sum(-1) * shared).sum(-1) / shared.sum(-1)  # NaN where no area is shared
+        weight = (-square / (2 * _REACH**2)).exp().nan_to_num(0)
+        return (weight @ self.level[tried]) / weight.sum(1).masked_fill(weight.sum(1) < _NEAR, torch.nan)
 
     def _average(self, recipe: Recipe, verdict: Verdict) -> None:
         """Every row counts for each target it has areas of, by its share of the areas; all rows at the same time."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import TINY, UNET
+from conftest import TINY, UNET, same_rows
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
@@ -184,7 +184,7 @@ def test_a_search_that_was_stopped_goes_on(
     assert not (tmp_path / "parts/metadata.csv").exists()
     main([*mine, f"out={tmp_path / 'parts'}"])
     one, two = (Ledger(tmp_path / name / "ledger").read() for name in ("whole", "parts"))
-    assert one.equals(two)
+    assert same_rows(one, two)
     assert (tmp_path / "whole/metadata.csv").read_bytes() == (tmp_path / "parts/metadata.csv").read_bytes()
     with pytest.raises(SystemExit):
         main([*mine, f"out={tmp_path / 'parts'}"])

@@ -411,7 +411,16 @@ def an_easy_candidate_is_not_output_and_another_parameter_is_tried(ground: Groun
 def pieces_are_a_data_set_with_the_labels_of_their_sources(ground: Ground) -> None:
     small = [f"data.root={ground.folder}", "data.size=[32,40]", "data.batch_size=2", *TINY, *UNET]
     run, out = ground.tmp / "run", ground.tmp / "pieces"
-    main(["train", *small, "data.flip=false", "mining.threshold=1.1", f"hydra.run.dir={run}"])
+    main(
+        [
+            "train",
+            *small,
+            "data.flip=false",
+            "mining.threshold=1.1",
+            "conversion=color_transfer",
+            f"hydra.run.dir={run}",
+        ]
+    )
     main(["export", f"run={run}", f"out={out}", "sources=false"])
     pieces = table(out / "pieces.csv")
     assert len(pieces) == 12

@@ -84,6 +84,7 @@ def plan(cfg: Any) -> Run:
         "method=none",
         "ckpt=null",
         f"trainer.max_steps={size.pretrain}",
+        "task.lr=1e-3",
         "++trainer.enable_checkpointing=true",
         f"++callbacks.checkpoint={{{kept}}}",
         f"callbacks.curve.every={size.pretrain}",  # nobody looks at it, and measuring takes long

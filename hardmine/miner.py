@@ -20,7 +20,7 @@ from hardmine.stopping import Stopping
 from hardmine.store import ParameterStore
 from hardmine.threshold import is_hard
 
-_LATEST = 256  # candidates that `hardest` is a share of
+_LATEST = 64  # candidates that `hardest` is a share of; few, since a model that learns leaves old scores behind
 
 
 @dataclass

@@ -140,6 +140,12 @@ def of_images(image: torch.Tensor, regions: torch.Tensor) -> ParameterStore:
     return ParameterStore.from_images(named, ["area0", "area1", "area2"], min_pixels=1)
 
 
+def individual(sources: ParameterStore, max_gain: float = 4.0) -> ColorTransfer:
+    convert = ColorTransfer(max_gain=max_gain, individual=True)
+    convert.compare_with(sources)
+    return convert
+
+
 def test_what_is_usual_is_that_of_all_pixels() -> None:
     """The pooled distribution against one image that holds the pixels of all."""
     image, regions = make_images(size=(32, 32))
@@ -159,7 +165,7 @@ def test_an_area_keeps_what_sets_it_apart() -> None:
     point = torch.tensor(GENTLE["lab"])
     recipe = chosen(make_recipe(3, make_store()), 0).replace(point=point.expand(3, 4, 6))
     before = Scenes(image, regions, 3).measured("lab")[1]
-    converted = images(ColorTransfer(max_gain=100.0, sources=sources), image, regions, recipe)
+    converted = images(individual(sources, max_gain=100.0), image, regions, recipe)
     after = Scenes(converted, regions, 3).measured("lab")[1]
     there, usual = before.count[:, 0] > 0, sources.pooled()
     apart = ((before.mean - usual.mean) / usual.std.clamp(min=1.0))[there, 0]
@@ -171,17 +177,20 @@ def test_an_area_keeps_what_sets_it_apart() -> None:
 def test_the_whole_image_and_a_source_without_others_have_nothing_apart() -> None:
     image, regions = make_images(batch=1)
     recipe = make_recipe(1, make_store())
-    alone = ColorTransfer(sources=of_images(image, regions))
+    alone = individual(of_images(image, regions))
     exact, same = (images(convert, image, regions, recipe).int() for convert in (ColorTransfer(), alone))
     assert (exact - same).abs().max() <= 1  # means of areas, once in float32 and once in float64
     whole = chosen(recipe, 3).replace(point=make_store().points[:1])
-    other = ColorTransfer(sources=of_images(*make_images(seed=5)))
+    other = individual(of_images(*make_images(seed=5)))
     assert torch.equal(images(ColorTransfer(), image, regions, whole), images(other, image, regions, whole))
 
 
-def test_sources_in_other_colors_are_refused() -> None:
+def test_sources_in_other_colors_or_none_are_refused() -> None:
     with pytest.raises(ValueError, match="sources must be measured in rgb"):
-        ColorTransfer("rgb", sources=make_store())
+        ColorTransfer("rgb").compare_with(make_store())
+    image, regions = make_images()
+    with pytest.raises(ValueError, match="call compare_with first"):
+        images(ColorTransfer(individual=True), image, regions, make_recipe(3, make_store()))
 
 
 def test_the_whole_image_is_converted_after_its_areas() -> None:

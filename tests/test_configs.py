@@ -11,9 +11,7 @@ from hardmine.cli import config_folder
 from hardmine.cli.build import build_conversion, build_data, build_gates
 
 GROUPS = sorted(path.relative_to(config_folder()) for path in config_folder().glob("*/*.yaml"))
-PLAIN = (  # no constructor of their own, or a test of their own
-    *("experiment", "method", "conversion", "callbacks", "mining", "store", "gate", "environment"),
-)
+PLAIN = ("experiment", "method", "callbacks", "mining", "store", "gate", "environment")  # no constructor of their own
 PARTS = [path for path in GROUPS if path.parts[0] not in PLAIN]
 
 

@@ -10,7 +10,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from hardmine.conversions import Conversion
+from hardmine.conversions import Chain, ColorTransfer, Conversion
 from hardmine.data import LabelledData, MiningDataModule
 from hardmine.errors import InputError
 from hardmine.gates import Gate
@@ -90,14 +90,11 @@ def _try_out(cfg: Any, data: LabelledData, task: Task) -> None:
 
 
 def build_conversion(cfg: Any, data: LabelledData) -> Conversion:
-    """The conversion; where a source stays `individual`, it is given the colours of all training images."""
-    wanted: Any = OmegaConf.to_container(cfg.conversion, resolve=True)
-    parts = list(wanted["parts"].values()) if "parts" in wanted else [wanted]
-    for part in parts:
-        if part.pop("individual", False):
-            part["sources"] = _measured_sources(data, part["colors"])
-    made = [instantiate(part, _convert_="all") for part in parts]
-    conversion: Conversion = instantiate({**wanted, "parts": None}, parts=made) if "parts" in wanted else made[0]
+    """The conversion; where sources stay `individual`, it is told the colours of all training images."""
+    conversion: Conversion = instantiate(cfg.conversion, _convert_="all")
+    for part in conversion.parts if isinstance(conversion, Chain) else (conversion,):
+        if isinstance(part, ColorTransfer) and part.individual:
+            part.compare_with(_measured_sources(data, part.colors))
     return conversion
 
 

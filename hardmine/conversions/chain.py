@@ -1,6 +1,6 @@
 """Several conversions, one after the other."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -18,14 +18,17 @@ class Chain:
     A part has done its areas and the whole image before the next one begins.
 
     Args:
-        parts: conversions whose axes have different names, at most one of them with colours of a target.
+        parts: conversions whose axes have different names, at most one of them with colours of a target; by name where
+            it is easier to say which one is meant.
 
     Raises:
         InputError: two parts with colours.
         ValueError: no part, or two axes of one name.
     """
 
-    def __init__(self, parts: Sequence[Conversion]) -> None:
+    def __init__(self, parts: Sequence[Conversion] | Mapping[str, Conversion]) -> None:
+        if isinstance(parts, Mapping):
+            parts = list(parts.values())
         if not parts:
             raise ValueError("a chain needs at least one conversion, got none")
         colored = [part for part in parts if part.colors is not None]

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from hardmine import transfer
 from hardmine.color import full_precision, lab_to_srgb
-from hardmine.records import Recipe
+from hardmine.records import Distribution, Recipe
 from hardmine.scenes import Colors, Scenes
 from hardmine.space import COLORS
 from hardmine.store import ParameterStore
@@ -18,27 +18,31 @@ class ColorTransfer:
         colors: `lab`, as people see (R13), or `rgb` without conversion (R16).
         min_std: floor of the source's standard deviation, Lab units (of RGB: hundredths of the range).
         max_gain: cap of t_std / s_std.
-        sources: the areas of all source images. With it an area keeps what sets it apart from those of other sources
-            (see `transfer.affine`); without it every road takes the very same mean, and what tells a road from the
-            pavement beside it is that mean alone.
+        individual: an area keeps what sets it apart from those of other sources (see `transfer.affine`), which
+            `compare_with` must have been told of. Otherwise every road takes the very same mean, and what tells a road
+            from the pavement beside it is that mean alone.
     """
 
     def __init__(
-        self,
-        colors: Colors = "lab",
-        min_std: float = 1.0,
-        max_gain: float = 4.0,
-        sources: ParameterStore | None = None,
+        self, colors: Colors = "lab", min_std: float = 1.0, max_gain: float = 4.0, individual: bool = False
     ) -> None:
         if colors not in COLORS:
             raise ValueError(f"colors must be lab or rgb, got {colors!r}")
         self.colors: Colors = colors
         self.space = COLORS[colors]
         self.min_std = min_std * self.space.axes[0].unit
-        self.max_gain = max_gain
-        if sources is not None and sources.space != self.space:
-            raise ValueError(f"sources must be measured in {colors}, they have {', '.join(sources.space.names)}")
-        self.usual = None if sources is None else sources.pooled()
+        self.max_gain, self.individual = max_gain, individual
+        self.usual: Distribution | None = None
+
+    def compare_with(self, sources: ParameterStore) -> None:
+        """Learn from the areas of all source images what is usual.
+
+        Raises:
+            ValueError: measured in other colours.
+        """
+        if sources.space != self.space:
+            raise ValueError(f"sources must be measured in {self.colors}, they have {', '.join(sources.space.names)}")
+        self.usual = sources.pooled()
 
     def __call__(self, scenes: Scenes, recipe: Recipe) -> tuple[Scenes, Tensor]:
         """See `Conversion`. The whole image is measured after its areas have been converted."""
@@ -57,7 +61,7 @@ class ColorTransfer:
     def _convert(self, scenes: Scenes, recipe: Recipe, whole: bool) -> tuple[Scenes, Tensor]:
         pixels, measured = scenes.measured(self.colors)
         recipe = recipe.to(pixels.device)
-        usual = None if whole or self.usual is None else self.usual.to(pixels.device)
+        usual = self._usual(pixels.device) if self.individual and not whole else None
         gain, offset, capped = transfer.affine(
             measured, recipe, min_std=self.min_std, max_gain=self.max_gain, usual=usual
         )
@@ -70,3 +74,8 @@ class ColorTransfer:
         # no mask is needed: each of the 2^24 colours comes back from Lab as it went in
         image = lab_to_srgb(moved) if self.colors == "lab" else moved.round_().clamp_(0, 255).byte()
         return scenes.replace(image.view(scenes.image.shape)), share
+
+    def _usual(self, device: torch.device) -> Distribution:
+        if self.usual is None:
+            raise ValueError("individual=True needs the colours of the source images: call compare_with first")
+        return self.usual.to(device)

@@ -34,7 +34,7 @@ ALL_HARD = ("mining.threshold=1.1", "trainer.precision=32-true", "seed=3")
 
 def frozen_weights(run: Path) -> dict[str, Tensor]:
     callbacks = torch.load(run / "checkpoints/last.ckpt", weights_only=True)["callbacks"]
-    state: dict[str, Tensor] = callbacks["HardMining"]["frozen"]
+    state: dict[str, Tensor] = callbacks["HardMining"]["judge"]
     return state
 
 
@@ -69,7 +69,7 @@ def scores(config: DictConfig, ledger: Ledger, state: dict[str, Tensor] | None) 
 def test_scores_of_a_frozen_judge_do_not_change_with_training(
     configured: Configured, tmp_path: Path, frozen: bool
 ) -> None:
-    config = configured(*ALL_HARD, "trainer.max_steps=4", f"mining.frozen={frozen}")
+    config = configured(*ALL_HARD, "trainer.max_steps=4", f"mining.ema_decay={float(frozen)}")
     train(config)
     then, now = scores(config, Ledger(tmp_path / "run/ledger"), None)
     assert len(then) == 16
@@ -78,7 +78,7 @@ def test_scores_of_a_frozen_judge_do_not_change_with_training(
 
 
 def test_the_judge_is_the_model_as_it_was_when_mining_started(configured: Configured, tmp_path: Path) -> None:
-    options = (*ALL_HARD, "trainer.max_steps=5", "mining.start=2", "mining.frozen=true")
+    options = (*ALL_HARD, "trainer.max_steps=5", "mining.start=2", "mining.ema_decay=1")
     config = configured(*options)
     train(config)
     judge = frozen_weights(tmp_path / "run")
@@ -89,7 +89,7 @@ def test_the_judge_is_the_model_as_it_was_when_mining_started(configured: Config
 
 
 def test_a_frozen_judge_that_finds_nothing_hard_changes_nothing(configured: Configured, tmp_path: Path) -> None:
-    mined = train(configured("mining.threshold=0", "mining.frozen=true", run="mined"))
+    mined = train(configured("mining.threshold=0", "mining.ema_decay=1", run="mined"))
     train(configured("neighbourhood=none", run="plain"))
     assert mined["candidates"] == 24 and mined["pieces"] == 0
     assert_equal(weights(tmp_path / "mined"), weights(tmp_path / "plain"))
@@ -98,7 +98,7 @@ def test_a_frozen_judge_that_finds_nothing_hard_changes_nothing(configured: Conf
 @pytest.mark.parametrize("start", [1, 3])
 def test_a_resumed_run_is_judged_by_the_same_model(configured: Configured, tmp_path: Path, start: int) -> None:
     """Stopped after 2 steps: after mining started, and before it."""
-    options = (*ALL_HARD, f"mining.start={start}", "mining.frozen=true", "gate=teacher", "gate.teacher.min_score=0")
+    options = (*ALL_HARD, f"mining.start={start}", "mining.ema_decay=1", "gate=teacher", "gate.teacher.min_score=0")
     train(configured(*options, "trainer.max_steps=5", run="whole"))
     train(configured(*options, "trainer.max_steps=2", run="parts"))
     train(configured(*options, "trainer.max_steps=5", f"resume={tmp_path / 'parts'}", run="parts"))
@@ -111,10 +111,10 @@ def test_a_resumed_run_is_judged_by_the_same_model(configured: Configured, tmp_p
 
 def test_nothing_is_kept_where_nothing_is_frozen() -> None:
     assert HardMining().state_dict() == {}
-    callback = HardMining(frozen=True)
+    callback = HardMining(ema_decay=1.0)
     assert callback.state_dict() == {}
-    callback.load_state_dict({"frozen": {"net.weight": torch.ones(1)}})
-    assert callback.state_dict()["frozen"]["net.weight"] == 1  # saved again before it was used
+    callback.load_state_dict({"judge": {"net.weight": torch.ones(1)}})
+    assert callback.state_dict()["judge"]["net.weight"] == 1  # saved again before it was used
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are forked")
@@ -129,9 +129,9 @@ def test_ranks_are_judged_by_one_model(tmp_path: Path) -> None:
 
     class Judges(L.Callback):
         def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-            torch.save((mining.state_dict()["frozen"], pl_module.state_dict()), tmp_path / f"{trainer.global_rank}.pt")
+            torch.save((mining.state_dict()["judge"], pl_module.state_dict()), tmp_path / f"{trainer.global_rank}.pt")
 
-    mining = HardMining(threshold=1.1, frozen=True)
+    mining = HardMining(threshold=1.1, ema_decay=1.0)
     trainer = trainer_of(
         callbacks=[mining, Judges()], devices=2, strategy="ddp_fork", use_distributed_sampler=False, max_steps=4
     )

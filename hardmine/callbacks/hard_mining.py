@@ -7,9 +7,11 @@ from typing import Any
 import lightning as L
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from hardmine.candidates import KEY, Candidates
 from hardmine.data.mining import MiningDataModule
+from hardmine.errors import InputError
 from hardmine.gates import Gate
 from hardmine.judge import Judge, split
 from hardmine.ledger import Ledger
@@ -29,8 +31,9 @@ class HardMining(L.Callback):
         scoring: recognition accuracy of what the model gives.
         gates: what a hard candidate must pass as well.
         ledger: folder that records every verdict; None keeps no record.
-        frozen: the first embodiment: judged by a copy of the module as it was when the first candidates came, which
-            the checkpoints keep, in place of the module as it is now.
+        ema_decay: share, in [0, 1], of the judge's weights that stays in each step. 0 judges with the module as it is
+            now; 1, the first embodiment, as it was when the first candidates came; in between, an exponential moving
+            average of it, which does not yet know by heart what was learned a few steps ago. Checkpoints keep it.
     """
 
     def __init__(
@@ -39,13 +42,15 @@ class HardMining(L.Callback):
         scoring: Scoring | None = None,
         gates: Sequence[Gate] = (),
         ledger: str | None = None,
-        frozen: bool = False,
+        ema_decay: float = 0.0,
     ) -> None:
+        if not 0 <= ema_decay <= 1:
+            raise InputError(f"mining.ema_decay must be a share from 0 to 1, got {ema_decay}")
         self.threshold = threshold
         self.judge = Judge(scoring, gates)
         self.ledger = Ledger(ledger) if ledger is not None else None
-        self.frozen = frozen
-        self._judging: L.LightningModule | None = None  # the copy, where it is frozen
+        self.ema_decay = ema_decay
+        self._judging: L.LightningModule | None = None  # the slow copy, where there is one
         self._saved: dict[str, Tensor] | None = None  # its weights, of a checkpoint
         self._scores: Tensor | None = None
         self._copied: torch.cuda.Event | None = None  # when the scores have reached the CPU from a GPU
@@ -57,6 +62,8 @@ class HardMining(L.Callback):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if self.ledger is not None and trainer.is_global_zero:
             self.ledger.truncate(trainer.global_step)
+        if self._saved is not None:
+            self._slow(trainer, pl_module)  # the first step may come before the first candidates
         data = trainer.datamodule  # type: ignore[attr-defined]
         if isinstance(data, MiningDataModule):  # it searches between updates, where Lightning calls no hook
 
@@ -74,7 +81,7 @@ class HardMining(L.Callback):
 
     def _score(self, trainer: L.Trainer, pl_module: L.LightningModule, candidates: Candidates) -> None:
         """Start computing what every rank will read in `_admit`."""
-        model = self._as_it_was(trainer, pl_module) if self.frozen else pl_module
+        model = self._slow(trainer, pl_module) if self.ema_decay else pl_module
         self._scores = self.judge(model, candidates, trainer.precision_plugin.forward_context)
         if trainer.world_size > 1:
             everyone = self._scores.new_empty(trainer.world_size * len(self._scores), self._scores.shape[1])
@@ -86,7 +93,7 @@ class HardMining(L.Callback):
             self._copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
             self._copied.record()
 
-    def _as_it_was(self, trainer: L.Trainer, pl_module: L.LightningModule) -> L.LightningModule:
+    def _slow(self, trainer: L.Trainer, pl_module: L.LightningModule) -> L.LightningModule:
         """The copy of the module, made when it is first asked for."""
         if self._judging is None:
             self._judging = deepcopy(pl_module).requires_grad_(False).eval()
@@ -97,11 +104,21 @@ class HardMining(L.Callback):
             self._saved = None
         return self._judging
 
+    def _follow(self, judging: L.LightningModule, pl_module: L.LightningModule) -> None:
+        pairs = list(zip(_weights(judging).values(), _weights(pl_module).values(), strict=True))
+        average = get_ema_multi_avg_fn(self.ema_decay)  # type: ignore[no-untyped-call]
+        average(*map(list, zip(*(pair for pair in pairs if pair[0].is_floating_point()), strict=True)), None)
+        for old, new in pairs:
+            if not old.is_floating_point():
+                old.copy_(new)
+
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         for gate in self.judge.gates:
             gate.step(pl_module)
+        if self._judging is not None and self.ema_decay < 1:
+            self._follow(self._judging, pl_module)
         if not isinstance(batch, dict) or KEY not in batch:
             return
         if self._scores is not None:
@@ -141,12 +158,12 @@ class HardMining(L.Callback):
     def state_dict(self) -> dict[str, Any]:
         gates = {str(number): gate.state_dict() for number, gate in enumerate(self.judge.gates)}
         judging = self._saved if self._judging is None else _weights(self._judging)
-        return gates if judging is None else {**gates, "frozen": judging}
+        return gates if judging is None else {**gates, "judge": judging}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         for number, gate in enumerate(self.judge.gates):
             gate.load_state_dict(state_dict.get(str(number), {}))
-        self._judging, self._saved = None, state_dict.get("frozen")
+        self._judging, self._saved = None, state_dict.get("judge")
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         self._flush(trainer)  # what the checkpoint knows, the ledger has

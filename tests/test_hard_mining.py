@@ -1,4 +1,4 @@
-"""The callback that judges: by the model as it is, or by the model as it was when mining started."""
+"""The callback that judges: by the model as it is, as it was when mining started, or an average in between."""
 
 import sys
 from collections.abc import Callable
@@ -21,6 +21,7 @@ from hardmine.cli.build import build_conversion, build_data, build_mining, build
 from hardmine.cli.train import train
 from hardmine.data.mining import MiningDataModule
 from hardmine.data.replay import Replayed
+from hardmine.errors import InputError
 from hardmine.judge import Judge
 from hardmine.ledger import Ledger
 from hardmine.miner import Miner
@@ -32,7 +33,7 @@ Configured = Callable[..., DictConfig]
 ALL_HARD = ("mining.threshold=1.1", "trainer.precision=32-true", "seed=3")
 
 
-def frozen_weights(run: Path) -> dict[str, Tensor]:
+def judge_weights(run: Path) -> dict[str, Tensor]:
     callbacks = torch.load(run / "checkpoints/last.ckpt", weights_only=True)["callbacks"]
     state: dict[str, Tensor] = callbacks["HardMining"]["judge"]
     return state
@@ -81,7 +82,7 @@ def test_the_judge_is_the_model_as_it_was_when_mining_started(configured: Config
     options = (*ALL_HARD, "trainer.max_steps=5", "mining.start=2", "mining.ema_decay=1")
     config = configured(*options)
     train(config)
-    judge = frozen_weights(tmp_path / "run")
+    judge = judge_weights(tmp_path / "run")
     assert_equal(judge, weights(tmp_path / "run", "before"))
     assert any(not torch.equal(value, judge[name]) for name, value in weights(tmp_path / "run").items())
     then, now = scores(config, Ledger(tmp_path / "run/ledger"), judge)
@@ -96,9 +97,13 @@ def test_a_frozen_judge_that_finds_nothing_hard_changes_nothing(configured: Conf
 
 
 @pytest.mark.parametrize("start", [1, 3])
-def test_a_resumed_run_is_judged_by_the_same_model(configured: Configured, tmp_path: Path, start: int) -> None:
+@pytest.mark.parametrize("decay", [0.9, 1])
+def test_a_resumed_run_is_judged_by_the_same_model(
+    configured: Configured, tmp_path: Path, start: int, decay: float
+) -> None:
     """Stopped after 2 steps: after mining started, and before it."""
-    options = (*ALL_HARD, f"mining.start={start}", "mining.ema_decay=1", "gate=teacher", "gate.teacher.min_score=0")
+    options = (*ALL_HARD, f"mining.start={start}", f"mining.ema_decay={decay}")
+    options += ("gate=teacher", "gate.teacher.min_score=0")
     train(configured(*options, "trainer.max_steps=5", run="whole"))
     train(configured(*options, "trainer.max_steps=2", run="parts"))
     train(configured(*options, "trainer.max_steps=5", f"resume={tmp_path / 'parts'}", run="parts"))
@@ -106,7 +111,28 @@ def test_a_resumed_run_is_judged_by_the_same_model(configured: Configured, tmp_p
         assert len(Ledger(tmp_path / name / "ledger").read()) == 4 * (5 - start)
     assert same_rows(Ledger(tmp_path / "whole/ledger").read(), Ledger(tmp_path / "parts/ledger").read())
     assert_equal(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
-    assert_equal(frozen_weights(tmp_path / "whole"), frozen_weights(tmp_path / "parts"))
+    assert_equal(judge_weights(tmp_path / "whole"), judge_weights(tmp_path / "parts"))
+
+
+def test_a_judge_in_between_is_the_moving_average_of_the_model(configured: Configured, tmp_path: Path) -> None:
+    """By hand, from the weights of runs that were stopped one step later each time."""
+    options = (*ALL_HARD, "mining.start=1", "mining.ema_decay=0.75")
+    for steps in (1, 2, 3):
+        train(configured(*options, f"trainer.max_steps={steps}", run=f"steps{steps}"))
+    start, *later = (weights(tmp_path / f"steps{steps}") for steps in (1, 2, 3))
+    judge = judge_weights(tmp_path / "steps3")
+    for name, value in start.items():
+        for now in later:
+            value = 0.75 * value + 0.25 * now[name] if value.is_floating_point() else now[name]
+        torch.testing.assert_close(judge[name], value)
+    then, now = scores(configured(*options), Ledger(tmp_path / "steps3/ledger"), start)
+    assert torch.equal(then[:4], now[:4])  # the first candidates meet the model as it was
+
+
+@pytest.mark.parametrize("decay", [-0.1, 1.5, float("nan")])
+def test_an_impossible_decay_is_refused(decay: float) -> None:
+    with pytest.raises(InputError, match=r"mining\.ema_decay must be a share from 0 to 1"):
+        HardMining(ema_decay=decay)
 
 
 def test_nothing_is_kept_where_nothing_is_frozen() -> None:

@@ -62,6 +62,19 @@ def weights_of(settings: list[str], run: Path) -> Path:
     return run / "checkpoints/last.ckpt"
 
 
+def test_a_search_may_keep_the_hardest_share_alone(folder: Path, tmp_path: Path) -> None:
+    settings = [f"data.root={folder}", *SMALL]
+    checkpoint = weights_of(settings, tmp_path / "source")
+    found = {}
+    for share in (1.0, 0.25):
+        out = tmp_path / f"mined{share}"
+        hard = ["mining.threshold=1.1", f"mining.hardest={share}", "search.depth=0", "search.retries=0"]
+        main(["mine", f"ckpt={checkpoint}", f"out={out}", f"data.root={folder}", "search.rows=2", *hard])
+        found[share] = json.loads((out / "summary.json").read_text())
+    assert found[1.0]["pieces"] == found[1.0]["candidates"] == 6
+    assert 0 < found[0.25]["pieces"] < 6 == found[0.25]["candidates"]
+
+
 def test_what_was_mined_is_a_data_set_to_train_on(
     labelled: tuple[Path, list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

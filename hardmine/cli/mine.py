@@ -60,6 +60,7 @@ def mine(cfg: Any) -> None:
         instantiate(cfg.buffer),
         instantiate(cfg.stopping),
         seed=cfg.seed,
+        hardest=cfg.mining.hardest,
     )
     ledger = Ledger(out / "ledger")
     _search(cfg, Search(miner, len(images), **cfg.search), ledger, data, task)

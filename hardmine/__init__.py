@@ -13,6 +13,7 @@ _HOMES = {
     "AffineObject": "hardmine.conversions",
     "AssociatedCell": "hardmine.neighbourhood",
     "Auto": "hardmine.neighbourhood",
+    "Blend": "hardmine.neighbourhood",
     "Chain": "hardmine.conversions",
     "ClassRate": "hardmine.scoring",
     "ColorTransfer": "hardmine.conversions",

@@ -22,7 +22,9 @@ class RecipeBuffer:
             0 draws all alike.
     """
 
-    def __init__(self, capacity: int = 4096, max_replays: int = 8, max_age: int = 1000, sharpness: float = 0.0) -> None:
+    def __init__(
+        self, capacity: int = 4096, max_replays: int = 16, max_age: int = 1000, sharpness: float = 30.0
+    ) -> None:
         if min(capacity, max_replays, max_age) < 1:
             raise ValueError(f"buffer limits must be >= 1, got {capacity=}, {max_replays=}, {max_age=}")
         if not sharpness >= 0:

@@ -561,7 +561,7 @@ def auto_selects_and_then_generates(ground: Ground) -> None:
 def the_next_scoring_uses_the_updated_model(ground: Ground) -> None:
     """Four pieces, four updates; what is searched then has the score that the weights after four steps give."""
     options = ("update=every_piece", "mining.threshold=1.1", "trainer.precision=32-true", "data.size=[64,64]")
-    config = ground.configured(*options, "trainer.max_steps=5", "callbacks.before.step=4")
+    config = ground.configured(*options, "mining.ema_decay=0", "trainer.max_steps=5", "callbacks.before.step=4")
     train(config)
     ledger = pq.read_table(ground.tmp / "run/ledger")
     assert ledger["step"].to_pylist() == [0] * 4 + [4] * 4

@@ -102,8 +102,8 @@ def test_a_resumed_run_is_judged_by_the_same_model(
     configured: Configured, tmp_path: Path, start: int, decay: float
 ) -> None:
     """Stopped after 2 steps: after mining started, and before it."""
-    options = (*ALL_HARD, f"mining.start={start}", f"mining.ema_decay={decay}")
-    options += ("gate=teacher", "gate.teacher.min_score=0")
+    teacher = ("gate=teacher", "gate.teacher.min_score=0")
+    options = (*ALL_HARD, *teacher, f"mining.start={start}", f"mining.ema_decay={decay}")
     train(configured(*options, "trainer.max_steps=5", run="whole"))
     train(configured(*options, "trainer.max_steps=2", run="parts"))
     train(configured(*options, "trainer.max_steps=5", f"resume={tmp_path / 'parts'}", run="parts"))
@@ -122,8 +122,8 @@ def test_a_judge_in_between_is_the_moving_average_of_the_model(configured: Confi
     start, *later = (weights(tmp_path / f"steps{steps}") for steps in (1, 2, 3))
     judge = judge_weights(tmp_path / "steps3")
     for name, value in start.items():
-        for now in later:
-            value = 0.75 * value + 0.25 * now[name] if value.is_floating_point() else now[name]
+        for new in later:
+            value = 0.75 * value + 0.25 * new[name] if value.is_floating_point() else new[name]
         torch.testing.assert_close(judge[name], value)
     then, now = scores(configured(*options), Ledger(tmp_path / "steps3/ledger"), start)
     assert torch.equal(then[:4], now[:4])  # the first candidates meet the model as it was

@@ -206,8 +206,7 @@ def test_rows_that_do_not_fit(options: dict[str, int], message: str) -> None:
     [
         ({"targets": 0.25}, "mining.targets needs labelled target images .* as target_sources"),
         ({"targets": 1.5, "target_sources": 2}, "mining.targets must be a share from 0 to 1, got 1.5"),
-        ({"targets": 0.75, "target_sources": 2}, "mining.mined=0.5 and mining.targets=0.75 are 2 and 3 rows of"),
-        ({"targets": 0.1, "target_sources": 2}, "mining.mined=0.5 and mining.targets=0.1 are 2 and 0 rows of"),
+        ({"targets": 0.1, "target_sources": 2}, "mining.targets=0.1 is no row of data.batch_size=4: raise it"),
         ({"targets": 0.25, "target_sources": 5}, "3 training images are fewer than data.batch_size=4"),
     ],
 )
@@ -235,6 +234,13 @@ def test_targets_in_a_project_of_ones_own() -> None:
     assert mining.sampler is not None and mining.miner is not None
     assert (mining.sampler.sources, mining.sampler.target_rows, len(mining.sampler)) == (6, 1, 1)
     assert len(mining.miner.graph.tried) == 8  # candidates are made of targets, too
+
+
+@pytest.mark.parametrize(("targets", "rows"), [(0.25, (1, 2)), (0.5, (2, 1)), (1.0, (4, 0))])
+def test_pieces_are_a_share_of_the_rows_that_are_no_targets(targets: float, rows: tuple[int, int]) -> None:
+    mining, _ = fit(targets=targets, target_sources=2)
+    assert mining.sampler is not None
+    assert (mining.sampler.target_rows, mining.sampler.mined) == rows
 
 
 WITH_TARGETS = ("mining.targets=0.25", "augment=color_jitter")

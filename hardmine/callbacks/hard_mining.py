@@ -42,7 +42,7 @@ class HardMining(L.Callback):
         scoring: Scoring | None = None,
         gates: Sequence[Gate] = (),
         ledger: str | None = None,
-        ema_decay: float = 0.0,
+        ema_decay: float = 0.995,
     ) -> None:
         if not 0 <= ema_decay <= 1:
             raise InputError(f"mining.ema_decay must be a share from 0 to 1, got {ema_decay}")

@@ -43,7 +43,7 @@ class MiningDataModule(Wrapped):
         buffer: the online-update buffer.
         update: when the model is updated.
         stopping: when the search is over.
-        mined: rows of each batch that are pieces, as a share of the batch size.
+        mined: rows of each batch that are pieces, as a share of those that are not targets.
         candidates: K, candidates per row.
         start: optimiser steps of plain training before mining starts; a model that knows nothing finds all hard.
         fresh_sources: replay a piece's parameter on the next clean source in place of its own.
@@ -71,12 +71,12 @@ class MiningDataModule(Wrapped):
         mined: float = 0.5,
         candidates: int = 1,
         start: int = 0,
-        fresh_sources: bool = False,
+        fresh_sources: bool = True,
         seed: int = 0,
         targets: float = 0.0,
         target_sources: int = 0,
         judged: bool = True,
-        hardest: float = 1.0,
+        hardest: float = 0.1,
     ) -> None:
         super().__init__(datamodule)
         if not 0 <= mined <= 1:
@@ -123,12 +123,10 @@ class MiningDataModule(Wrapped):
         sources = samples - self.target_sources
         if sources < batch_size:
             raise InputError(f"{sources} training images are fewer than data.batch_size={batch_size}: lower it")
-        mined, target_rows = round(self.mined * batch_size), round(self.targets * batch_size)
-        if self.targets and not 0 < target_rows <= batch_size - mined:
-            raise InputError(
-                f"mining.mined={self.mined} and mining.targets={self.targets} are {mined} and {target_rows} rows of "
-                f"data.batch_size={batch_size}: there must be a target row, and room for both"
-            )
+        target_rows = round(self.targets * batch_size)
+        mined = round(self.mined * (batch_size - target_rows))
+        if self.targets and not target_rows:
+            raise InputError(f"mining.targets={self.targets} is no row of data.batch_size={batch_size}: raise it")
         if self.neighbourhood is not None and self.store is not None:
             self.miner = Miner(
                 self.store,

@@ -4,6 +4,7 @@ from hardmine.neighbourhood.adjacent_cell import AdjacentCell
 from hardmine.neighbourhood.associated_cell import AssociatedCell
 from hardmine.neighbourhood.auto import Auto
 from hardmine.neighbourhood.base import Neighbourhood
+from hardmine.neighbourhood.blend import Blend
 from hardmine.neighbourhood.cells import Cells
 from hardmine.neighbourhood.exhaustive import Exhaustive
 from hardmine.neighbourhood.first import First
@@ -19,6 +20,7 @@ __all__ = [
     "AdjacentCell",
     "AssociatedCell",
     "Auto",
+    "Blend",
     "Cells",
     "Channels",
     "Exhaustive",

@@ -1,0 +1,61 @@
+"""Light between the one that was hard and stored ones near it."""
+
+import torch
+from torch import Tensor
+
+from hardmine.graph import Graph
+from hardmine.neighbourhood.generate import Generate
+from hardmine.neighbourhood.reach import Channels
+from hardmine.neighbourhood.select import Select
+from hardmine.records import Recipe
+from hardmine.store import ParameterStore
+
+
+class Blend:
+    """A convex combination of the hard parameter and stored points inside the second threshold (R39).
+
+    It lies inside too, and unlike a shift by chance it changes areas and channels together as real light does. Weights
+    come from a flat Dirichlet distribution over the parameter and up to `targets` random stored points near it, the
+    same for all areas; an area that a stored point lacks counts there as the parameter's own. Where no stored point is
+    near, `Generate` gives the neighbour.
+
+    Args:
+        radius, mean_radius, std_radius, channels: see `Reach`.
+        targets: stored points at most.
+        margin: see `Generate`.
+    """
+
+    def __init__(
+        self,
+        radius: float | None = None,
+        mean_radius: float | None = None,
+        std_radius: float | None = None,
+        channels: Channels = "luminance",
+        targets: int = 2,
+        margin: float = 5.0,
+    ) -> None:
+        if targets < 1:
+            raise ValueError(f"targets must be >= 1, got {targets}")
+        self.select = Select(radius, mean_radius, std_radius, channels)
+        self.generate = Generate(radius, mean_radius, std_radius, channels, margin=margin)
+        self.targets = targets
+
+    def __call__(
+        self, rows: Recipe, store: ParameterStore, graph: Graph, generator: torch.Generator
+    ) -> tuple[Recipe, Tensor]:
+        """See `Neighbourhood`."""
+        own = (rows.target[:, None] == torch.arange(len(store))[:, None]) & rows.counted[:, None]  # (N, M, R)
+        near = self.select.near(rows, store)[..., 0] & ~own.any(-1)
+        draw = torch.rand(near.shape, generator=generator).masked_fill(~near, -1)
+        found, other = draw.topk(min(self.targets, len(store)), dim=1)  # (N, K)
+        weight = torch.rand(len(rows), 1 + other.shape[1], generator=generator).clamp(min=1e-9).log().neg()
+        weight[:, 1:] *= found >= 0  # fewer may be near
+        weight = weight[:, 1:] / weight.sum(1, keepdim=True)
+        moves, points, _ = store.parameters(other[..., None].expand(-1, -1, store.regions), rows.chosen[:, None])
+        shift = torch.where(moves[..., None], points - rows.point[:, None], 0.0)
+        proposal = rows.replace(
+            point=rows.point + (weight[..., None, None] * shift).sum(1),
+            target=torch.where(rows.chosen, -1, rows.target).int(),
+        )
+        generated, possible = self.generate(rows, store, graph, generator)
+        return proposal.where(near.any(1) & possible, generated), possible

@@ -113,7 +113,7 @@ def test_harder_pieces_are_drawn_more_often() -> None:
 
 
 def test_without_sharpness_all_are_drawn_alike() -> None:
-    chance, buffer = generator(), RecipeBuffer(max_replays=10**6)
+    chance, buffer = generator(), RecipeBuffer(max_replays=10**6, sharpness=0.0)
     admit(buffer, [0.0, 0.6])
     first = torch.cat([d.piece for _ in range(3000) if (d := buffer.draw(1, 0, chance)) is not None])
     assert abs(first.float().mean() - 0.5) < 0.04

@@ -105,6 +105,7 @@ class HardMining(L.Callback):
         return self._judging
 
     def _follow(self, judging: L.LightningModule, pl_module: L.LightningModule) -> None:
+        """One step of the average; BatchNorm's statistics, as the module's own, are those of each rank."""
         pairs = list(zip(_weights(judging).values(), _weights(pl_module).values(), strict=True))
         average = get_ema_multi_avg_fn(self.ema_decay)  # type: ignore[no-untyped-call]
         average(*map(list, zip(*(pair for pair in pairs if pair[0].is_floating_point()), strict=True)), None)

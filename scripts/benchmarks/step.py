@@ -25,7 +25,7 @@ import lightning as L
 import torch
 from segmentation_models_pytorch import Unet
 
-from hardmine import Auto, HardMining, MiningDataModule, ParameterStore
+from hardmine import Blend, Chain, ColorTransfer, HardMining, MiningDataModule, ParameterStore, Reframe
 from hardmine.cli.train import quieten
 from hardmine.data import RiversideData
 from hardmine.tasks import SegmentationTask
@@ -55,11 +55,23 @@ class Clock:
         return run
 
 
+class TimedTask(SegmentationTask):
+    """Times its forward passes outside training, its copies' too: the judge is one."""
+
+    clock: Clock
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        forward = super().forward if self.training else self.clock.timed("forward", super().forward)
+        logits: torch.Tensor = forward(image)
+        return logits
+
+
 class Alternate(L.Callback):
     """Mining in every second step; `modes` fixes what is run instead."""
 
-    def __init__(self, data: MiningDataModule, clock: Clock, modes: tuple[str, ...]) -> None:
-        self.data, self.clock, self.modes = data, clock, modes
+    def __init__(self, data: MiningDataModule, mining: HardMining, clock: Clock, modes: tuple[str, ...]) -> None:
+        self.data, self.mining, self.clock, self.modes = data, mining, clock, modes
+        self.decay = mining.ema_decay
         self.steps: list[tuple[str, float, dict[str, float]]] = []
         self.peaks: dict[str, int] = defaultdict(int)
 
@@ -77,6 +89,7 @@ class Alternate(L.Callback):
     def _next(self, step: int) -> None:
         self.mode = self.modes[step % len(self.modes)]
         self.data.miner = self.miner if self.mode == "mining" else None
+        self.mining.ema_decay = self.decay if self.mode == "mining" else 1.0  # the judge is kept and costs nothing
         self.clock.spent.clear()
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
@@ -89,16 +102,15 @@ def run(size: tuple[int, int], batch: int, steps: int, modes: tuple[str, ...]) -
     L.seed_everything(0, verbose=False)
     source = RiversideData(size, {"train": 8 * batch, "val": 1, "target": 32}, batch_size=batch)
     store = ParameterStore.from_images(source.targets(), source.areas)
-    data = MiningDataModule(source, store, Auto(), areas=source.areas)
-    task = SegmentationTask(Unet("resnet18", encoder_weights=None, classes=4), source.areas)
-    clock = Clock()
-    mining, alternate = HardMining(threshold=1.1, ledger=tempfile.mkdtemp()), Alternate(data, clock, modes)
+    conversion = Chain([ColorTransfer(), Reframe(0.7)])
+    data = MiningDataModule(source, store, Blend(), areas=source.areas, conversion=conversion, hardest=1.0)
+    TimedTask.clock = clock = Clock()
+    task = TimedTask(Unet("resnet18", encoder_weights=None, classes=4), source.areas)
+    mining = HardMining(threshold=1.1, ledger=tempfile.mkdtemp())
+    alternate = Alternate(data, mining, clock, modes)
     data.on_after_batch_transfer = clock.timed("transfer", data.on_after_batch_transfer)
     mining.on_train_batch_start = clock.timed("score", mining.on_train_batch_start)
     mining.on_train_batch_end = clock.timed("admit", mining.on_train_batch_end)
-    forward = task.forward
-    timed_forward = clock.timed("forward", forward)
-    task.forward = lambda image: forward(image) if task.training else timed_forward(image)  # type: ignore[method-assign]
     trainer = L.Trainer(
         max_steps=steps,
         precision=auto_precision(),

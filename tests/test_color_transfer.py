@@ -174,6 +174,20 @@ def test_an_area_keeps_what_sets_it_apart() -> None:
     assert torch.allclose(after.std[there, 0], point[3:].expand_as(apart), atol=0.3)
 
 
+def test_what_is_usual_depends_on_the_environment_of_the_source() -> None:
+    """Sources of two environments, compared all together, convert as each environment by itself does."""
+    image, regions = make_images(batch=4, size=(32, 32))
+    image[2:] //= 4  # two of them by night
+    recipe = make_recipe(4, make_store()).replace(source=torch.arange(4))
+    sources = of_images(image, regions)
+    lights = individual(sources.with_(environment={"time": ("day", "day", "night", "night"), "stain": ("x",) * 4}))
+    for rows in (torch.tensor([0, 1]), torch.tensor([2, 3])):
+        alone = individual(of_images(image[rows], regions[rows]))
+        expected = images(alone, image[rows], regions[rows], recipe[rows])
+        assert torch.equal(images(lights, image[rows], regions[rows], recipe[rows]), expected)
+    assert not torch.equal(images(individual(sources), image, regions, recipe), images(lights, image, regions, recipe))
+
+
 def test_the_whole_image_and_a_source_without_others_have_nothing_apart() -> None:
     image, regions = make_images(batch=1)
     recipe = make_recipe(1, make_store())

@@ -18,9 +18,9 @@ class ColorTransfer:
         colors: `lab`, as people see (R13), or `rgb` without conversion (R16).
         min_std: floor of the source's standard deviation, Lab units (of RGB: hundredths of the range).
         max_gain: cap of t_std / s_std.
-        individual: an area keeps what sets it apart from those of other sources (see `transfer.affine`), which
-            `compare_with` must have been told of. Otherwise every road takes the very same mean, and what tells a road
-            from the pavement beside it is that mean alone.
+        individual: an area keeps what sets it apart from those of other sources in the same environment (see
+            `transfer.affine`), which `compare_with` must have been told of. Otherwise every road takes the very same
+            mean, and what tells a road from the pavement beside it is that mean alone.
     """
 
     def __init__(
@@ -32,17 +32,25 @@ class ColorTransfer:
         self.space = COLORS[colors]
         self.min_std = min_std * self.space.axes[0].unit
         self.max_gain, self.individual = max_gain, individual
-        self.usual: Distribution | None = None
+        self.usual: Distribution | None = None  # 1 row for each environment of the sources
+        self.environment = torch.empty(0, dtype=torch.int64)  # (S,) its row
 
     def compare_with(self, sources: ParameterStore) -> None:
-        """Learn from the areas of all source images what is usual.
+        """Learn from the areas of all source images what is usual in each environment.
+
+        Args:
+            sources: a row for each source image, in the order that `Recipe.source` counts in, and its environment; of
+                sources that are all of one environment, any number.
 
         Raises:
             ValueError: measured in other colours.
         """
         if sources.space != self.space:
             raise ValueError(f"sources must be measured in {self.colors}, they have {', '.join(sources.space.names)}")
-        self.usual = sources.pooled()
+        names = list(zip(*sources.environment.values(), strict=True)) or [()] * len(sources)
+        rows = {name: row for row, name in enumerate(dict.fromkeys(names))}
+        self.environment = torch.tensor([rows[name] for name in names])
+        self.usual = Distribution.cat([sources.pooled(self.environment == row) for row in rows.values()])
 
     def __call__(self, scenes: Scenes, recipe: Recipe) -> tuple[Scenes, Tensor]:
         """See `Conversion`. The whole image is measured after its areas have been converted."""
@@ -60,8 +68,8 @@ class ColorTransfer:
     @full_precision()
     def _convert(self, scenes: Scenes, recipe: Recipe, whole: bool) -> tuple[Scenes, Tensor]:
         pixels, measured = scenes.measured(self.colors)
+        usual = self._usual(recipe.source).to(pixels.device) if self.individual and not whole else None
         recipe = recipe.to(pixels.device)
-        usual = self._usual(pixels.device) if self.individual and not whole else None
         gain, offset, capped = transfer.affine(
             measured, recipe, min_std=self.min_std, max_gain=self.max_gain, usual=usual
         )
@@ -75,7 +83,8 @@ class ColorTransfer:
         image = lab_to_srgb(moved) if self.colors == "lab" else moved.round_().clamp_(0, 255).byte()
         return scenes.replace(image.view(scenes.image.shape)), share
 
-    def _usual(self, device: torch.device) -> Distribution:
+    def _usual(self, source: Tensor) -> Distribution:
+        """What is usual where each of N sources comes from; 1 row where that is the same for all."""
         if self.usual is None:
             raise ValueError("individual=True needs the colours of the source images: call compare_with first")
-        return self.usual.to(device)
+        return self.usual if len(self.usual) == 1 else self.usual[self.environment[source]]

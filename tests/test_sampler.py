@@ -167,6 +167,32 @@ def test_a_piece_of_a_target_moves_on_to_a_source() -> None:
     assert (recipe.source[2:] < 10).all()
 
 
+@pytest.mark.parametrize(
+    ("mined", "target_rows", "pieces", "on_targets"),
+    [
+        (2, 1, 2, 1),  # one clean row of two is a target
+        (2, 2, 2, 2),
+        (1, 1, 1, 0),  # one of three
+        (2, 1, 0, 0),
+        (2, 0, 2, 0),
+    ],
+)
+def test_targets_are_converted_in_their_share(mined: int, target_rows: int, pieces: int, on_targets: int) -> None:
+    of = MiningSampler(
+        *(10, 4, mined, STORE.regions, 6, filled(pieces) if pieces else None),
+        fresh_sources=True,
+        targets=4,
+        target_rows=target_rows,
+        convert_targets=True,
+    )
+    (recipe,) = trained(of, 1)
+    made = recipe[recipe.piece >= 0]
+    assert len(made) == pieces
+    assert (made.source >= 10).sum() == on_targets
+    assert (recipe.source >= 10).sum() == on_targets + target_rows
+    assert len(set(recipe.source.tolist())) == 4  # all from the same passes
+
+
 def test_an_update_batch_has_its_share_of_targets() -> None:
     of = sampler(targets=3, target_rows=1)
     of.ranks = 2
@@ -205,6 +231,7 @@ def test_rows_that_do_not_fit(options: dict[str, int], message: str) -> None:
     ("options", "message"),
     [
         ({"targets": 0.25}, "mining.targets needs labelled target images .* as target_sources"),
+        ({"search_every": 0}, "mining.search_every must be >= 1 optimiser step, got 0"),
         ({"targets": 1.5, "target_sources": 2}, "mining.targets must be a share from 0 to 1, got 1.5"),
         ({"targets": 0.1, "target_sources": 2}, "mining.targets=0.1 is no row of data.batch_size=4: raise it"),
         ({"targets": 0.25, "target_sources": 5}, "3 training images are fewer than data.batch_size=4"),

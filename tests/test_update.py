@@ -55,6 +55,12 @@ def test_every_piece_is_one_update_and_the_next_scoring_knows_it(
     assert len(set(scores)) > 1
 
 
+def test_a_search_every_few_steps(configured: Configured, tmp_path: Path) -> None:
+    """The last of each three steps is searched; pieces are trained on in all."""
+    train(configured("mining.search_every=3", "trainer.max_steps=8", *ALL_HARD))
+    assert steps(tmp_path / "run") == [2] * 4 + [5] * 4
+
+
 def test_every_k_pieces(configured: Configured, tmp_path: Path, trained_rows: list[Recipe]) -> None:
     train(configured("update=every_ten", *ALL_HARD, "trainer.max_steps=2"))
     updates = [recipe for recipe in trained_rows if len(recipe) == 10]

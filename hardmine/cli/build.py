@@ -99,12 +99,12 @@ def build_conversion(cfg: Any, data: LabelledData) -> Conversion:
 
 
 def _measured_sources(data: LabelledData, colors: Colors) -> ParameterStore:
-    images = data.split("train")
-    images.preload()
+    data.split("train").preload()
+    images = data.training
 
     def measured() -> Iterator[tuple[str, Tensor, Tensor, dict[str, str]]]:
         for index, name in enumerate(images.ids):
-            yield name, *images.pixels(index), {}
+            yield name, *images.pixels(index), images.environment[index]
 
     return ParameterStore.from_images(measured(), data.areas, colors=colors)
 
@@ -148,6 +148,7 @@ def build_mining(cfg: Any, data: LabelledData) -> MiningDataModule:
         stopping=instantiate(cfg.stopping),
         mined=cfg.mining.mined,
         candidates=cfg.mining.candidates,
+        search_every=cfg.mining.search_every,
         start=cfg.mining.start,
         fresh_sources=cfg.mining.fresh_sources,
         judged=cfg.mining.judged,
@@ -155,6 +156,7 @@ def build_mining(cfg: Any, data: LabelledData) -> MiningDataModule:
         seed=cfg.seed,
         targets=cfg.mining.targets,
         target_sources=len(data.split("target")) if data.with_targets else 0,
+        convert_targets=cfg.mining.convert_targets,
     )
 
 

@@ -45,11 +45,13 @@ class MiningDataModule(Wrapped):
         stopping: when the search is over.
         mined: rows of each batch that are pieces, as a share of those that are not targets.
         candidates: K, candidates per row.
+        search_every: optimiser steps for each search; in those between, pieces are trained on and nothing is scored.
         start: optimiser steps of plain training before mining starts; a model that knows nothing finds all hard.
         fresh_sources: replay a piece's parameter on the next clean source in place of its own.
         seed: of everything drawn here.
         targets: rows of each batch that are labelled target images, as they are, as a share of the batch size.
         target_sources: how many samples at the end of the training data set are such images.
+        convert_targets: replay pieces on such images too, see `MiningSampler`.
         hardest: see `Miner`.
         judged: False trains on every first parameter once and scores nothing: plain augmentation.
 
@@ -77,6 +79,8 @@ class MiningDataModule(Wrapped):
         target_sources: int = 0,
         judged: bool = True,
         hardest: float = 0.1,
+        convert_targets: bool = True,
+        search_every: int = 1,
     ) -> None:
         super().__init__(datamodule)
         if not 0 <= mined <= 1:
@@ -90,6 +94,8 @@ class MiningDataModule(Wrapped):
             )
         if candidates < 1:
             raise InputError(f"mining.candidates must be >= 1, got {candidates}")
+        if search_every < 1:
+            raise InputError(f"mining.search_every must be >= 1 optimiser step, got {search_every}")
         if not 0 < hardest <= 1:
             raise InputError(f"mining.hardest must be a share in (0, 1], got {hardest}")
         if not judged and (candidates > 1 or (update or Update()).every):
@@ -102,8 +108,9 @@ class MiningDataModule(Wrapped):
         self.buffer = RecipeBuffer() if buffer is None else buffer
         self.update, self.stopping = update or Update(), stopping
         self.mined, self.candidates, self.start, self.seed = mined, candidates, start, seed
-        self.fresh_sources, self.targets, self.target_sources = fresh_sources, targets, target_sources
-        self.judged, self.hardest = judged, hardest
+        self.search_every, self.fresh_sources = search_every, fresh_sources
+        self.targets, self.target_sources = targets, target_sources
+        self.judged, self.hardest, self.convert_targets = judged, hardest, convert_targets
         self.miner: Miner | None = None
         self.sampler: MiningSampler | None = None
         self.judge: Callable[[Candidates], Recipe] | None = None  # the HardMining callback puts itself here
@@ -156,6 +163,7 @@ class MiningDataModule(Wrapped):
             self.seed,
             self.target_sources,
             target_rows,
+            self.convert_targets,
         )
         self.sampler.rank, self.sampler.ranks = self.trainer.global_rank, self.trainer.world_size  # type: ignore[union-attr]
         if self._saved is not None:
@@ -194,7 +202,9 @@ class MiningDataModule(Wrapped):
             return self.inner.on_after_batch_transfer(batch, dataloader_idx)
         trained = self._converted(batch, scenes, sampler.part(rows))
         offered = self._searched if updating else None
-        if not updating and self.miner.stopping.reason is None:
+        # the last step of each period, so that what logs every so many steps finds something
+        due = (trainer.global_step + 1) % self.search_every == 0
+        if not updating and due and self.miner.stopping.reason is None:
             offered = self._candidates(batch, scenes, rows, dataloader_idx)
         trained = self.inner.on_after_batch_transfer(trained, dataloader_idx)
         return trained if offered is None else {**trained, KEY: offered}

@@ -34,6 +34,8 @@ class MiningSampler(Sampler[Recipe]):
         seed: of the order and the views.
         targets: T, number of labelled target images to train on, samples S to S + T - 1.
         target_rows: t, rows of each batch that are targets, as they are.
+        convert_targets: of the pieces that are tried on other sources, as large a share is tried on targets as these
+            have among the rows that are no pieces.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class MiningSampler(Sampler[Recipe]):
         seed: int = 0,
         targets: int = 0,
         target_rows: int = 0,
+        convert_targets: bool = False,
     ) -> None:
         if not 0 <= mined <= batch_size:
             raise ValueError(f"mined rows must be 0 to the batch size {batch_size}, got {mined}")
@@ -58,6 +61,7 @@ class MiningSampler(Sampler[Recipe]):
         if sources < batch_size:
             raise ValueError(f"{sources} source images are fewer than the batch size {batch_size}")
         self.sources, self.batch_size, self.mined, self.target_rows = sources, batch_size, mined, target_rows
+        self.converted_targets = target_rows / (batch_size - mined) if convert_targets and target_rows else 0.0
         self.regions, self.axes = regions, axes
         self.buffer, self.fresh_sources, self.seed = buffer, fresh_sources, seed
         self._of_sources = _Stream(range(sources), seed, "")
@@ -103,7 +107,8 @@ class MiningSampler(Sampler[Recipe]):
         if pieces is None:
             pieces = self._clean(0)
         if self.fresh_sources:
-            fresh = self._clean(len(pieces))
+            on_targets = round(self.converted_targets * len(pieces))
+            fresh = Recipe.cat([self._clean(len(pieces) - on_targets), self._targets(on_targets)])
             pieces = pieces.replace(source=fresh.source, view=fresh.view, present=fresh.present)
         return self._shared_out(pieces, self.batch_size, wanted, self.target_rows)
 
@@ -115,7 +120,7 @@ class MiningSampler(Sampler[Recipe]):
 
     def _shared_out(self, pieces: Recipe, batch_size: int, wanted: int, targets: int) -> Recipe:
         """Sources, targets and pieces in the order of the ranks; sources stand in for pieces that are wanting."""
-        of_targets = Recipe.clean(*self._of_targets.take(targets * self.ranks), self.regions, self.axes)
+        of_targets = self._targets(targets * self.ranks)
         clean = self._clean(batch_size * self.ranks - len(of_targets) - len(pieces))
         sources = batch_size * self.ranks - len(of_targets) - wanted
         filled = Recipe.cat([clean[:sources], of_targets, clean[sources:], pieces])
@@ -125,6 +130,9 @@ class MiningSampler(Sampler[Recipe]):
 
     def _clean(self, n: int) -> Recipe:
         return Recipe.clean(*self._of_sources.take(n), self.regions, self.axes)
+
+    def _targets(self, n: int) -> Recipe:
+        return Recipe.clean(*self._of_targets.take(n), self.regions, self.axes)
 
     def state_dict(self) -> dict[str, Any]:
         trained = self.drawn - len(self.in_flight) - self._begun

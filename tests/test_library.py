@@ -85,6 +85,7 @@ def test_a_few_lines_add_mining(candidates: int) -> None:
     assert all(image.shape == (4, 3, 32, 32) for image in module.seen)
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on a machine of one core
 def test_loader_processes_draw_ahead() -> None:
     mining, module = fit(workers=2)
     assert mining.miner is not None

@@ -23,7 +23,7 @@ class RecipeBuffer:
     """
 
     def __init__(
-        self, capacity: int = 4096, max_replays: int = 64, max_age: int = 1000, sharpness: float = 30.0
+        self, capacity: int = 4096, max_replays: int = 16, max_age: int = 1000, sharpness: float = 30.0
     ) -> None:
         if min(capacity, max_replays, max_age) < 1:
             raise ValueError(f"buffer limits must be >= 1, got {capacity=}, {max_replays=}, {max_age=}")
@@ -69,7 +69,7 @@ class RecipeBuffer:
         """Newer scores (n,) of the pieces, which decide how often they are drawn; NaN keeps the old one."""
         self.score = torch.where(score.isnan(), self.score, score)
 
-    def draw(self, n: int, step: int, generator: torch.Generator, repeat: bool = False) -> Recipe | None:
+    def draw(self, n: int, step: int, generator: torch.Generator) -> Recipe | None:
         """At most `n` different pieces, the harder ones with more chance; None where the buffer is empty.
 
         Prioritised without replacement (Schaul et al. 2016; Efraimidis and Spirakis 2006): the n smallest of
@@ -79,16 +79,14 @@ class RecipeBuffer:
             n: pieces wanted.
             step: the present optimiser step; pieces scored more than `max_age` before it are dropped.
             generator: draws which.
-            repeat: where there are fewer than `n`, give each as often as it takes to have `n`.
         """
         self._drop("replayed", self.replays >= self.max_replays)
         self._drop("aged", step - self.step > self.max_age)
         if self.recipe is None or not len(self) or n < 1:
             return None
         waiting = -torch.rand(len(self), generator=generator, dtype=torch.float64).log()
-        order = (waiting.log() + self.sharpness * self.score.double()).argsort()
-        picked = order[torch.arange(n if repeat else min(n, len(self))) % len(self)]
-        self.replays += picked.bincount(minlength=len(self))
+        picked = (waiting.log() + self.sharpness * self.score.double()).argsort()[:n]
+        self.replays[picked] += 1
         return self.recipe[picked]
 
     def _drop(self, why: str, mask: Tensor) -> None:

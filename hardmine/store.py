@@ -91,11 +91,11 @@ class ParameterStore:
         chosen, point, target = self.parameters(target, chosen)
         return rows.replace(chosen=chosen, point=point, target=target)
 
-    def pooled(self, rows: Tensor | slice = slice(None)) -> Distribution:
-        """Distribution of each region's pixels in all targets that have it, or in some rows; 1 row, of colours."""
-        count = (self.count * self.valid)[rows, :, None].double()
+    def pooled(self) -> Distribution:
+        """Distribution of each region's pixels in all targets that have it, 1 row; for stores of colours."""
+        count = (self.count * self.valid)[..., None].double()
         total = count.sum(0).clamp(min=1)
-        means, stds = self.points[rows, :, :3].double(), self.points[rows, :, 3:6].double()
+        means, stds = self.points[..., :3].double(), self.points[..., 3:6].double()
         mean = (count * means).sum(0) / total
         variance = (count * (stds.square() + (means - mean).square())).sum(0) / total
         return Distribution(mean.float()[None], variance.sqrt().float()[None], count[..., 0].sum(0).long()[None])

@@ -25,9 +25,8 @@ def affine(
         recipe: chosen regions and their t_mean, t_std, the first six axes of `point`.
         min_std: floor of s_std in the units of `source`; flat areas have no contrast to stretch.
         max_gain: cap of the gain; unbounded gains turn sensor noise into blotches.
-        usual: 1 row or N, of the pixels of all sources in the same environment. By how many of its deviations a
-            source's mean differs from it, by so many of the target's the converted mean differs from t_mean: a dark
-            road stays darker than others.
+        usual: 1 row or N, of the pixels of all sources. By how many of its deviations a source's mean differs from it,
+            by so many of the target's the converted mean differs from t_mean: a dark road stays darker than others.
 
     Returns:
         gain (N, R, 3), offset (N, R, 3), and capped (N, R) bool: chosen regions whose gain met the cap in a channel.

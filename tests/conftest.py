@@ -26,7 +26,6 @@ TINY = [
     "trainer.accelerator=cpu",
     "mining.start=0",
     "mining.hardest=1",
-    "mining.search_every=1",
     "logger=none",
 ]
 

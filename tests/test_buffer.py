@@ -56,17 +56,6 @@ def test_draws_different_pieces_and_drops_the_replayed() -> None:
     assert len(buffer) == 0
 
 
-def test_repeats_where_it_has_fewer() -> None:
-    buffer = RecipeBuffer(max_replays=3)
-    admit(buffer, [0.1, 0.2])
-    drawn = buffer.draw(5, 0, generator(), repeat=True)
-    assert drawn is not None
-    assert sorted(drawn.piece.bincount().tolist()) == [2, 3]
-    assert buffer.replays.tolist() == drawn.piece.bincount().tolist()
-    last = buffer.draw(2, 0, generator(), repeat=True)  # one of them has been replayed three times
-    assert last is not None and len(set(last.piece.tolist())) == 1
-
-
 def test_drops_what_was_scored_too_long_ago() -> None:
     buffer = RecipeBuffer(max_age=10)
     admit(buffer, [0.1], step=0)

@@ -181,7 +181,7 @@ def test_store_and_train_on_a_folder(folder: Path, tmp_path: Path, capsys: pytes
     main(["store", f"root={folder}", f"out={tmp_path / 'night.parquet'}"])
     assert "3 targets, 3 areas, time" in capsys.readouterr().out
     store = ["store=file", f"store.path={tmp_path / 'night.parquet'}"]
-    all_hard = ["mining.threshold=1.1", "mining.hardest=1", "mining.search_every=1"]
+    all_hard = ["mining.threshold=1.1", "mining.hardest=1"]
     main(train_arguments(folder, tmp_path / "run", *store, *all_hard))
     shown = capsys.readouterr().out
     assert "4 pieces from 4 candidates" in shown

@@ -174,18 +174,20 @@ def test_an_area_keeps_what_sets_it_apart() -> None:
     assert torch.allclose(after.std[there, 0], point[3:].expand_as(apart), atol=0.3)
 
 
-def test_what_is_usual_depends_on_the_environment_of_the_source() -> None:
-    """Sources of two environments, compared all together, convert as each environment by itself does."""
-    image, regions = make_images(batch=4, size=(32, 32))
-    image[2:] //= 4  # two of them by night
-    recipe = make_recipe(4, make_store()).replace(source=torch.arange(4))
-    sources = of_images(image, regions)
-    lights = individual(sources.with_(environment={"time": ("day", "day", "night", "night"), "stain": ("x",) * 4}))
-    for rows in (torch.tensor([0, 1]), torch.tensor([2, 3])):
+def test_what_is_usual_depends_on_the_kind_of_the_source() -> None:
+    """Sources of two kinds, compared all together, convert as each kind by itself does."""
+    image, regions = make_images(batch=5, size=(32, 32))
+    image[2:] //= 4  # three of them by night
+    recipe = make_recipe(5, make_store()).replace(source=torch.arange(5))
+    day, night = slice(0, 2), slice(2, 5)
+    both = ColorTransfer(individual=True)
+    both.compare_with(of_images(image[day], regions[day]), of_images(image[night], regions[night]))
+    for rows in (day, night):
         alone = individual(of_images(image[rows], regions[rows]))
         expected = images(alone, image[rows], regions[rows], recipe[rows])
-        assert torch.equal(images(lights, image[rows], regions[rows], recipe[rows]), expected)
-    assert not torch.equal(images(individual(sources), image, regions, recipe), images(lights, image, regions, recipe))
+        assert torch.equal(images(both, image[rows], regions[rows], recipe[rows]), expected)
+    mixed = images(individual(of_images(image, regions)), image, regions, recipe)
+    assert not torch.equal(mixed, images(both, image, regions, recipe))
 
 
 def test_the_whole_image_and_a_source_without_others_have_nothing_apart() -> None:

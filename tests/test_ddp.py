@@ -37,7 +37,7 @@ def flat(value: Any) -> list[Any]:
 @pytest.mark.parametrize("update", [hardmine.Update(), hardmine.Update(every=1, stored=False)], ids=["steps", "pieces"])
 def test_both_ranks_hold_the_same_buffer_graph_and_weights(tmp_path: Path, update: hardmine.Update) -> None:
     mining = hardmine.MiningDataModule(
-        TheirData(), make_store(), hardmine.Select(radius=10), update=update, hardest=1.0, search_every=1
+        TheirData(), make_store(), hardmine.Select(radius=10), update=update, hardest=1.0
     )
     trainer = L.Trainer(
         callbacks=[hardmine.HardMining(threshold=1.1, ledger=str(tmp_path / "ledger")), Report(tmp_path)],

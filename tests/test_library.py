@@ -60,7 +60,7 @@ def fit(workers: int = 0, candidates: int = 1) -> tuple[hardmine.MiningDataModul
             TheirImages(), batch_size=4, shuffle=True, num_workers=workers, multiprocessing_context="fork"
         )
     mining = hardmine.MiningDataModule(
-        data, make_store(), neighbourhood=hardmine.Select(radius=10), candidates=candidates, hardest=1.0, search_every=1
+        data, make_store(), neighbourhood=hardmine.Select(radius=10), candidates=candidates, hardest=1.0
     )
     trainer = L.Trainer(
         callbacks=[hardmine.HardMining(threshold=1.1)],

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from hardmine.conversions import Chain, ColorTransfer, Conversion
 from hardmine.data import LabelledData, MiningDataModule
+from hardmine.data.labelled import LabelledImages
 from hardmine.errors import InputError
 from hardmine.gates import Gate
 from hardmine.judge import without_trace
@@ -90,23 +91,23 @@ def _try_out(cfg: Any, data: LabelledData, task: Task) -> None:
 
 
 def build_conversion(cfg: Any, data: LabelledData) -> Conversion:
-    """The conversion; where sources stay `individual`, it is told the colours of all training images."""
+    """The conversion; where sources stay `individual`, it is told the colours of all images that are trained on."""
     conversion: Conversion = instantiate(cfg.conversion, _convert_="all")
     for part in conversion.parts if isinstance(conversion, Chain) else (conversion,):
         if isinstance(part, ColorTransfer) and part.individual:
-            part.compare_with(_measured_sources(data, part.colors))
+            splits = ("train", "target") if data.with_targets else ("train",)
+            part.compare_with(*(_measured(data.split(split), part.colors) for split in splits))
     return conversion
 
 
-def _measured_sources(data: LabelledData, colors: Colors) -> ParameterStore:
-    data.split("train").preload()
-    images = data.training
+def _measured(images: LabelledImages, colors: Colors) -> ParameterStore:
+    images.preload()
 
     def measured() -> Iterator[tuple[str, Tensor, Tensor, dict[str, str]]]:
         for index, name in enumerate(images.ids):
-            yield name, *images.pixels(index), images.environment[index]
+            yield name, *images.pixels(index), {}
 
-    return ParameterStore.from_images(measured(), data.areas, colors=colors)
+    return ParameterStore.from_images(measured(), images.areas, colors=colors)
 
 
 def build_store(cfg: Any, data: LabelledData, conversion: Conversion) -> ParameterStore:

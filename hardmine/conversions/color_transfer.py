@@ -18,9 +18,9 @@ class ColorTransfer:
         colors: `lab`, as people see (R13), or `rgb` without conversion (R16).
         min_std: floor of the source's standard deviation, Lab units (of RGB: hundredths of the range).
         max_gain: cap of t_std / s_std.
-        individual: an area keeps what sets it apart from those of other sources in the same environment (see
-            `transfer.affine`), which `compare_with` must have been told of. Otherwise every road takes the very same
-            mean, and what tells a road from the pavement beside it is that mean alone.
+        individual: an area keeps what sets it apart from those of other sources (see `transfer.affine`), which
+            `compare_with` must have been told of. Otherwise every road takes the very same mean, and what tells a road
+            from the pavement beside it is that mean alone.
     """
 
     def __init__(
@@ -32,25 +32,25 @@ class ColorTransfer:
         self.space = COLORS[colors]
         self.min_std = min_std * self.space.axes[0].unit
         self.max_gain, self.individual = max_gain, individual
-        self.usual: Distribution | None = None  # 1 row for each environment of the sources
-        self.environment = torch.empty(0, dtype=torch.int64)  # (S,) its row
+        self.usual: Distribution | None = None  # 1 row for each kind of source
+        self.ends = torch.empty(0, dtype=torch.int64)  # of each kind, in the order that `Recipe.source` counts in
 
-    def compare_with(self, sources: ParameterStore) -> None:
-        """Learn from the areas of all source images what is usual in each environment.
+    def compare_with(self, *kinds: ParameterStore) -> None:
+        """Learn from the areas of all source images what is usual.
 
         Args:
-            sources: a row for each source image, in the order that `Recipe.source` counts in, and its environment; of
-                sources that are all of one environment, any number.
+            kinds: the source images, and after them any others that are converted (labelled targets, say), which are
+                compared with their like alone. Each has a row for every image, in the order that `Recipe.source` counts
+                in; a kind that stands alone may have fewer.
 
         Raises:
             ValueError: measured in other colours.
         """
-        if sources.space != self.space:
-            raise ValueError(f"sources must be measured in {self.colors}, they have {', '.join(sources.space.names)}")
-        names = list(zip(*sources.environment.values(), strict=True)) or [()] * len(sources)
-        rows = {name: row for row, name in enumerate(dict.fromkeys(names))}
-        self.environment = torch.tensor([rows[name] for name in names])
-        self.usual = Distribution.cat([sources.pooled(self.environment == row) for row in rows.values()])
+        for kind in kinds:
+            if kind.space != self.space:
+                raise ValueError(f"sources must be measured in {self.colors}, they have {', '.join(kind.space.names)}")
+        self.usual = Distribution.cat([kind.pooled() for kind in kinds])
+        self.ends = torch.tensor([len(kind) for kind in kinds]).cumsum(0)
 
     def __call__(self, scenes: Scenes, recipe: Recipe) -> tuple[Scenes, Tensor]:
         """See `Conversion`. The whole image is measured after its areas have been converted."""
@@ -84,7 +84,7 @@ class ColorTransfer:
         return scenes.replace(image.view(scenes.image.shape)), share
 
     def _usual(self, source: Tensor) -> Distribution:
-        """What is usual where each of N sources comes from; 1 row where that is the same for all."""
+        """What is usual among the like of each of N sources; 1 row where they are all of one kind."""
         if self.usual is None:
             raise ValueError("individual=True needs the colours of the source images: call compare_with first")
-        return self.usual if len(self.usual) == 1 else self.usual[self.environment[source]]
+        return self.usual if len(self.usual) == 1 else self.usual[torch.bucketize(source, self.ends, right=True)]

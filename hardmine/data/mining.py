@@ -78,9 +78,9 @@ class MiningDataModule(Wrapped):
         targets: float = 0.0,
         target_sources: int = 0,
         judged: bool = True,
-        hardest: float = 0.05,
+        hardest: float = 0.1,
         convert_targets: bool = True,
-        search_every: int = 2,
+        search_every: int = 1,
     ) -> None:
         super().__init__(datamodule)
         if not 0 <= mined <= 1:

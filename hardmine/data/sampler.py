@@ -100,9 +100,7 @@ class MiningSampler(Sampler[Recipe]):
         """The next batch of all ranks: on each rank first its sources, then its targets, then its pieces."""
         wanted = self.mined * self.ranks
         generator = keyed(self.seed, "replay", self.drawn)
-        pieces = None
-        if self.buffer is not None:  # one light may be tried on several sources at a time
-            pieces = self.buffer.draw(wanted, self.step, generator, repeat=self.fresh_sources)
+        pieces = self.buffer.draw(wanted, self.step, generator) if self.buffer is not None else None
         self.drawn += 1
         if pieces is None and not self.target_rows:
             return self._clean(self.batch_size * self.ranks)

@@ -103,9 +103,7 @@ def run(size: tuple[int, int], batch: int, steps: int, modes: tuple[str, ...]) -
     source = RiversideData(size, {"train": 8 * batch, "val": 1, "target": 32}, batch_size=batch)
     store = ParameterStore.from_images(source.targets(), source.areas)
     conversion = Chain([ColorTransfer(), Reframe(0.7)])
-    data = MiningDataModule(
-        source, store, Blend(), areas=source.areas, conversion=conversion, hardest=1.0, search_every=1
-    )
+    data = MiningDataModule(source, store, Blend(), areas=source.areas, conversion=conversion, hardest=1.0)
     TimedTask.clock = clock = Clock()
     task = TimedTask(Unet("resnet18", encoder_weights=None, classes=4), source.areas)
     mining = HardMining(threshold=1.1, ledger=tempfile.mkdtemp())

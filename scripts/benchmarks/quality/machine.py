@@ -19,7 +19,7 @@ def machine_name() -> str:
             return names[0].strip()
     text = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").is_file() else ""
     models = [line.split(":", 1)[1].strip() for line in text.splitlines() if line.startswith("model name")]
-    return f"{models[0] if models else 'CPU'}, {cores()} cores"
+    return f"{models[0] if models else 'CPU'}, {cores()} core{'s' if cores() > 1 else ''}"
 
 
 def code_version() -> str:

@@ -378,6 +378,17 @@ def test_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     assert "| method | road |" in text and "| none" not in text
 
 
+def test_published_tables_are_those_of_the_stored_results(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = Path(__file__).parents[1]
+    text = shown(monkeypatch, capsys, "--table")
+    assert (root / "scripts/benchmarks/quality/results.md").read_text() == text
+    rows = [line for line in (root / "README.md").read_text().splitlines() if "(`method=" in line]
+    assert rows
+    assert set(rows) <= set(text.splitlines())
+
+
 def test_pictures_are_as_wide_as_the_page(tmp_path: Path) -> None:
     from PIL import Image
 

@@ -384,9 +384,10 @@ def test_published_tables_are_those_of_the_stored_results(
     root = Path(__file__).parents[1]
     text = shown(monkeypatch, capsys, "--table")
     assert (root / "scripts/benchmarks/quality/results.md").read_text() == text
-    rows = [line for line in (root / "README.md").read_text().splitlines() if "(`method=" in line]
-    assert rows
-    assert set(rows) <= set(text.splitlines())
+    for page in ("README.md", "scripts/benchmarks/quality/ablation.md"):
+        rows = [line for line in (root / page).read_text().splitlines() if "(`method=" in line]
+        assert rows, page
+        assert set(rows) <= set(text.splitlines()), page
 
 
 def test_pictures_are_as_wide_as_the_page(tmp_path: Path) -> None:

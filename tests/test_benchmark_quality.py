@@ -78,6 +78,8 @@ def cfg(tmp_path: Path) -> Cfg:
     def build(*overrides: str) -> Any:
         job = ["protocol=camvid", "size=quick", "method=random", "store=s8", "targets=false", "seed=0"]
         paths = [f"root={tmp_path}/data", f"out={tmp_path}/runs", f"results={tmp_path}/results.parquet"]
+        for protocol in METRICS:
+            (tmp_path / "data" / protocol).mkdir(parents=True, exist_ok=True)
         with hydra.initialize_config_dir(str(command.CONF), version_base="1.3"):
             return hydra.compose("quality", [*job, *paths, *overrides])
 
@@ -184,6 +186,7 @@ def test_the_grid_runs_methods_without_a_store_once(
 
     grid = ["protocol=camvid", "method=none,random", "store=s8,m64", "targets=false", "seed=0,1"]
     paths = [f"root={tmp_path}", f"out={tmp_path}/runs", f"results={tmp_path}/results.parquet"]
+    (tmp_path / "camvid").mkdir()
     monkeypatch.setattr(command, "run_all", run)
     monkeypatch.setattr(sys, "argv", ["benchmark_quality", *grid, *paths])
     command.main()
@@ -206,6 +209,17 @@ def test_an_unknown_method_is_one_line(
     with pytest.raises(SystemExit, match="2"):
         command.main()
     assert capsys.readouterr().err.startswith("hardmine: error: method=nun is unknown: take one of none, ")
+
+
+def test_a_missing_data_set_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grid = ["protocol=camvid", "method=none", "store=s8", "targets=false", "seed=0"]
+    monkeypatch.setattr(sys, "argv", ["benchmark_quality", *grid, f"root={tmp_path}/no", f"out={tmp_path}/runs"])
+    with pytest.raises(SystemExit, match="2"):
+        command.main()
+    assert capsys.readouterr().err.startswith(f"hardmine: error: {tmp_path}/no/camvid: no such folder: set root to ")
+    assert not list((tmp_path / "runs").glob("*/pretrained"))
 
 
 # results

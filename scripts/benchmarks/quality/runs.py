@@ -58,20 +58,25 @@ def plan(cfg: Any) -> Run:
     """The run of one job of the grid.
 
     Raises:
-        InputError: no such protocol, size or store.
+        InputError: no such protocol, size, store or data set.
     """
     protocol = _one_of(cfg.protocols, cfg.protocol, "protocol")
     size = _one_of(protocol.sizes, cfg.size, "size")
     hidden = _one_of(cfg.stores, cfg.store, "store")
     if cfg.method not in cfg.methods:
         raise InputError(f"method={cfg.method} is unknown: take one of {', '.join(cfg.methods)}")
+    data = Path(cfg.root) / cfg.protocol
+    if not data.is_dir():
+        raise InputError(
+            f"{data}: no such folder: set root to the one that holds it, or protocol to those that are there"
+        )
     store = "" if cfg.method in cfg.storeless else cfg.store
     key = Key(cfg.protocol, cfg.size, cfg.method, store, bool(cfg.targets), int(cfg.seed))
     runs = Path(cfg.out) / f"{key.protocol}-{key.size}"
     common = (
         f"experiment=quality_{key.protocol}",
         f"seed={key.seed}",
-        f"data.root={_quoted(Path(cfg.root) / key.protocol)}",
+        f"data.root={_quoted(data)}",
         f"data.size=[{','.join(str(pixels) for pixels in size.pixels)}]",
         *protocol.overrides,
         *size.overrides,

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -172,10 +173,15 @@ def test_a_failed_run_does_not_stop_the_others(
     assert {key.method for key in read(tmp_path / "results.parquet")} == {"hardmine"}
 
 
-def test_failed_pre_training_fails_what_starts_from_it(cfg: Cfg, training: Training, tmp_path: Path) -> None:
+def test_failed_pre_training_fails_what_starts_from_it(
+    cfg: Cfg, training: Training, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     training.failing("none")
-    assert run_all([plan(cfg())], tmp_path / "results.parquet", 1, training.command) == 2
+    runs = [plan(cfg(f"method={method}")) for method in ("random", "mixture", "hardmine")]
+    assert run_all(runs, tmp_path / "results.parquet", 1, training.command) == 4
     assert len(training.calls()) == 1
+    said = capsys.readouterr().err
+    assert "3 not made, as they start from" in said and "hardmine" not in said.replace(str(tmp_path), "")
 
 
 def test_the_grid_runs_methods_without_a_store_once(
@@ -258,6 +264,12 @@ def test_equal_time_lies_between_two_points_or_at_the_end_of_a_faster_run() -> N
     assert one.at_equal_time("hardmine") == {0: pytest.approx(0.5)}  # 20 s are its step 15
     one = group({"random": [curve([0, 0.2, 0.4])], "hardmine": [curve([0, 0.4, 0.6], seconds=0.5)]})
     assert one.at_equal_time("hardmine") == {0: pytest.approx(0.6)}
+
+
+def test_seconds_of_two_machines_are_not_compared() -> None:
+    elsewhere = replace(curve([0, 0.4, 0.6]), machine="another machine")
+    one = group({"random": [curve([0, 0.2, 0.4])] * 2, "hardmine": [elsewhere, curve([0, 0.4, 0.7])]})
+    assert one.at_equal_time("hardmine") == {1: pytest.approx(0.7)}
 
 
 def test_changes_are_paired_by_seed() -> None:

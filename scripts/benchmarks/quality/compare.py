@@ -58,13 +58,16 @@ class Group:
         return _finite({seed: curve.end(metric) for seed, curve in self.runs(method).items()})
 
     def at_equal_time(self, method: str) -> BySeed:
-        """The shifted metric when `CLOCK` of the same seed had made all of its updates; a faster run's end."""
+        """The shifted metric when `CLOCK` of the same seed had made all of its updates; a faster run's end.
+
+        Seconds of one machine say nothing about those of another, so only pairs of runs made on the same count.
+        """
         clocks = {seed: curve.measured(self.shifted, "seconds")[0] for seed, curve in self.runs(CLOCK).items()}
         return _finite(
             {
                 seed: curve.at(self.shifted, "seconds", clocks[seed][-1])
                 for seed, curve in self.runs(method).items()
-                if seed in clocks and len(clocks[seed])
+                if seed in clocks and len(clocks[seed]) and curve.machine == self.runs(CLOCK)[seed].machine
             }
         )
 

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -22,6 +23,10 @@ from quality.results import Key, merge, read, rows_of
 TRAIN = (sys.executable, "-m", "hardmine", "train")
 _LAST_LINES = 8  # of the log of a run that failed
 _DAY = 24 * 3600.0
+
+
+class _StartError(Exception):
+    """The run that one starts from was not made."""
 
 
 @dataclass(frozen=True)
@@ -133,29 +138,34 @@ def run_all(planned: Sequence[Run], results: Path, jobs: int, command: Sequence[
 
     def work(run: Run) -> None:
         if run.start in futures and futures[run.start].exception() is not None:
-            raise InputError(f"the run it starts from failed, see {run.start.log}")
+            raise _StartError(f"not made, as they start from {run.start.folder}, which failed")
         _train(run, command, environment, origin)
         collect([run], results)
 
     failed = 0
+    not_made: Counter[str] = Counter()
     with _progress() as progress, ThreadPoolExecutor(jobs) as pool:
         task = progress.add_task("runs", total=len(todo))
         for run in todo:
             futures[run] = pool.submit(work, run)
-        names = {future: run.folder for run, future in futures.items()}
+        run_of = {future: run for run, future in futures.items()}
         try:
-            for future in as_completed(names):
+            for future in as_completed(run_of):
                 error = future.exception()
-                if isinstance(error, (InputError, OSError)):
+                if isinstance(error, _StartError):
+                    not_made[str(error)] += 1
+                elif isinstance(error, (InputError, OSError)):
                     failed += 1
-                    progress.console.print(f"{names[future]}: {error}", markup=False, highlight=False, soft_wrap=True)
+                    _say(progress, f"{run_of[future].folder}: {error}")
                 elif error is not None:
                     raise error
                 progress.advance(task)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    return failed
+        for reason, count in not_made.items():
+            _say(progress, f"{count} {reason}")
+    return failed + not_made.total()
 
 
 def collect(runs: Sequence[Run], results: Path, replace: bool = True) -> None:
@@ -210,6 +220,10 @@ def _train(run: Run, command: Sequence[str], environment: dict[str, str], origin
     if code or not run.finished:
         last = run.log.read_text(errors="replace").splitlines()[-_LAST_LINES:]
         raise InputError("\n  ".join([f"failed with exit code {code}, see {run.log}", *last]))
+
+
+def _say(progress: Progress, text: str) -> None:
+    progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _progress() -> Progress:

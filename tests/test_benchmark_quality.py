@@ -19,6 +19,7 @@ from quality.compare import Group, groups, paired, reach
 from quality.plots import draw, hit_rates
 from quality.results import Curve, Key, merge, read, rows_of
 from quality.runs import Run, found, plan, run_all
+from quality.table import method_tables
 
 from hardmine.errors import InputError
 
@@ -270,6 +271,9 @@ def test_seconds_of_two_machines_are_not_compared() -> None:
     elsewhere = replace(curve([0, 0.4, 0.6]), machine="another machine")
     one = group({"random": [curve([0, 0.2, 0.4])] * 2, "hardmine": [elsewhere, curve([0, 0.4, 0.7])]})
     assert one.at_equal_time("hardmine") == {1: pytest.approx(0.7)}
+    titles = {method: method for method in ("random", "hardmine")}
+    rows = method_tables([one], titles, {"camvid": "mIoU"}).splitlines()[4:6]
+    assert [row.split("|")[3:5] for row in rows] == [["  ", " +0.0 "], [" +25.0 ", "  "]]
 
 
 def test_changes_are_paired_by_seed() -> None:

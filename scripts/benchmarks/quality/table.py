@@ -56,13 +56,14 @@ def _methods(group: Group, titles: Mapping[str, str], metric: str) -> str:
     for method, runs in group.methods.items():
         ends, source = group.ends(method, group.shifted), group.ends(method, group.source)
         last = {name: [float(curve.counts[name][-1]) for curve in runs.values()] for name in COUNTS}
+        timed = paired(group.at_equal_time(method), best_ends)
         hits = [_percent(last[f"{kind}_pieces"], last[whole]) for kind, whole in _KINDS]
         rows.append(
             [
                 _name(method, titles),
                 _spread(ends),
                 "" if method == best else _change(paired(ends, best_ends)),
-                _change(paired(group.at_equal_time(method), best_ends)),
+                _change(timed) if len(timed) == len(runs) else "",  # other seeds than beside it would be no comparison
                 _number(middle(source)),
                 "" if method == "none" else _change(paired(source, none_ends)),
                 f"{median(last['pieces']):.0f}",

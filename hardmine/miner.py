@@ -53,7 +53,8 @@ class Miner:
         candidates: K, candidates per row of a batch.
         seed: of every draw.
         hardest: only candidates as hard as this share of the latest ones become pieces, in (0, 1]; 1 leaves it to Th1.
-            A model that has learned finds few below any fixed threshold, and one that has not finds all.
+            A model that has learned finds few below any fixed threshold, and one that has not finds all. The lowest
+            score of all always is hard enough, however many candidates have it.
     """
 
     def __init__(
@@ -159,7 +160,11 @@ class Miner:
         self.latest = torch.cat([self.latest, score[~score.isnan()]])[-_LATEST:]
         if not len(self.latest):
             return threshold
-        return min(threshold, float(self.latest.quantile(self.hardest)))
+        bar, lowest = self.latest.quantile(self.hardest), self.latest.min()
+        if bar == lowest:  # more than that share lie at the bottom, as where a detector sees nothing: all are as hard
+            easier = self.latest[self.latest > lowest]
+            bar = easier.min() if len(easier) else torch.tensor(threshold)
+        return min(threshold, float(bar))
 
     def state_dict(self) -> dict[str, Any]:
         """Plain tensors and numbers, loadable with `weights_only=True`."""

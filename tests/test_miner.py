@@ -118,6 +118,15 @@ def test_the_share_never_raises_th1() -> None:
     assert admitted(easy, [0.8, 0.85, 0.9, 0.95]) == [False] * 4
 
 
+def test_what_is_tied_at_the_bottom_is_hard() -> None:
+    miner = Miner(make_store(), 8, Random(), hardest=0.25)
+    assert admitted(miner, [0.0, 0.0, 0.0, 0.4, 0.2]) == [True, True, True, False, False]
+    assert admitted(miner, [0.1, 0.3, 0.0, 0.5, 0.6]) == [False, False, True, False, False]
+    same = Miner(make_store(), 8, Random(), hardest=0.25)
+    assert admitted(same, [0.6] * 4) == [True] * 4
+    assert admitted(same, [0.9] * 4) == [False] * 4
+
+
 def test_old_scores_are_forgotten() -> None:
     miner = Miner(make_store(), 8, Random(), hardest=0.5)
     admitted(miner, [0.1] * 4)

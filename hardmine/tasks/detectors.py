@@ -4,6 +4,7 @@ from typing import Any
 from urllib.error import URLError
 
 from torch import Tensor, nn
+from torch.nn.functional import softplus
 from torchvision.models import get_model
 from torchvision.models.detection import FCOS, FasterRCNN
 from torchvision.models.detection.anchor_utils import AnchorGenerator
@@ -52,6 +53,7 @@ def fcos(
         detections_per_img=detections,
     )
     net.transform = _AsTheyAre()
+    net.head.regression_head.bbox_reg.register_forward_hook(_above_zero)
     _in_float32(net.head)
     detector: nn.Module = net
     return detector
@@ -142,6 +144,12 @@ class _FromZero(nn.Module):
         if self.training and targets is not None:
             return self.net(images, [{**target, "labels": target["labels"] + 1} for target in targets])
         return [{**found, "labels": found["labels"] - 1} for found in self.net(images)]
+
+
+def _above_zero(module: nn.Module, inputs: Any, distances: Tensor) -> Tensor:
+    """Distances to the sides of a box, before torchvision's ReLU, which has no gradient where all of them are negative:
+    from scratch, training often ends there in its first steps, with boxes of no size, and never comes back."""
+    return softplus(distances.float())
 
 
 def _in_float32(head: nn.Module) -> None:

@@ -248,7 +248,7 @@ def test_a_detector_overfits_one_image(make_net: Callable[..., nn.Module], steps
 
 def test_boxes_that_have_shrunk_to_nothing_can_grow_again() -> None:
     """torchvision's ReLU has no gradient there: training stayed where no box had a size, in two seeds of four."""
-    net = fcos(3, channels=32, convolutions=1).train()
+    net: Any = fcos(3, channels=32, convolutions=1).train()
     sides = net.head.regression_head.bbox_reg
     nn.init.constant_(sides.bias, -5.0)
     target = {"boxes": torch.tensor([[8.0, 8.0, 40.0, 40.0]]), "labels": torch.tensor([0])}

@@ -218,6 +218,16 @@ def test_an_unknown_method_is_one_line(
     assert capsys.readouterr().err.startswith("hardmine: error: method=nun is unknown: take one of none, ")
 
 
+def test_an_unknown_key_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["benchmark_quality", f"root={tmp_path}", "methd=none"])
+    with pytest.raises(SystemExit, match="2"):
+        command.main()
+    said = capsys.readouterr().err
+    assert said == "hardmine: error: methd: no such key: see scripts/benchmark_quality --help\n"
+
+
 def test_a_missing_data_set_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

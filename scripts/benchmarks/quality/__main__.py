@@ -40,7 +40,11 @@ def main() -> None:
         else:
             sweep(overrides)
     except (InputError, HydraException, OmegaConfBaseException) as error:
-        raise failed(" ".join(str(error).split())) from None
+        text = " ".join(str(error).split())
+        if text.startswith("Could not override"):  # Hydra's own remedy would add the misspelt key
+            key = text.split("'")[1]
+            text = f"{key}: no such key: see scripts/benchmark_quality --help"
+        raise failed(text) from None
 
 
 def sweep(overrides: list[str]) -> None:

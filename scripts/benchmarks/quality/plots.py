@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from hardmine.files import write_atomically
 from quality.compare import Group, Runs, at_steps, shared_steps
@@ -59,6 +60,9 @@ def _draw_reached(figure: Figure, group: Group, styles: dict[str, dict[str, Any]
         panel.set_xlabel(label)
     panels[0].set_ylabel(f"{metric} on shifted images, %")
     panels[-1].set_xscale("log")
+    panels[-1].xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    panels[-1].xaxis.set_major_formatter("{x:.0f}")
+    panels[-1].xaxis.set_minor_formatter(NullFormatter())  # over less than a decade its labels lie upon one another
 
 
 def _draw_hits(figure: Figure, group: Group, styles: dict[str, dict[str, Any]]) -> None:

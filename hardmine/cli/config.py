@@ -1,8 +1,10 @@
 """From arguments to a composed config, and from errors to one line."""
 
 import os
+import shutil
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -36,6 +38,7 @@ def run_configured(name: str, arguments: Sequence[str], run: Callable[[Any], Any
         try:
             return run(cfg)
         except bad as error:
+            _remove_empty_run()
             raise failed(_explain(error)) from None  # Hydra adds lines of its own to any other exception
 
     try:
@@ -48,6 +51,18 @@ def failed(message: str) -> SystemExit:
     """Print the one line that says what is wrong; exit code 2."""
     print(f"hardmine: error: {message}", file=sys.stderr)
     return SystemExit(2)
+
+
+def _remove_empty_run() -> None:
+    """Remove the folder of a run that was refused, where nothing is in it but what Hydra wrote about the run."""
+    from hydra.core.hydra_config import HydraConfig
+
+    hydra = HydraConfig.get()
+    folder = Path(hydra.runtime.output_dir)
+    of_hydra = {hydra.output_subdir, f"{hydra.job.name}.log"}
+    with suppress(OSError):  # another rank may have been faster
+        if folder != Path.cwd() and {path.name for path in folder.iterdir()} <= of_hydra:
+            shutil.rmtree(folder)
 
 
 def plain_arguments(command: str, arguments: Sequence[str], known: Sequence[str]) -> dict[str, str]:

@@ -207,6 +207,16 @@ def test_the_grid_runs_methods_without_a_store_once(
     assert {run.key for run in again} == read(tmp_path / "results.parquet").keys()
 
 
+@pytest.mark.parametrize("value", ["seed=x", "targets=2", "jobs=0"])
+def test_a_value_of_another_kind_is_one_line(
+    value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["benchmark_quality", f"root={tmp_path}", f"out={tmp_path}", value])
+    with pytest.raises(SystemExit, match="2"):
+        command.main()
+    assert capsys.readouterr().err.startswith(f"hardmine: error: {value} must be ")
+
+
 def test_an_unknown_method_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -225,7 +235,7 @@ def test_an_unknown_key_is_one_line(
     with pytest.raises(SystemExit, match="2"):
         command.main()
     said = capsys.readouterr().err
-    assert said == "hardmine: error: methd: no such key: see scripts/benchmark_quality --help\n"
+    assert said == "hardmine: error: 'methd': no such config key: see scripts/benchmark_quality --help\n"
 
 
 def test_a_missing_data_set_is_one_line(

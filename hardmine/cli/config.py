@@ -31,7 +31,8 @@ def run_configured(name: str, arguments: Sequence[str], run: Callable[[Any], Any
     from omegaconf.errors import OmegaConfBaseException
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions reach the handlers below in place of Hydra's own report
-    sys.argv = [f"hardmine {name}", *_with_root(arguments)]
+    program = f"hardmine {name}"
+    sys.argv = [program, *_with_root(arguments)]
     bad = (InputError, HydraException, OmegaConfBaseException)
 
     def job(cfg: DictConfig) -> Any:
@@ -39,12 +40,12 @@ def run_configured(name: str, arguments: Sequence[str], run: Callable[[Any], Any
             return run(cfg)
         except bad as error:
             _remove_empty_run()
-            raise failed(_explain(error)) from None  # Hydra adds lines of its own to any other exception
+            raise failed(explain(error, program)) from None  # Hydra adds lines of its own to any other exception
 
     try:
         hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=name)(job)()
     except bad as error:
-        raise InputError(_explain(error)) from None
+        raise InputError(explain(error, program)) from None
 
 
 def failed(message: str) -> SystemExit:
@@ -106,8 +107,8 @@ def _with_root(arguments: Sequence[str]) -> list[str]:
     return list(arguments)
 
 
-def _explain(error: BaseException) -> str:
-    """One line that names the key, from Hydra's several."""
+def explain(error: BaseException, program: str) -> str:
+    """One line that names the key, from Hydra's several; `program --help` is where the keys are told."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, InputError):
@@ -117,9 +118,8 @@ def _explain(error: BaseException) -> str:
     keys = [line.removeprefix("full_key:").strip() for line in lines if line.startswith("full_key:")]
     lines = [line for line in lines if not line.startswith("full_key:")]
     if lines and lines[0].startswith("Could not override"):
-        return (
-            f"{lines[0].removeprefix('Could not override ').rstrip('.')}: no such config key: see hardmine train --help"
-        )
+        key = lines[0].removeprefix("Could not override ").rstrip(".")
+        return f"{key}: no such config key: see {program} --help"
     if lines and lines[0].startswith("Missing mandatory value"):
         return f"{lines[0].split(':', 1)[1].strip()}: this config key must be given: KEY=VALUE"
     if lines and lines[0].startswith("Error in call to target") and error.__cause__ is not None:

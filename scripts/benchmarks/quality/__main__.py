@@ -12,10 +12,11 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from hardmine.cli.config import failed
+from hardmine.cli.config import explain, failed
 from hardmine.errors import InputError
 from quality.runs import Run, collect, found, plan, run_all
 
+PROGRAM = "scripts/benchmark_quality"
 CONF = Path(__file__).parent / "conf"
 KEYS = """\
 keys: root=PATH protocol=camvid,blood_cells,street_boxes size=quick,full method=none,hardmine,... store=s8,m64
@@ -25,7 +26,7 @@ Runs that are finished are skipped, so that the same command goes on where it wa
 
 def main() -> None:
     """Entry point. Bad input prints one line to standard error and exits with 2."""
-    parser = argparse.ArgumentParser("scripts/benchmark_quality", description=__doc__, epilog=KEYS, allow_abbrev=False)
+    parser = argparse.ArgumentParser(PROGRAM, description=__doc__, epilog=KEYS, allow_abbrev=False)
     parser.add_argument("--table", action="store_true", help="print what every method comes to, as Markdown")
     parser.add_argument("--classes", action="store_true", help="print it for each class")
     parser.add_argument("--plots", type=Path, metavar="FOLDER", help="draw curves and hit rates")
@@ -40,11 +41,7 @@ def main() -> None:
         else:
             sweep(overrides)
     except (InputError, HydraException, OmegaConfBaseException) as error:
-        text = " ".join(str(error).split())
-        if text.startswith("Could not override"):  # Hydra's own remedy would add the misspelt key
-            key = text.split("'")[1]
-            text = f"{key}: no such key: see scripts/benchmark_quality --help"
-        raise failed(text) from None
+        raise failed(explain(error, PROGRAM)) from None
 
 
 def sweep(overrides: list[str]) -> None:
@@ -56,7 +53,7 @@ def sweep(overrides: list[str]) -> None:
         try:
             planned.append(plan(cfg))
         except (InputError, OmegaConfBaseException) as error:
-            raise failed(str(error).splitlines()[0]) from None  # Hydra adds lines of its own to any other exception
+            raise failed(explain(error, PROGRAM)) from None  # Hydra adds lines of its own to any other exception
         cfgs.append(cfg)
 
     sys.argv = ["benchmark_quality", *overrides]

@@ -63,20 +63,27 @@ def plan(cfg: Any) -> Run:
     """The run of one job of the grid.
 
     Raises:
-        InputError: no such protocol, size, store or data set.
+        InputError: no such protocol, size, store, method or data set, or a value of another kind.
     """
     protocol = _one_of(cfg.protocols, cfg.protocol, "protocol")
     size = _one_of(protocol.sizes, cfg.size, "size")
     hidden = _one_of(cfg.stores, cfg.store, "store")
     if cfg.method not in cfg.methods:
         raise InputError(f"method={cfg.method} is unknown: take one of {', '.join(cfg.methods)}")
+    for name, good, wanted in (
+        ("seed", type(cfg.seed) is int, "a whole number"),
+        ("targets", type(cfg.targets) is bool, "true or false"),
+        ("jobs", type(cfg.jobs) is int and cfg.jobs > 0, "a whole number above 0"),
+    ):
+        if not good:
+            raise InputError(f"{name}={cfg[name]} must be {wanted}")
     data = Path(cfg.root) / cfg.protocol
     if not data.is_dir():
         raise InputError(
             f"{data}: no such folder: set root to the one that holds it, or protocol to those that are there"
         )
     store = "" if cfg.method in cfg.storeless else cfg.store
-    key = Key(cfg.protocol, cfg.size, cfg.method, store, bool(cfg.targets), int(cfg.seed))
+    key = Key(cfg.protocol, cfg.size, cfg.method, store, cfg.targets, cfg.seed)
     runs = Path(cfg.out) / f"{key.protocol}-{key.size}"
     common = (
         f"experiment=quality_{key.protocol}",

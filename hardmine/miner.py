@@ -10,15 +10,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hardmine.buffer import RecipeBuffer
 from hardmine.conversions import ColorTransfer, Conversion
-from hardmine.graph import Graph
-from hardmine.neighbourhood import First, Neighbourhood
+from hardmine.first import First
+from hardmine.memory.buffer import RecipeBuffer
+from hardmine.memory.graph import Graph
+from hardmine.memory.hardness import is_hard
+from hardmine.memory.stopping import Stopping
+from hardmine.neighbourhood import Neighbourhood
 from hardmine.records import Recipe, Verdict
 from hardmine.rng import keyed
-from hardmine.stopping import Stopping
 from hardmine.store import ParameterStore
-from hardmine.threshold import is_hard
 
 _LATEST = 64  # candidates that `hardest` is a share of; few, since a model that learns leaves old scores behind
 

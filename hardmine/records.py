@@ -77,11 +77,11 @@ class Recipe(Rows):
 
     Attributes:
         source: (N,) int64, index of the source image in the training data.
-        view: (N,) int64, seed under which the data set's random augmentation (flip, crop) is replayed.
+        draw: (N,) int64, seed under which the data set's random augmentation (flip, crop) is replayed.
         chosen: (N, R) bool, the regions that are converted (R17), the whole image after the areas (R19); none chosen
             is the clean source.
         present: (N, R) bool, false for areas that the source turned out to lack when it was scored.
-        point: (N, R, D) float32, the parameter of each region, for colours t_mean and t_std of Expr. 2 (R15); 0 where
+        parameter: (N, R, D) float32, of each region, for colours t_mean and t_std of Expr. 2 (R15); 0 where
             not chosen.
         target: (N, R) int32, row of the store the parameter came from; -1 where generated or not chosen.
         piece: (N,) int64, number of the piece in the buffer; -1 for what is no piece (yet).
@@ -90,26 +90,26 @@ class Recipe(Rows):
     """
 
     source: Tensor
-    view: Tensor
+    draw: Tensor
     chosen: Tensor
     present: Tensor
-    point: Tensor
+    parameter: Tensor
     target: Tensor
     piece: Tensor
     parent: Tensor
     depth: Tensor
 
     @classmethod
-    def clean(cls, source: Tensor, view: Tensor, regions: int, axes: int) -> "Recipe":
+    def clean(cls, source: Tensor, draw: Tensor, regions: int, axes: int) -> "Recipe":
         """Recipes that leave their sources as they are, for R regions and parameters of D axes."""
         n = len(source)
         none = torch.full((n,), -1, dtype=torch.int64)
         return cls(
             source=source,
-            view=view,
+            draw=draw,
             chosen=torch.zeros(n, regions, dtype=torch.bool),
             present=torch.ones(n, regions, dtype=torch.bool),
-            point=torch.zeros(n, regions, axes),
+            parameter=torch.zeros(n, regions, axes),
             target=torch.full((n, regions), -1, dtype=torch.int32),
             piece=none,
             parent=none.clone(),

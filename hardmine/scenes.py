@@ -6,9 +6,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from hardmine.color import full_precision, srgb_to_lab
+from hardmine.kernels.color import full_precision, srgb_to_lab
+from hardmine.kernels.statistics import region_statistics
 from hardmine.records import Distribution
-from hardmine.regions import region_statistics
 
 Colors = Literal["lab", "rgb"]
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from conftest import make_store
 
-from hardmine.graph import Graph
+from hardmine.memory.graph import Graph
 from hardmine.neighbourhood import Blend, Reach
 from hardmine.records import Recipe
 from hardmine.store import ParameterStore
@@ -16,7 +16,7 @@ def at(store: ParameterStore, target: int, n: int = 1) -> Recipe:
     chosen, point, of = store.parameters(torch.full((n, store.regions), target), ~rows.chosen)
     chosen[:, -1] = False
     return rows.replace(
-        chosen=chosen, point=torch.where(chosen[..., None], point, 0.0), target=torch.where(chosen, of, -1).int()
+        chosen=chosen, parameter=torch.where(chosen[..., None], point, 0.0), target=torch.where(chosen, of, -1).int()
     )
 
 
@@ -27,9 +27,11 @@ def blended(policy: Blend, rows: Recipe, store: ParameterStore, seed: int = 0) -
 def gathered(spread: float, targets: int = 6) -> ParameterStore:
     """Targets around one light, and one far away."""
     store = make_store(targets=targets)
-    points = store.points[:1] + spread * torch.randn(store.points.shape, generator=torch.Generator().manual_seed(1))
-    points[-1] = store.points[0] + 40
-    return store.with_(points=points)
+    points = store.parameters[:1] + spread * torch.randn(
+        store.parameters.shape, generator=torch.Generator().manual_seed(1)
+    )
+    points[-1] = store.parameters[0] + 40
+    return store.with_(parameters=points)
 
 
 def test_a_blend_lies_between_the_parameter_and_one_stored_point() -> None:
@@ -37,8 +39,8 @@ def test_a_blend_lies_between_the_parameter_and_one_stored_point() -> None:
     rows = at(store, 0, 100)
     made, found = blended(Blend(radius=30), rows, store)
     assert found.all()
-    way = (store.points[1] - store.points[0])[:-1]
-    share = (made.point[:, :-1] - store.points[0, :-1]) / way
+    way = (store.parameters[1] - store.parameters[0])[:-1]
+    share = (made.parameter[:, :-1] - store.parameters[0, :-1]) / way
     torch.testing.assert_close(share, share[:, :1, :1].expand_as(share), atol=1e-3, rtol=0)  # all areas and axes alike
     assert 0 < share.min() < 0.2 and 0.8 < share.max() < 1
     assert (made.target == -1).all()
@@ -50,9 +52,11 @@ def test_a_blend_stays_inside_the_second_threshold(limits: tuple[float | None, f
     made, found = blended(Blend(*limits), rows, store)
     assert found.all()
     reach = Reach(*limits)
-    squares = reach.squares(made.point, rows.point, store.space)[:, :-1].mean(1)  # over the areas, as Select measures
+    squares = reach.squares(made.parameter, rows.parameter, store.space)[:, :-1].mean(
+        1
+    )  # over the areas, as Select measures
     assert reach.holds(squares, store.space).all()
-    assert len({tuple(point) for point in made.point[:, 0].tolist()}) == 200
+    assert len({tuple(point) for point in made.parameter[:, 0].tolist()}) == 200
 
 
 def test_an_area_that_a_stored_point_lacks_keeps_its_parameter() -> None:
@@ -63,15 +67,15 @@ def test_an_area_that_a_stored_point_lacks_keeps_its_parameter() -> None:
     rows = at(store, 0, 20)
     made, found = blended(Blend(radius=30), rows, store)
     assert found.all()
-    assert torch.equal(made.point[:, 1], rows.point[:, 1])
-    assert not torch.isclose(made.point[:, 0], rows.point[:, 0]).all(-1).any()
+    assert torch.equal(made.parameter[:, 1], rows.parameter[:, 1])
+    assert not torch.isclose(made.parameter[:, 0], rows.parameter[:, 0]).all(-1).any()
 
 
 def test_where_nothing_stored_is_near_a_neighbour_is_generated() -> None:
     store = gathered(2.0)
     far = at(store, len(store) - 1, 3)
     made, found = blended(Blend(radius=10), far, store)
-    shift = (made.point - far.point)[:, :-1]
+    shift = (made.parameter - far.parameter)[:, :-1]
     assert found.all() and shift.norm(dim=-1).max() < 10
     assert shift[..., 0].abs().min() > 0
     clean = Recipe.clean(torch.arange(3), torch.arange(3), store.regions, len(store.space))
@@ -83,15 +87,15 @@ def test_what_was_not_chosen_stays_as_it_is() -> None:
     rows = at(store, 0, 5)
     chosen = rows.chosen.clone()
     chosen[:, 1] = False
-    rows = rows.replace(chosen=chosen, point=torch.where(chosen[..., None], rows.point, 0.0))
+    rows = rows.replace(chosen=chosen, parameter=torch.where(chosen[..., None], rows.parameter, 0.0))
     made, found = blended(Blend(radius=30), rows, store)
-    assert found.all() and torch.equal(made.chosen, chosen) and (made.point[:, 1] == 0).all()
+    assert found.all() and torch.equal(made.chosen, chosen) and (made.parameter[:, 1] == 0).all()
 
 
 def test_the_same_generator_gives_the_same_blend() -> None:
     store, policy = gathered(2.0), Blend(radius=30)
     rows = at(store, 0, 8)
-    one, other, third = (blended(policy, rows, store, seed)[0].point for seed in (3, 3, 4))
+    one, other, third = (blended(policy, rows, store, seed)[0].parameter for seed in (3, 3, 4))
     assert torch.equal(one, other) and not torch.equal(one, third)
 
 

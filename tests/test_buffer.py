@@ -4,9 +4,9 @@ import pytest
 import torch
 from conftest import make_recipe, make_store
 
-from hardmine.buffer import RecipeBuffer
+from hardmine.memory.buffer import RecipeBuffer
+from hardmine.memory.hardness import is_hard
 from hardmine.records import Verdict
-from hardmine.threshold import is_hard
 
 STORE = make_store()
 

@@ -3,7 +3,7 @@ import pytest
 import skimage.color
 import torch
 
-from hardmine.color import lab_to_linear, lab_to_srgb, srgb_to_lab
+from hardmine.kernels.color import lab_to_linear, lab_to_srgb, srgb_to_lab
 
 
 @pytest.fixture(scope="module")

@@ -26,8 +26,8 @@ def by_scikit_image(
         if not recipe.chosen[row, area] or not inside.any():
             continue
         s_mean, s_std = lab[inside].mean(0), np.maximum(lab[inside].std(0), min_std)
-        gain = np.minimum(recipe.point[row, area, 3:].numpy() / s_std, max_gain)
-        out[inside] = (lab[inside] - s_mean) * gain + recipe.point[row, area, :3].numpy()
+        gain = np.minimum(recipe.parameter[row, area, 3:].numpy() / s_std, max_gain)
+        out[inside] = (lab[inside] - s_mean) * gain + recipe.parameter[row, area, :3].numpy()
     import warnings
 
     with warnings.catch_warnings():
@@ -69,7 +69,7 @@ def test_identity_parameters_give_the_same_image(colors: Colors) -> None:
     image, regions = make_images()
     source = Scenes(image, regions, 3)
     measured = source.measured(colors)[1]
-    recipe = make_recipe(3, make_store()).replace(point=torch.cat([measured.mean, measured.std], dim=-1))
+    recipe = make_recipe(3, make_store()).replace(parameter=torch.cat([measured.mean, measured.std], dim=-1))
     assert torch.equal(ColorTransfer(colors, min_std=0.0)(source, recipe)[0].image, image)
 
 
@@ -94,9 +94,9 @@ def test_same_recipe_same_bits_in_any_batch(whole: bool) -> None:
     recipe = Recipe.cat([make_recipe(1, store, target) for target in (2, 3, 4)])
     recipe = recipe.replace(chosen=recipe.chosen & torch.tensor([[True], [False], [True]]))
     if whole:  # areas then whole, whole alone, areas alone
-        point = store.points[torch.tensor([2, 3, 4])]
+        point = store.parameters[torch.tensor([2, 3, 4])]
         recipe = recipe.replace(
-            point=point, chosen=recipe.chosen | torch.tensor([[0, 0, 0, 1], [0, 0, 0, 1], [0, 0, 0, 0]]).bool()
+            parameter=point, chosen=recipe.chosen | torch.tensor([[0, 0, 0, 1], [0, 0, 0, 1], [0, 0, 0, 0]]).bool()
         )
     convert = ColorTransfer()
     together = images(convert, image, regions, recipe)
@@ -126,7 +126,7 @@ def test_what_was_converted_has_the_targets_statistics(colors: Colors, region: i
     image, regions = make_images(size=(64, 64))
     regions[regions == 255] = 1
     point = torch.tensor(GENTLE[colors])
-    recipe = chosen(make_recipe(3, make_store()), region).replace(point=point.expand(3, 4, 6))
+    recipe = chosen(make_recipe(3, make_store()), region).replace(parameter=point.expand(3, 4, 6))
     after = Scenes(images(ColorTransfer(colors, max_gain=100.0), image, regions, recipe), regions, 3)
     measured = after.measured(colors)[1]
     there = measured.count[:, region] > 0
@@ -163,7 +163,7 @@ def test_an_area_keeps_what_sets_it_apart() -> None:
     regions[regions == 255] = 1
     sources = of_images(image, regions)
     point = torch.tensor(GENTLE["lab"])
-    recipe = chosen(make_recipe(3, make_store()), 0).replace(point=point.expand(3, 4, 6))
+    recipe = chosen(make_recipe(3, make_store()), 0).replace(parameter=point.expand(3, 4, 6))
     before = Scenes(image, regions, 3).measured("lab")[1]
     converted = images(individual(sources, max_gain=100.0), image, regions, recipe)
     after = Scenes(converted, regions, 3).measured("lab")[1]
@@ -196,7 +196,7 @@ def test_the_whole_image_and_a_source_without_others_have_nothing_apart() -> Non
     alone = individual(of_images(image, regions))
     exact, same = (images(convert, image, regions, recipe).int() for convert in (ColorTransfer(), alone))
     assert (exact - same).abs().max() <= 1  # means of areas, once in float32 and once in float64
-    whole = chosen(recipe, 3).replace(point=make_store().points[:1])
+    whole = chosen(recipe, 3).replace(parameter=make_store().points[:1])
     other = individual(of_images(*make_images(seed=5)))
     assert torch.equal(images(ColorTransfer(), image, regions, whole), images(other, image, regions, whole))
 
@@ -212,7 +212,7 @@ def test_sources_in_other_colors_or_none_are_refused() -> None:
 def test_the_whole_image_is_converted_after_its_areas() -> None:
     image, regions = make_images(size=(64, 64))
     store = make_store()
-    recipe = make_recipe(3, store).replace(point=store.points[:1].expand(3, -1, -1))
+    recipe = make_recipe(3, store).replace(parameter=store.parameters[:1].expand(3, -1, -1))
     convert = ColorTransfer(max_gain=100.0)
     both = images(convert, image, regions, chosen(recipe, 0, 1, 2, 3))
     areas = images(convert, image, regions, chosen(recipe, 0, 1, 2))
@@ -225,12 +225,12 @@ def test_the_whole_image_is_converted_after_its_areas() -> None:
 def test_the_gain_is_capped_and_counted() -> None:
     image, regions = make_images()
     recipe = make_recipe(3, make_store())
-    stretched = recipe.replace(point=torch.cat([recipe.point[..., :3], torch.full((3, 4, 3), 1000.0)], dim=-1))
+    stretched = recipe.replace(parameter=torch.cat([recipe.parameter[..., :3], torch.full((3, 4, 3), 1000.0)], dim=-1))
     source = Scenes(image, regions, 3)
     converted, capped = ColorTransfer(max_gain=2.0)(source, stretched)
     assert (capped == 1).all()
-    doubled = torch.cat([recipe.point[..., :3], source.measured("lab")[1].std.clamp(min=1.0) * 2], dim=-1)
-    exact, few = ColorTransfer(max_gain=2.0)(source, recipe.replace(point=doubled))
+    doubled = torch.cat([recipe.parameter[..., :3], source.measured("lab")[1].std.clamp(min=1.0) * 2], dim=-1)
+    exact, few = ColorTransfer(max_gain=2.0)(source, recipe.replace(parameter=doubled))
     assert torch.equal(converted.image, exact.image)
     assert (few == 0).all()
 

@@ -21,22 +21,22 @@ from PIL import Image
 from torch import nn
 
 import hardmine as hm
-from hardmine import transfer
-from hardmine.buffer import RecipeBuffer
 from hardmine.callbacks.pictures import COLUMNS, Pictures
 from hardmine.candidates import Candidates
 from hardmine.cli import main
 from hardmine.cli.build import build_conversion, build_data, build_store
 from hardmine.cli.train import train
-from hardmine.color import srgb_to_lab
 from hardmine.data.folder import Folder, FolderData
 from hardmine.data.replay import Replayed
-from hardmine.enumeration import Enumeration
-from hardmine.graph import Graph
+from hardmine.first.enumeration import Enumeration
 from hardmine.judge import split
+from hardmine.kernels import transfer
+from hardmine.kernels.color import srgb_to_lab
+from hardmine.memory.buffer import RecipeBuffer
+from hardmine.memory.graph import Graph
+from hardmine.memory.hardness import DEFAULT, is_hard
 from hardmine.neighbourhood import Reach
 from hardmine.records import Distribution, Recipe, Verdict
-from hardmine.threshold import DEFAULT, is_hard
 
 
 @dataclass
@@ -187,7 +187,7 @@ def the_store_keeps_targets_with_their_distributions(ground: Ground) -> None:
             assert int(store.count[row, region]) == len(inside)
             if len(inside):
                 expected = np.concatenate([inside.mean(0), inside.std(0)])
-                assert np.allclose(store.points[row, region], expected, atol=0.02)
+                assert np.allclose(store.parameters[row, region], expected, atol=0.02)
 
 
 @shows(5)
@@ -195,12 +195,12 @@ def a_target_may_show_something_else_elsewhere(ground: Ground) -> None:
     """Only the labels mean the same: another size, another order of areas, one area more."""
     store = make_store(areas=4)
     other = store.aligned(["area2", "area0", "here alone"])
-    assert torch.equal(other.points[:, 0], store.points[:, 2])
+    assert torch.equal(other.points[:, 0], store.parameters[:, 2])
     image, regions = make_images(size=(40, 56))
     recipe = chosen(make_recipe(3, other), 0)
     made, _ = hm.ColorTransfer(max_gain=100)(hm.Scenes(image, regions, 3), recipe)
     mean = made.measured("lab")[1].mean[:, 0, 0]
-    assert (mean - store.points[0, 2, 0]).abs().max() < 2
+    assert (mean - store.parameters[0, 2, 0]).abs().max() < 2
 
 
 @shows(8, 9)
@@ -210,7 +210,7 @@ def the_store_is_a_table_without_pixels(ground: Ground) -> None:
     for path in (ground.folder / "images").iterdir():
         path.unlink()
     again = hm.ParameterStore.load(ground.tmp / "night.parquet")
-    assert torch.equal(again.points, store.points)
+    assert torch.equal(again.points, store.parameters)
     found = pq.read_table(
         ground.tmp / "night.parquet", filters=[("environment.time", "=", "night"), ("area", "=", "sky")]
     )
@@ -248,7 +248,7 @@ def shades_become_those_of_the_target(ground: Ground) -> None:
             inside = regions[row].flatten() == area
             s_mean, s_std = lab[row][:, inside].mean(1), lab[row][:, inside].std(1, correction=0)
             s_normed = (lab[row][:, inside] - s_mean[:, None]) / s_std[:, None]
-            expected = s_normed * recipe.point[row, area, 3:, None] + recipe.point[row, area, :3, None]
+            expected = s_normed * recipe.parameter[row, area, 3:, None] + recipe.parameter[row, area, :3, None]
             assert torch.allclose(moved[row][:, inside], expected, atol=1e-2)
 
 
@@ -272,7 +272,7 @@ def rgb_without_lab(ground: Ground) -> None:
     image, regions = make_images(size=(48, 64))
     source = hm.Scenes(image, regions, 3)
     point = torch.tensor([120.0, 100.0, 90.0, 10.0, 10.0, 10.0]).expand(3, 4, 6)
-    made, _ = hm.ColorTransfer("rgb", max_gain=100)(source, make_recipe(3, make_store()).replace(point=point))
+    made, _ = hm.ColorTransfer("rgb", max_gain=100)(source, make_recipe(3, make_store()).replace(parameter=point))
     for row in range(3):
         inside = made.image[row][:, regions[row] == 0].float()
         if inside.shape[1]:
@@ -332,7 +332,7 @@ def other_conversions(ground: Ground) -> None:
     def made(conversion: Any, *values: float, area: int = 0, scenes: hm.Scenes = source) -> hm.Scenes:
         store = hm.ParameterStore.from_space(conversion.space, [f"a{i}" for i in range(scenes.areas)], 2)
         recipe = chosen(make_recipe(1, store), area)
-        return conversion(scenes, recipe.replace(point=torch.tensor(values).expand_as(recipe.point)))[0]
+        return conversion(scenes, recipe.replace(parameter=torch.tensor(values).expand_as(recipe.parameter)))[0]
 
     def edges(scenes: hm.Scenes) -> float:
         return float(scenes.image.float().diff(dim=-1).abs().mean())
@@ -355,7 +355,7 @@ def parameters_are_determined_for_each_area(ground: Ground) -> None:
     store = make_store(targets=30)
     drawn = draw(hm.First(independent=True), clean(20, store), store)
     assert (drawn.target[:, 0] != drawn.target[:, 1]).any()
-    moved = draw(hm.Generate(radius=3.0, independent=True), drawn, store).point - drawn.point
+    moved = draw(hm.Generate(radius=3.0, independent=True), drawn, store).parameter - drawn.parameter
     assert (moved[:, 0] != moved[:, 1]).any()
 
 
@@ -443,7 +443,7 @@ def the_next_parameter_comes_from_the_one_that_was_hard(ground: Ground) -> None:
     following = miner.propose(hard, 1)
     assert torch.equal(following.source, first.source)
     assert following.parent.tolist() == [0, -1, 1, -1]
-    moved = (following.point - first.point)[:, :3][..., [0, 3]].norm(dim=-1)
+    moved = (following.parameter - first.parameter)[:, :3][..., [0, 3]].norm(dim=-1)
     assert (moved[[0, 2]] < 2.0).all()
 
 
@@ -532,7 +532,7 @@ def parameters_are_generated_where_few_are_stored(ground: Ground) -> None:
     recipe = make_recipe(200, store)
     for limits in ({"radius": 4.0}, {"mean_radius": 4.0, "std_radius": 1.0}):
         made = draw(hm.Generate(**limits, margin=50.0), recipe, store)
-        shift = (made.point - recipe.point)[:, 0, [0, 3]]
+        shift = (made.parameter - recipe.parameter)[:, 0, [0, 3]]
         assert len({tuple(row) for row in shift.tolist()}) > 150
         inside = shift.norm(dim=1) < 4 if "radius" in limits else (shift.abs() < torch.tensor([4.0, 1.0])).all(1)
         assert inside.all()
@@ -549,7 +549,7 @@ def auto_selects_and_then_generates(ground: Ground) -> None:
     areas = make_store(targets=2, areas=2)  # for each area by itself
     points = areas.points.clone()
     points[1, 0], points[1, 1] = points[0, 0] + 1, points[0, 1] + 40
-    areas = areas.with_(points=points)
+    areas = areas.with_(parameters=points)
     mixed = draw(hm.Auto(radius=5.0, independent=True), make_recipe(1, areas), areas, Graph(areas, 1))
     assert mixed.target[0, :2].tolist() == [1, -1]
 
@@ -648,14 +648,14 @@ def what_it_brings_is_measured(ground: Ground) -> None:
         search = hm.Search(miner, 40, rows=1, depth=0, retries=0)
 
         def judge(recipe: Recipe) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-            met = ((known - recipe.point[:, 0, 0]).abs() < 5).any()
+            met = ((known - recipe.parameter[:, 0, 0]).abs() < 5).any()
             score = torch.where(met, 1.0, 0.0)[None]
             return score, score[:, None].expand(-1, 4), torch.full((1,), -1)
 
         while not search.done:
             made, verdict = search.step(judge, 0.7)
             if learns:
-                known = torch.cat([known, made.point[verdict.piece, 0, 0]])
+                known = torch.cat([known, made.parameter[verdict.piece, 0, 0]])
         found: int = miner.tally.pieces
         return found
 
@@ -691,10 +691,10 @@ def flat_areas_are_floored_and_gains_capped(ground: Ground) -> None:
     mean, one = torch.zeros(1, 2, 3), torch.ones(1, 2, 3)
     flat = Distribution(mean, one * 0.001, torch.full((1, 2), 50))
     store = make_store(areas=1)
-    recipe = chosen(make_recipe(1, store), 0).replace(point=torch.cat([mean, one * 3], dim=-1))
+    recipe = chosen(make_recipe(1, store), 0).replace(parameter=torch.cat([mean, one * 3], dim=-1))
     gain, _, capped = transfer.affine(flat, recipe)
     assert gain[0, 0].tolist() == [3, 3, 3]  # a floor of 1 Lab unit
-    gain, _, capped = transfer.affine(flat, recipe.replace(point=recipe.point * 2))
+    gain, _, capped = transfer.affine(flat, recipe.replace(parameter=recipe.parameter * 2))
     assert gain[0, 0].tolist() == [4, 4, 4]
     assert capped.tolist() == [[True, False]]
 
@@ -707,14 +707,16 @@ def an_area_that_the_target_lacks(ground: Ground) -> None:
     kept = make_recipe(1, store.with_(count=count))
     assert kept.chosen.tolist() == [[True, False, True, False]]
     whole = make_recipe(1, store.with_(count=count, missing="whole"))
-    assert torch.equal(whole.point[0, 1], store.points[0, 3])
+    assert torch.equal(whole.parameter[0, 1], store.parameters[0, 3])
 
 
 @decides(3)
 def what_is_generated_can_be_a_photograph(ground: Ground) -> None:
     store = make_store(targets=1)
-    store = store.with_(points=store.points * torch.tensor([0.0, 1, 1, 0.1, 1, 1]) + torch.tensor([1.0, 0, 0, 0, 0, 0]))
-    made = draw(hm.Generate(radius=30.0), make_recipe(300, store), store).point[:, :3]
+    store = store.with_(
+        points=store.parameters * torch.tensor([0.0, 1, 1, 0.1, 1, 1]) + torch.tensor([1.0, 0, 0, 0, 0, 0])
+    )
+    made = draw(hm.Generate(radius=30.0), make_recipe(300, store), store).parameter[:, :3]
     assert (made[..., 3] > 0).all()
     assert (made[..., 0] >= 0).all()
     assert (made[..., 0] <= float(store.highest[0, 0]) + 5).all()
@@ -756,9 +758,9 @@ def luminance_and_coherent_light_by_default(ground: Ground) -> None:
     store = make_store(targets=40)
     drawn = draw(hm.First(), clean(20, store), store)
     assert (drawn.target[:, :3] == drawn.target[:, :1]).all()
-    moved = draw(hm.Generate(radius=3.0), drawn, store).point - drawn.point
+    moved = draw(hm.Generate(radius=3.0), drawn, store).parameter - drawn.parameter
     assert (moved[..., [1, 2, 4, 5]] == 0).all()
-    lab = draw(hm.Generate(radius=3.0, channels="lab"), drawn, store).point - drawn.point
+    lab = draw(hm.Generate(radius=3.0, channels="lab"), drawn, store).parameter - drawn.parameter
     assert (lab[:, :3, [1, 2, 4, 5]] != 0).any()
 
 

@@ -19,8 +19,9 @@ from torch import Tensor
 from hardmine.cli import config_folder
 from hardmine.conversions import AffineObject, Chain, ColorTransfer, Conversion, Outline, Sharpen, Smooth
 from hardmine.errors import InputError
+from hardmine.first import First
 from hardmine.miner import Miner
-from hardmine.neighbourhood import Auto, First, Generate, Neighbourhood, Select
+from hardmine.neighbourhood import Auto, Generate, Neighbourhood, Select
 from hardmine.records import Recipe
 from hardmine.scenes import Scenes
 from hardmine.store import ParameterStore
@@ -64,7 +65,7 @@ def make_recipe(point: Tensor, chosen: Sequence[bool] = (True, True, True, False
     n, axes = len(point), point.shape[-1]
     clean = Recipe.clean(torch.arange(n), torch.arange(n), AREAS + 1, axes)
     point = point.view(n, -1, axes).expand(-1, AREAS + 1, -1)
-    return clean.replace(chosen=torch.tensor([chosen] * n), point=point)
+    return clean.replace(chosen=torch.tensor([chosen] * n), parameter=point)
 
 
 def random_recipe(conversion: Conversion, n: int, seed: int) -> Recipe:
@@ -134,10 +135,10 @@ def test_policies_propose_inside_the_radius_and_the_bounds(conversion: Conversio
         before = recipe
         recipe = miner.propose(before, step)
         near = recipe.parent >= 0
-        moved = ((recipe.point - before.point)[near] / space.unit)[:, :, space.graph]
+        moved = ((recipe.parameter - before.parameter)[near] / space.unit)[:, :, space.graph]
         assert (moved.square().sum(-1).sqrt() < 10).all()
         assert not near.any() or moved.any()
-        inside = (recipe.point >= space.low) & (recipe.point <= space.high)
+        inside = (recipe.parameter >= space.low) & (recipe.parameter <= space.high)
         assert inside[recipe.chosen].all()
         converted, _ = conversion(scenes, recipe)
         assert not torch.equal(converted.image, scenes.image)
@@ -208,11 +209,11 @@ def test_each_area_has_its_own_strength_and_no_other_changes(conversion: Convers
     scenes, recipe = make_scenes(3, seed=seed), random_recipe(conversion, 3, seed)
     expected = scenes.image
     for area in range(AREAS):
-        one = make_recipe(recipe.point[:, area], (True,) * AREAS + (False,))
+        one = make_recipe(recipe.parameter[:, area], (True,) * AREAS + (False,))
         filtered, _ = conversion(scenes, one)
         inside = (scenes.regions == area) & recipe.chosen[:, area, None, None]
         expected = torch.where(inside[:, None], filtered.image, expected)
-    last = make_recipe(recipe.point[:, -1], (True,) * AREAS + (False,))
+    last = make_recipe(recipe.parameter[:, -1], (True,) * AREAS + (False,))
     last = last.replace(chosen=last.chosen & recipe.chosen[:, -1:])
     converted, _ = conversion(scenes, recipe)
     assert torch.equal(converted.image, conversion(scenes.replace(expected), last)[0].image)
@@ -464,7 +465,7 @@ def test_a_chain_takes_the_stored_colors_wherever_their_axes_stand() -> None:
     store = make_store()
     chain = Chain([Smooth(), ColorTransfer()])
     fitted = store.fitted(chain.space)
-    assert torch.equal(fitted.points[..., 1:], store.points)
+    assert torch.equal(fitted.points[..., 1:], store.parameters)
     assert (fitted.points[..., 0] >= 0).all() and (fitted.points[..., 0] <= 5).all()
 
 

@@ -9,10 +9,10 @@ from conftest import make_store
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hardmine.enumeration import Enumeration, shuffled
 from hardmine.errors import InputError
-from hardmine.graph import Graph
-from hardmine.neighbourhood import Exhaustive
+from hardmine.first import Exhaustive
+from hardmine.first.enumeration import Enumeration, shuffled
+from hardmine.memory.graph import Graph
 from hardmine.records import Recipe, Verdict
 from hardmine.store import ParameterStore
 

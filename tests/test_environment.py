@@ -11,12 +11,12 @@ from omegaconf import OmegaConf
 from rich.console import Console
 from rich.table import Table
 
-from hardmine.environment import EnvironmentTable, matching
 from hardmine.errors import InputError
-from hardmine.graph import Graph
+from hardmine.memory.graph import Graph
 from hardmine.records import Verdict
 from hardmine.report.environments import environment_cells, read_graph
 from hardmine.store import ParameterStore
+from hardmine.store.environment import EnvironmentTable, matching
 
 TIMES, WEATHERS = ("morning", "day", "night"), ("sunny", "rainy", "cloudy")
 

@@ -5,7 +5,7 @@ import torch
 from conftest import make_images
 from torch import Tensor, nn
 
-from hardmine.gates import Gain, Gamut, Gate, Teacher
+from hardmine.judge.gates import Gain, Gamut, Gate, Teacher
 from hardmine.scenes import Scenes
 
 NAN = float("nan")

@@ -4,7 +4,7 @@ import pyarrow.parquet as pq
 import torch
 from conftest import make_recipe, make_store
 
-from hardmine.graph import Graph
+from hardmine.memory.graph import Graph
 from hardmine.records import Recipe, Verdict
 
 
@@ -78,22 +78,22 @@ def test_the_level_of_a_light_is_averaged_over_sources_and_forgets() -> None:
 def test_the_level_of_a_light_is_that_of_the_lights_near_it() -> None:
     """Weights exp(-d^2 / 200), d the root mean square over the shared areas in mean and deviation of luminance."""
     store = make_store()
-    points = torch.zeros_like(store.points)
+    points = torch.zeros_like(store.parameters)
     points[:, :, 0] = torch.tensor([10.0, 20, 50, 60, 90, 90])[:, None]
-    store = store.with_(points=points)
+    store = store.with_(parameters=points)
     graph = Graph(store, sources=4)
     for target, score in ((0, 0.4), (1, 0.6), (3, 0.9)):
         graph.update(make_recipe(1, store, target=target), verdict([score], [[0.5] * 4]))
     rows = Recipe.cat([make_recipe(1, store, target) for target in (0, 2, 4)])
     made = make_recipe(1, store).replace(
-        target=torch.full((1, 4), -1).int(), point=points[:1] + torch.tensor([5.0, 0, 0, 0, 0, 0])
+        target=torch.full((1, 4), -1).int(), parameter=points[:1] + torch.tensor([5.0, 0, 0, 0, 0, 0])
     )
     near, far = torch.tensor(-0.5).exp(), torch.tensor(-12.5).exp()
     level = graph.level_of(Recipe.cat([rows, made]))
     assert torch.allclose(level[0], (0.4 + near * 0.6 + far * 0.9) / (1 + near + far), atol=1e-4)
     assert torch.allclose(level[3], torch.tensor(0.5), atol=1e-3)  # in the middle of the first two
     assert 0.85 < level[1] < 0.9 and level[2] > 0.89
-    nowhere = made.replace(point=points[:1] + torch.tensor([500.0, 0, 0, 0, 0, 0]))
+    nowhere = made.replace(parameter=points[:1] + torch.tensor([500.0, 0, 0, 0, 0, 0]))
     assert graph.level_of(nowhere).isnan().all()
     assert Graph(store, 4).level_of(rows).isnan().all()
 
@@ -111,7 +111,7 @@ def test_state_and_table(tmp_path: Path) -> None:
     table = pq.read_table(tmp_path / "graph.parquet")
     assert table.num_rows == 6 * 4
     assert sum(table["uses"].to_pylist()) == 6
-    assert table["mean_L"].to_pylist()[5] == float(store.points[1, 1, 0])
+    assert table["mean_L"].to_pylist()[5] == float(store.parameters[1, 1, 0])
     assert "mean_a" not in table.column_names  # the graph's axes are those of luminance
 
 

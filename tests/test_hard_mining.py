@@ -23,7 +23,7 @@ from hardmine.data.mining import MiningDataModule
 from hardmine.data.replay import Replayed
 from hardmine.errors import InputError
 from hardmine.judge import Judge
-from hardmine.ledger import Ledger
+from hardmine.memory.ledger import Ledger
 from hardmine.miner import Miner
 from hardmine.neighbourhood import Select
 from hardmine.scenes import Scenes

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from hardmine.cli import main
 from hardmine.data.annotations import write_coco
-from hardmine.ledger import Ledger
+from hardmine.memory.ledger import Ledger
 from hardmine.store import ParameterStore
 
 ANY = ["data.size=[32,32]", "data.batch_size=4", *TINY]

@@ -21,12 +21,12 @@ def test_pieces_get_neighbours_and_clean_rows_get_first_parameters() -> None:
     proposed = miner.propose(rows, step=4)
     assert len(proposed) == 8
     assert proposed.source.tolist() == [5, 5, 6, 6, 0, 0, 1, 1]
-    assert proposed.view.tolist() == [1, 1, 2, 2, 0, 0, 1, 1]
+    assert proposed.draw.tolist() == [1, 1, 2, 2, 0, 0, 1, 1]
     assert proposed.parent.tolist() == [-1, -1, -1, -1, 10, 10, 11, 11]
     assert (proposed.piece == -1).all()
     assert (proposed.target[:4, :3] >= 0).all()
     assert (proposed.target[4:] == -1).all()
-    assert ((proposed.point - rows.point.repeat_interleave(2, 0))[4:, :, 0].abs() < 3).all()
+    assert ((proposed.parameter - rows.parameter.repeat_interleave(2, 0))[4:, :, 0].abs() < 3).all()
 
 
 def test_an_exhausted_neighbourhood_starts_again() -> None:
@@ -77,8 +77,8 @@ def test_an_absent_area_is_remembered() -> None:
     recipe, _ = miner.admit(proposed, torch.zeros(4), area_score, torch.full((4,), -1), 0.7)
     assert (miner.graph.uses[:, 1] == 0).all()
     near = miner.propose(recipe, step=1)
-    assert torch.equal(near.point[:, 1], recipe.point[:, 1])
-    assert not torch.equal(near.point[:, 0], recipe.point[:, 0])
+    assert torch.equal(near.parameter[:, 1], recipe.parameter[:, 1])
+    assert not torch.equal(near.parameter[:, 0], recipe.parameter[:, 0])
 
 
 def test_augmentation_takes_first_parameters_where_wanted_and_judges_nothing() -> None:
@@ -86,7 +86,7 @@ def test_augmentation_takes_first_parameters_where_wanted_and_judges_nothing() -
     rows, wanted = batch(miner), torch.tensor([False, True, False, True])
     made = miner.augment(rows, wanted, step=0)
     assert torch.equal(made.chosen.any(1)[:2], wanted[:2])
-    assert torch.equal(made.point[2], rows.point[2]) and not torch.equal(made.point[3], rows.point[3])
+    assert torch.equal(made.parameter[2], rows.parameter[2]) and not torch.equal(made.parameter[3], rows.parameter[3])
     assert (miner.tally.candidates, miner.tally.pieces, len(miner.buffer)) == (2, 2, 0)
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from conftest import make_recipe, make_store
 
-from hardmine.graph import Graph
+from hardmine.memory.graph import Graph
 from hardmine.neighbourhood import Mixture
 from hardmine.store import ParameterStore
 
@@ -14,7 +14,7 @@ def drawn(store: ParameterStore, targets: int, n: int = 50) -> tuple[torch.Tenso
     generator = torch.Generator().manual_seed(0)
     first, found = Mixture(targets)(rows, store, Graph(store, n), generator)
     assert found.all()
-    return first.point, first.chosen
+    return first.parameter, first.chosen
 
 
 def test_mixtures_lie_inside_the_hull_of_the_store() -> None:
@@ -28,7 +28,7 @@ def test_mixtures_lie_inside_the_hull_of_the_store() -> None:
 def test_a_mixture_of_one_is_a_stored_target() -> None:
     store = make_store()
     point, _ = drawn(store, 1)
-    distance = (point[:, None, :-1] - store.points[None, :, :-1]).abs().amax((2, 3))
+    distance = (point[:, None, :-1] - store.parameters[None, :, :-1]).abs().amax((2, 3))
     assert (distance.min(1).values < 1e-4).all()
 
 
@@ -40,7 +40,7 @@ def test_an_area_is_mixed_of_targets_that_have_it() -> None:
     count[0, 1] = 0
     store = store.with_(count=count)
     point, chosen = drawn(store, 6)
-    assert torch.allclose(point[chosen[:, 0], 0], store.points[0, 0], atol=1e-4)
+    assert torch.allclose(point[chosen[:, 0], 0], store.parameters[0, 0], atol=1e-4)
     assert not chosen[:, 1].any() and (point[:, 1] == 0).all()
 
 

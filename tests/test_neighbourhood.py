@@ -15,15 +15,14 @@ from omegaconf import OmegaConf
 
 from hardmine.cli import config_folder
 from hardmine.errors import InputError
-from hardmine.graph import Graph
+from hardmine.first import Exhaustive, First
+from hardmine.memory.graph import Graph
 from hardmine.miner import Miner
 from hardmine.neighbourhood import (
     AdjacentCell,
     AssociatedCell,
     Auto,
     Cells,
-    Exhaustive,
-    First,
     Generate,
     Neighbourhood,
     Random,
@@ -79,8 +78,8 @@ def setting(seed: int, pieces: int = 6) -> tuple[Recipe, ParameterStore, Graph]:
     recipe = Recipe.cat([make_recipe(1, store, int(torch.randint(12, (), generator=generator))) for _ in range(pieces)])
     recipe = recipe.replace(source=torch.arange(pieces), present=~chance(0.25, pieces, 4))
     made = recipe.chosen & chance(0.3, pieces, 1)
-    shift = torch.randn(recipe.point.shape, generator=generator) * made[..., None]
-    recipe = recipe.replace(point=recipe.point + shift, target=recipe.target.masked_fill(made, -1))
+    shift = torch.randn(recipe.parameter.shape, generator=generator) * made[..., None]
+    recipe = recipe.replace(parameter=recipe.parameter + shift, target=recipe.target.masked_fill(made, -1))
     graph = Graph(store, sources=pieces)
     graph.used = chance(0.3, *graph.used.shape)
     return recipe, store, graph
@@ -95,7 +94,7 @@ def move(
 def differences(new: Recipe, old: Recipe, channels: str) -> tuple[torch.Tensor, torch.Tensor]:
     """(N, R, 1 or 3) float64 absolute differences of means, and of standard deviations, as Expr. 4 has them."""
     last = 1 if channels == "luminance" else 3
-    moved = (new.point.double() - old.point.double()).abs()
+    moved = (new.parameter.double() - old.parameter.double()).abs()
     return moved[..., :last], moved[..., 3 : 3 + last]
 
 
@@ -154,7 +153,7 @@ def test_a_stored_neighbour_exists_is_unused_and_is_another(seed: int, independe
     for row, region in moved.nonzero().tolist():
         target = int(new.target[row, region])
         assert store.valid[target, region]
-        assert torch.equal(new.point[row, region], store.points[target, region])
+        assert torch.equal(new.parameter[row, region], store.parameters[target, region])
         assert not (graph.used[row, target, region] and recipe.counted[row, region])
     if not independent:
         assert all(len(set(new.target[row][moved[row]].tolist())) <= 1 for row in range(len(recipe)))
@@ -170,7 +169,7 @@ def test_what_has_no_neighbour_or_is_not_chosen_stays(seed: int, independent: bo
     for name, value in new.tensors().items():
         assert torch.equal(value[~found], recipe.tensors()[name][~found]), name
     assert torch.equal(new.chosen, recipe.chosen)
-    assert torch.equal(new.point[~recipe.chosen], recipe.point[~recipe.chosen])
+    assert torch.equal(new.parameter[~recipe.chosen], recipe.parameter[~recipe.chosen])
     assert (new.target[~recipe.chosen] == -1).all()
 
 
@@ -182,15 +181,15 @@ def test_an_absent_area_has_no_say(seed: int, independent: bool, number: int) ->
     new, found = move(policy, recipe, store, graph, seed)
     assert not found[~recipe.counted.any(1)].any()
     if independent:
-        assert torch.equal(new.point[absent], recipe.point[absent])
+        assert torch.equal(new.parameter[absent], recipe.parameter[absent])
         assert torch.equal(new.target[absent], recipe.target[absent])
-    elsewhere = torch.where(absent[..., None], recipe.point + 50, recipe.point)  # nor in distances
+    elsewhere = torch.where(absent[..., None], recipe.parameter + 50, recipe.parameter)  # nor in distances
     graph.used |= absent[:, None]  # nor in what counts as used
     other = recipe.target.masked_fill(absent, seed % len(store))  # nor in the cell
-    again, found_again = move(policy, recipe.replace(point=elsewhere, target=other), store, graph, seed)
+    again, found_again = move(policy, recipe.replace(parameter=elsewhere, target=other), store, graph, seed)
     assert torch.equal(found, found_again)
     assert torch.equal(new.target[recipe.counted], again.target[recipe.counted])
-    assert torch.equal(new.point[recipe.counted], again.point[recipe.counted])
+    assert torch.equal(new.parameter[recipe.counted], again.parameter[recipe.counted])
 
 
 @settings(max_examples=30, deadline=None)
@@ -233,7 +232,7 @@ def test_the_same_seed_gives_the_same_proposals_and_no_other_chance_is_used(poli
 def test_another_seed_gives_other_proposals(policy: Neighbourhood) -> None:
     recipe, store, graph = setting(1)
     graph.used[:] = False
-    drawn = {tuple(move(policy, recipe, store, graph, seed)[0].point.flatten().tolist()) for seed in range(8)}
+    drawn = {tuple(move(policy, recipe, store, graph, seed)[0].parameter.flatten().tolist()) for seed in range(8)}
     assert len(drawn) > 1
 
 
@@ -248,7 +247,7 @@ def test_independent_select_finds_whatever_is_there(seed: int, limits: dict[str,
     for row, region in recipe.counted.nonzero().tolist():
         free = store.valid[:, region] & ~graph.used[row, :, region]
         free &= torch.arange(len(store)) != recipe.target[row, region]
-        moved = (store.points[:, region].double() - recipe.point[row, region].double()).abs()
+        moved = (store.parameters[:, region].double() - recipe.parameter[row, region].double()).abs()
         last = 1 if channels == "luminance" else 3
         there = free & inside(moved[:, :last], moved[:, 3 : 3 + last], limits, slack=-1e-5)
         assert not there.any() or new.target[row, region] != recipe.target[row, region]
@@ -288,7 +287,7 @@ def test_the_disc_and_the_box_differ_at_their_edges() -> None:
     store = ParameterStore(
         (points + 20)[:, None].repeat(1, 2, 1), torch.full((7, 2), 99), ["river"], [*at, *edges], min_pixels=1
     )
-    start = make_recipe(1, store).replace(point=torch.full((1, 2, 6), 20.0), target=torch.full((1, 2), -1))
+    start = make_recipe(1, store).replace(parameter=torch.full((1, 2, 6), 20.0), target=torch.full((1, 2), -1))
     for policy, wanted in (
         (Select(radius=5.0), {"disc alone", "both"}),
         (Select(mean_radius=8.0, std_radius=4.0), {"box alone", "both", "edge of the disc, in the box"}),
@@ -335,19 +334,19 @@ def test_generate_makes_what_a_photograph_can_have(
     seed: int, limits: dict[str, float], channels: str, independent: bool
 ) -> None:
     recipe, store, graph = setting(seed)
-    recipe = recipe.replace(point=recipe.point.clamp(min=0.6))
+    recipe = recipe.replace(parameter=recipe.parameter.clamp(min=0.6))
     made, found = move(Generate(**limits, channels=channels, independent=independent), recipe, store, graph, seed)  # type: ignore[arg-type]
     assert torch.equal(found, recipe.counted.any(1))
-    mean, std = made.point[..., :3][recipe.chosen], made.point[..., 3:][recipe.chosen]
+    mean, std = made.parameter[..., :3][recipe.chosen], made.parameter[..., 3:][recipe.chosen]
     assert (std >= 0.5).all()
     assert (mean[:, 0] >= 0).all() and (mean[:, 0] <= 100).all()
     moved = found[:, None] & (recipe.counted if independent else recipe.chosen)
     assert (made.target[moved] == -1).all()
     if channels == "luminance":
-        assert torch.equal(made.point[..., [1, 2, 4, 5]], recipe.point[..., [1, 2, 4, 5]])
+        assert torch.equal(made.parameter[..., [1, 2, 4, 5]], recipe.parameter[..., [1, 2, 4, 5]])
     seen = store.lowest - 5, store.highest + 5  # or no farther out than the parent was
-    low, high = torch.minimum(seen[0], recipe.point), torch.maximum(seen[1], recipe.point)
-    assert (made.point >= low)[moved].all() and (made.point <= high)[moved].all()
+    low, high = torch.minimum(seen[0], recipe.parameter), torch.maximum(seen[1], recipe.parameter)
+    assert (made.parameter >= low)[moved].all() and (made.parameter <= high)[moved].all()
 
 
 @pytest.mark.parametrize("channels", ["luminance", "lab"])
@@ -364,10 +363,12 @@ def test_rounding_does_not_lead_out_of_the_second_threshold(channels: str, limit
 
 def test_generate_shifts_all_areas_alike_unless_independent() -> None:
     recipe, store, graph = setting(3)
-    shift = (move(Generate(2.0, margin=50.0), recipe, store, graph)[0].point - recipe.point)[..., 0]
+    shift = (move(Generate(2.0, margin=50.0), recipe, store, graph)[0].parameter - recipe.parameter)[..., 0]
     for row, chosen in enumerate(recipe.chosen):
         assert shift[row][chosen].std(unbiased=False) < 1e-4
-    shift = (move(Generate(2.0, margin=50.0, independent=True), recipe, store, graph)[0].point - recipe.point)[..., 0]
+    shift = (move(Generate(2.0, margin=50.0, independent=True), recipe, store, graph)[0].parameter - recipe.parameter)[
+        ..., 0
+    ]
     row = int(recipe.counted.sum(1).argmax())
     assert shift[row][recipe.counted[row]].std() > 1e-2
 
@@ -375,7 +376,7 @@ def test_generate_shifts_all_areas_alike_unless_independent() -> None:
 def test_generate_fills_the_disc_and_the_box() -> None:
     store = make_store()
     graph, many = Graph(store, sources=4000), make_recipe(4000, store)
-    many = many.replace(point=many.point + 20)  # far from the floor
+    many = many.replace(parameter=many.parameter + 20)  # far from the floor
     made, _ = move(Generate(4.0, margin=100.0), many, store, graph)
     mean, std = (moved[:, 0, 0] for moved in differences(made, many, "luminance"))
     lengths = (mean.square() + std.square()).sqrt()
@@ -404,7 +405,7 @@ def test_auto_selects_while_there_is_something_to_select(
     took = (selected.target != recipe.target) & stored[:, None]
     assert torch.equal(both.target[took], selected.target[took])
     assert (both.target[~took & recipe.counted] == -1).all()  # each area on its own
-    assert torch.equal(both.point[took], selected.point[took])
+    assert torch.equal(both.parameter[took], selected.parameter[took])
 
 
 def test_random_knows_no_neighbours() -> None:
@@ -517,7 +518,7 @@ def test_a_generated_parameter_belongs_to_the_cell_of_the_nearest_stored_one(ind
     store = ParameterStore(points, torch.full((4, 3), 99), ["river", "grass"], list("abcd"), times)
     here = torch.zeros(1, 3, 6)
     here[0, :, 0] = torch.tensor([22.0, 62.0, 0.0])
-    row = make_recipe(1, store).replace(point=here, target=torch.full((1, 3), -1))
+    row = make_recipe(1, store).replace(parameter=here, target=torch.full((1, 3), -1))
     graph = Graph(store, sources=1)
     new = [move(SameCell(independent=independent), row, store, graph, seed)[0].target[0, :2] for seed in range(30)]
     river, grass = ({int(target[area]) for target in new} for area in (0, 1))
@@ -537,7 +538,7 @@ def test_the_nearest_stored_point_is_one_that_exists() -> None:
     count = torch.tensor([[99, 0, 99], [99, 99, 99], [0, 0, 99], [99, 99, 99]])
     times = {"time": ["night", "day", "dusk", "day"]}
     store = ParameterStore(points, count, ["river", "grass"], list("abcd"), times)
-    row = make_recipe(1, store, target=3).replace(point=torch.zeros(1, 3, 6), target=torch.full((1, 3), -1))
+    row = make_recipe(1, store, target=3).replace(parameter=torch.zeros(1, 3, 6), target=torch.full((1, 3), -1))
     # dusk has no such areas; by day the mean square over the areas in common is 64, at night 100
     for independent in (False, True):
         new = [move(SameCell(independent=independent), row, store, Graph(store, 1), seed)[0] for seed in range(20)]
@@ -547,9 +548,11 @@ def test_the_nearest_stored_point_is_one_that_exists() -> None:
 def test_a_stored_parameter_belongs_to_its_own_cell_even_beside_generated_ones() -> None:
     times = {"time": ["night", "day", "day"]}
     store = make_store(3, environment=times)
-    store = store.with_(points=store.points[:1].repeat(3, 1, 1))  # the same colours by night and day
+    store = store.with_(parameters=store.parameters[:1].repeat(3, 1, 1))  # the same colours by night and day
     row = make_recipe(1, store, target=1)
-    row = row.replace(target=torch.tensor([[1, -1, 1, -1]]), point=row.point + torch.tensor([0.0, 1, 0, 0])[:, None])
+    row = row.replace(
+        target=torch.tensor([[1, -1, 1, -1]]), parameter=row.parameter + torch.tensor([0.0, 1, 0, 0])[:, None]
+    )
     assert move(SameCell(independent=True), row, store, Graph(store, 1))[0].target[0, [0, 2]].tolist() == [2, 2]
 
 
@@ -650,7 +653,7 @@ def test_first_parameters_come_from_the_store(independent: bool) -> None:
     assert not first.chosen[:, 3].any()
     same = (first.target[:, :3] == first.target[:, :1]).all(1)
     assert same.all() != independent
-    assert torch.equal(first.point[0, 1], store.points[first.target[0, 1], 1])
+    assert torch.equal(first.parameter[0, 1], store.parameters[first.target[0, 1], 1])
 
 
 def test_which_areas_are_converted_is_a_choice() -> None:

@@ -21,7 +21,7 @@ def coordinates(n: int = 4, height: int = 40, width: int = 60) -> Scenes:
 
 def recipe(n: int = 4, view: int = 0) -> Recipe:
     made = make_recipe(n, make_store(areas=4))
-    return made.replace(view=torch.arange(n) + view)
+    return made.replace(draw=torch.arange(n) + view)
 
 
 def test_labels_go_with_their_pixels() -> None:
@@ -54,9 +54,9 @@ def test_boxes_go_with_their_pixels() -> None:
 def test_the_frame_is_the_views_alone() -> None:
     scenes, convert = coordinates(), Reframe(0.5)
     all_rows, _ = convert(scenes, recipe())
-    one, _ = convert(scenes[2:3], recipe()[2:3].replace(point=torch.ones(1, 5, 6)))
+    one, _ = convert(scenes[2:3], recipe()[2:3].replace(parameter=torch.ones(1, 5, 6)))
     assert torch.equal(all_rows.image[2], one.image[0])
-    other, _ = convert(scenes, recipe(view=7))
+    other, _ = convert(scenes, recipe(draw=7))
     assert not torch.equal(all_rows.image, other.image)
 
 

@@ -4,8 +4,8 @@ import skimage.color
 import torch
 from conftest import make_images
 
-from hardmine.color import srgb_to_lab
-from hardmine.regions import region_statistics, region_sums
+from hardmine.kernels.color import srgb_to_lab
+from hardmine.kernels.statistics import region_statistics, region_sums
 
 
 def test_statistics_agree_with_a_loop_over_areas_in_scikit_image_and_numpy() -> None:

@@ -9,10 +9,10 @@ from conftest import make_recipe, make_store
 from omegaconf import DictConfig
 from test_library import TheirData, TheirModule
 
-from hardmine.buffer import RecipeBuffer
 from hardmine.cli.train import train
 from hardmine.data import MiningDataModule, MiningSampler
 from hardmine.errors import InputError
+from hardmine.memory.buffer import RecipeBuffer
 from hardmine.neighbourhood import Random
 from hardmine.records import Recipe, Verdict
 
@@ -46,14 +46,14 @@ def trained(of: MiningSampler, batches: int) -> list[Recipe]:
 
 
 def same(one: list[Recipe], two: list[Recipe]) -> bool:
-    return all(torch.equal(a.source, b.source) and torch.equal(a.view, b.view) for a, b in zip(one, two, strict=True))
+    return all(torch.equal(a.source, b.source) and torch.equal(a.draw, b.draw) for a, b in zip(one, two, strict=True))
 
 
 def test_order_and_views_stay_what_they_were() -> None:
     """Checkpoints and ledgers of earlier runs refer to them."""
     (recipe,) = trained(sampler(), 1)
     assert recipe.source.tolist() == [6, 7, 0, 5]
-    assert recipe.view[0] == 5889684248207748550
+    assert recipe.draw[0] == 5889684248207748550
 
 
 def test_an_empty_buffer_changes_nothing() -> None:
@@ -68,7 +68,7 @@ def test_clean_rows_are_shuffled_passes_over_all_sources() -> None:
 
 
 def test_views_differ() -> None:
-    views = torch.cat([recipe.view for recipe in trained(sampler(), 5)])
+    views = torch.cat([recipe.draw for recipe in trained(sampler(), 5)])
     assert len(set(views.tolist())) == 20
 
 
@@ -149,7 +149,7 @@ def test_targets_are_shuffled_passes_of_their_own() -> None:
     assert len(with_targets) == len(sampler())  # batches of an epoch are counted over the sources
     found = torch.cat([recipe.source[1:2] for recipe in drawn])
     assert sorted(found[:3].tolist()) == sorted(found[3:].tolist()) == [10, 11, 12]
-    assert len({view for recipe in drawn for view in recipe.view.tolist()}) == 24
+    assert len({view for recipe in drawn for view in recipe.draw.tolist()}) == 24
     sources = torch.cat([recipe.source[recipe.source < 10] for recipe in drawn])
     assert sources.tolist() == torch.cat([recipe.source for recipe in trained(sampler(), 5)])[:18].tolist()
 

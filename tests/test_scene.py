@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from hardmine.data.scene import AREAS, TIMES, VOID, WEATHERS, render
-from hardmine.data.scene.light import draw_light
-from hardmine.data.scene.photo import expose
-from hardmine.data.scene.place import lay_out
+from hardmine.data.riverside.light import draw_light
+from hardmine.data.riverside.photo import expose
+from hardmine.data.riverside.place import lay_out
+from hardmine.data.riverside.render import AREAS, TIMES, VOID, WEATHERS, render
 
 SIZE = (96, 128)
 

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hardmine.scoring import ClassRate, Confidence, CorrectRate, PixelRate, Reliability, Scoring
+from hardmine.judge.scoring import ClassRate, Confidence, CorrectRate, PixelRate, Reliability, Scoring
 
 NAN = float("nan")
 

@@ -7,11 +7,11 @@ from conftest import make_store
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hardmine.memory.stopping import Stopping
 from hardmine.miner import Miner
 from hardmine.neighbourhood import Generate, Random
 from hardmine.records import Recipe
 from hardmine.search import Judged, Search
-from hardmine.stopping import Stopping
 
 
 def verdicts(recipe: Recipe, hard: torch.Tensor) -> Judged:
@@ -29,7 +29,7 @@ def all_easy(recipe: Recipe) -> Judged:
 
 def by_chance(recipe: Recipe) -> Judged:
     """Hard or easy as the bits of the parameter fall."""
-    return verdicts(recipe, (recipe.point[:, 0, 0] * 1000).long() % 2 == 0)
+    return verdicts(recipe, (recipe.parameter[:, 0, 0] * 1000).long() % 2 == 0)
 
 
 def run(search: Search, judge: object = by_chance) -> list[Recipe]:
@@ -47,7 +47,7 @@ def test_a_hard_candidate_leads_to_neighbours_down_to_the_depth() -> None:
         chain = made[made.source == source]
         assert chain.depth.tolist() == [0, 1, 2, 3]
         assert chain.parent.tolist() == [-1, *chain.piece[:3].tolist()]
-        moved = (chain.point[1:, 0] - chain.point[:-1, 0])[:, [0, 3]]
+        moved = (chain.parameter[1:, 0] - chain.parameter[:-1, 0])[:, [0, 3]]
         assert (moved.norm(dim=1) < 3.0).all()
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from hardmine.stopping import Stopping
+from hardmine.memory.stopping import Stopping
 
 
 def test_a_budget_of_pieces() -> None:

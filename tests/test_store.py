@@ -9,11 +9,11 @@ from conftest import make_images, make_recipe, make_store
 from omegaconf import DictConfig
 
 from hardmine.cli.build import build_data, build_store
-from hardmine.color import srgb_to_lab
 from hardmine.conversions import ColorTransfer
 from hardmine.errors import InputError
+from hardmine.kernels.color import srgb_to_lab
+from hardmine.kernels.statistics import region_statistics
 from hardmine.records import Recipe
-from hardmine.regions import region_statistics
 from hardmine.space import RGB, Axis, Space
 from hardmine.store import ParameterStore
 
@@ -28,7 +28,7 @@ def test_holds_the_statistics_of_its_images_with_their_environment() -> None:
     images = [(f"t{i}", image[i], regions[i], environments[i]) for i in range(2)]
     store = ParameterStore.from_images(images, ("a", "b", "c"))
     measured = region_statistics(srgb_to_lab(image.flatten(2)), regions.flatten(1), 3)
-    assert torch.allclose(store.points, torch.cat([measured.mean, measured.std], dim=-1), atol=1e-3)
+    assert torch.allclose(store.parameters, torch.cat([measured.mean, measured.std], dim=-1), atol=1e-3)
     assert torch.equal(store.count, measured.count)
     assert store.environment == {"time": ("night", "dusk"), "weather": ("sunny", "rainy")}
 
@@ -39,7 +39,7 @@ def test_saved_and_loaded_without_pixels(tmp_path: Path) -> None:
     store.save(tmp_path / "night.parquet")
     assert [path.name for path in tmp_path.iterdir()] == ["night.parquet"]
     loaded = ParameterStore.load(tmp_path / "night.parquet", min_pixels=5)
-    assert torch.equal(loaded.points, store.points)
+    assert torch.equal(loaded.points, store.parameters)
     assert torch.equal(loaded.count, store.count)
     assert (loaded.areas, loaded.ids, loaded.environment) == (store.areas, store.ids, store.environment)
 
@@ -51,7 +51,7 @@ def test_a_table_of_statistics_made_elsewhere(tmp_path: Path) -> None:
     store = ParameterStore.load(tmp_path / "table.parquet")
     assert store.ids == ("x", "y")
     assert store.valid.tolist() == [[True, True, False], [True, False, False]]
-    assert store.points[1, 0].tolist() == [30.0] * 6
+    assert store.parameters[1, 0].tolist() == [30.0] * 6
 
 
 def test_from_folder(folder: Path) -> None:
@@ -88,18 +88,18 @@ def test_an_area_the_target_lacks_stays_or_takes_the_whole_image() -> None:
     keep = store.recipe(rows(1, 4), torch.zeros(1, 4), chosen)
     assert keep.chosen.tolist() == [[True, False, True, False]]
     assert keep.target.tolist() == [[0, -1, 0, -1]]
-    assert torch.equal(keep.point[0, 0], store.points[0, 0])
-    assert not keep.point[0, 1].any()
+    assert torch.equal(keep.parameter[0, 0], store.parameters[0, 0])
+    assert not keep.parameter[0, 1].any()
     whole = store.with_(missing="whole").recipe(rows(1, 4), torch.zeros(1, 4), chosen)
     assert whole.chosen.tolist() == chosen.tolist()
-    assert torch.equal(whole.point[0, 1], store.points[0, 3])
+    assert torch.equal(whole.parameter[0, 1], store.parameters[0, 3])
 
 
 def test_aligned_by_name() -> None:
     store = make_store()
     other = store.aligned(["area2", "lamp", "area0"])
     assert other.areas == ("area2", "lamp", "area0")
-    assert torch.equal(other.points[:, [0, 2, 3]], store.points[:, [2, 0, 3]])
+    assert torch.equal(other.points[:, [0, 2, 3]], store.parameters[:, [2, 0, 3]])
     assert not other.valid[:, 1].any()
     assert make_recipe(1, other).chosen[0].tolist() == [True, False, True, False]
 
@@ -114,15 +114,15 @@ def test_knows_the_hull_of_its_valid_points() -> None:
     count = store.count.clone()
     count[0, 1] = 0
     hull = store.with_(count=count)
-    assert torch.equal(hull.lowest[1], store.points[1:, 1].amin(0))
-    assert torch.equal(hull.highest[0], store.points[:, 0].amax(0))
+    assert torch.equal(hull.lowest[1], store.parameters[1:, 1].amin(0))
+    assert torch.equal(hull.highest[0], store.parameters[:, 0].amax(0))
 
 
 def test_fitted_to_a_conversion_with_further_axes() -> None:
     store = make_store(targets=16, environment={"time": ["night"] * 16})
     strength = Axis("strength", 0.0, 2.0, unit=0.1)
     fitted = store.fitted(Space([*store.space.axes, strength]))
-    assert torch.equal(fitted.points[..., :6], store.points)
+    assert torch.equal(fitted.points[..., :6], store.parameters)
     drawn = fitted.points[..., 6]
     assert torch.equal(drawn, drawn[:, :1].expand_as(drawn))  # alike for all areas of a target
     assert drawn[:, 0].min() < 0.25 and drawn[:, 0].max() > 1.75  # 16 Sobol points leave no eighth empty
@@ -134,9 +134,9 @@ def test_fitted_to_a_conversion_with_further_axes() -> None:
 
 def test_parameters_that_need_no_target_image() -> None:
     store = ParameterStore.from_space(Space([Axis("angle", -30.0, 30.0, unit=1.0)]), ["sign", "sky"], targets=8)
-    assert store.points.shape == (8, 3, 1)
+    assert store.parameters.shape == (8, 3, 1)
     assert store.valid.all()
-    assert store.points.abs().max() <= 30
+    assert store.parameters.abs().max() <= 30
     assert len(set(store.ids)) == 8
 
 
@@ -145,8 +145,8 @@ def test_rgb_is_measured_without_lab() -> None:
     store = ParameterStore.from_images([("t", image[0], regions[0], {})], ("a", "b", "c"), colors="rgb")
     assert store.space.names == ("mean_R", "mean_G", "mean_B", "std_R", "std_G", "std_B")
     inside = image[0].double()[:, regions[0] == 1]
-    assert torch.allclose(store.points[0, 1, :3], inside.mean(1).float())
-    assert torch.allclose(store.points[0, 1, 3:], inside.std(1, unbiased=False).float())
+    assert torch.allclose(store.parameters[0, 1, :3], inside.mean(1).float())
+    assert torch.allclose(store.parameters[0, 1, 3:], inside.std(1, unbiased=False).float())
 
 
 def test_empty_is_an_error() -> None:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from hardmine.threshold import is_hard
+from hardmine.memory.hardness import is_hard
 
 
 @pytest.mark.parametrize(

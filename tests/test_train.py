@@ -122,7 +122,7 @@ PARTS: dict[str, list[str]] = {
     "every subset of areas": ["first=exhaustive"],
     "wanted environment": ["store.environment=rainy night"],
     "RGB, whole image": ["conversion=color_transfer", "conversion.colors=rgb", "first=whole_image"],
-    "sharpen": ["conversion=sharpen", "store.points=16"],
+    "sharpen": ["conversion=sharpen", "store.parameters=16"],
     "smooth": ["conversion=smooth", "first=random_areas"],
     "outline": ["conversion=outline"],
     "affine object": ["conversion=affine_object", "first.areas=[pole]"],
@@ -151,7 +151,7 @@ def test_the_ledger_makes_every_candidate_again(configured: Configured, tmp_path
     from hardmine.cli.build import build_conversion, build_data, build_mining, build_task
     from hardmine.data.replay import Replayed
     from hardmine.judge import Judge
-    from hardmine.ledger import Ledger
+    from hardmine.memory.ledger import Ledger
     from hardmine.miner import Miner
     from hardmine.scenes import Scenes
 

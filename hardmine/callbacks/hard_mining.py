@@ -12,12 +12,12 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from hardmine.candidates import KEY, Candidates
 from hardmine.data.mining import MiningDataModule
 from hardmine.errors import InputError
-from hardmine.gates import Gate
 from hardmine.judge import Judge, split
-from hardmine.ledger import Ledger
+from hardmine.judge.gates import Gate
+from hardmine.judge.scoring import Scoring
+from hardmine.memory.hardness import DEFAULT
+from hardmine.memory.ledger import Ledger
 from hardmine.records import Recipe
-from hardmine.scoring import Scoring
-from hardmine.threshold import DEFAULT
 
 
 class HardMining(L.Callback):

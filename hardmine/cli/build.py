@@ -14,8 +14,8 @@ from hardmine.conversions import Chain, ColorTransfer, Conversion
 from hardmine.data import LabelledData, MiningDataModule
 from hardmine.data.labelled import LabelledImages
 from hardmine.errors import InputError
-from hardmine.gates import Gate
 from hardmine.judge import without_trace
+from hardmine.judge.gates import Gate
 from hardmine.scenes import Colors
 from hardmine.store import ParameterStore
 from hardmine.tasks.base import Task
@@ -114,7 +114,7 @@ def build_store(cfg: Any, data: LabelledData, conversion: Conversion) -> Paramet
     """Parameters read from a file, measured on the targets, or spread over the bounds where no colours are needed."""
     store = cfg.store
     if conversion.colors is None:
-        return ParameterStore.from_space(conversion.space, data.areas, store.points)
+        return ParameterStore.from_space(conversion.space, data.areas, store.parameters)
     if store.path is not None:
         return ParameterStore.load(store.path, store.min_pixels, store.missing, conversion.space).aligned(data.areas)
     images = data.targets(store.get("sources", 0))  # only `targets` has it

@@ -12,7 +12,7 @@ def command(arguments: list[str]) -> None:
     from hydra import compose, initialize_config_dir
 
     from hardmine.cli.build import build_conversion, build_data
-    from hardmine.ledger import Ledger
+    from hardmine.memory.ledger import Ledger
     from hardmine.store import ParameterStore
 
     given = plain_arguments("export", arguments, ("run", "out", "sources"))
@@ -43,7 +43,7 @@ def write_pieces(out: Path, data: Any, conversion: Any, store: Any, pieces: Any,
     from rich.console import Console
     from rich.progress import track
 
-    from hardmine.export import Export
+    from hardmine.data.export import Export
 
     images = data.training
     export = Export(out, conversion, store)

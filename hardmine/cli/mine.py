@@ -36,7 +36,7 @@ def mine(cfg: Any) -> None:
     from hardmine.cli.build import build_conversion, build_data, build_store, build_task
     from hardmine.cli.export import write_pieces
     from hardmine.cli.train import quieten
-    from hardmine.ledger import Ledger
+    from hardmine.memory.ledger import Ledger
     from hardmine.miner import Miner
     from hardmine.search import Search
 

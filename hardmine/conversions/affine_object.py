@@ -52,12 +52,12 @@ class AffineObject:
     def __call__(self, scenes: Scenes, recipe: Recipe) -> tuple[Scenes, Tensor]:
         """See `Conversion`; no limit cuts a parameter short."""
         device = scenes.image.device
-        moving = recipe.chosen[:, :-1] & (recipe.point[:, :-1] != torch.tensor([1.0, 0.0])).any(-1)
+        moving = recipe.chosen[:, :-1] & (recipe.parameter[:, :-1] != torch.tensor([1.0, 0.0])).any(-1)
         for area in range(scenes.areas):
             rows = moving[:, area].nonzero().flatten()
             if len(rows):
                 there = rows.to(device, non_blocking=True)
-                scenes = _with_rows(scenes, there, _moved(scenes[there], area, recipe.point[rows, area]))
+                scenes = _with_rows(scenes, there, _moved(scenes[there], area, recipe.parameter[rows, area]))
         share = torch.where(recipe.chosen[:, :-1].any(1), 0.0, torch.nan)
         return scenes, share.to(device, non_blocking=True)
 

@@ -42,8 +42,8 @@ class Chain:
     def __call__(self, scenes: Scenes, recipe: Recipe) -> tuple[Scenes, Tensor]:
         """See `Conversion`; the share is the largest of the parts' shares."""
         share = torch.full((len(recipe),), torch.nan, device=scenes.image.device)
-        points = recipe.point.split([len(part.space) for part in self.parts], dim=-1)  # type: ignore[no-untyped-call]
+        points = recipe.parameter.split([len(part.space) for part in self.parts], dim=-1)  # type: ignore[no-untyped-call]
         for part, point in zip(self.parts, points, strict=True):
-            scenes, of_part = part(scenes, recipe.replace(point=point))
+            scenes, of_part = part(scenes, recipe.replace(parameter=point))
             share = torch.fmax(share, of_part)  # NaN where no part has chosen anything
         return scenes, share

@@ -3,12 +3,12 @@
 import torch
 from torch import Tensor
 
-from hardmine import transfer
-from hardmine.color import full_precision, lab_to_srgb
+from hardmine.kernels import transfer
+from hardmine.kernels.color import full_precision, lab_to_srgb
 from hardmine.records import Distribution, Recipe
 from hardmine.scenes import Colors, Scenes
 from hardmine.space import COLORS
-from hardmine.store import ParameterStore
+from hardmine.store.store import ParameterStore
 
 
 class ColorTransfer:

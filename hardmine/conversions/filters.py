@@ -46,7 +46,7 @@ class Filter(ABC):
 
     def __call__(self, scenes: Scenes, recipe: Recipe) -> tuple[Scenes, Tensor]:
         """See `Conversion`; no limit cuts a strength short."""
-        chosen, strength = recipe.chosen, recipe.point[..., 0]
+        chosen, strength = recipe.chosen, recipe.parameter[..., 0]
         image = self._areas(scenes.image, scenes.regions, chosen[:, :-1], strength[:, :-1])
         every = chosen[:, :-1].shape
         image = self._areas(image, scenes.regions, chosen[:, -1:].expand(every), strength[:, -1:].expand(every))

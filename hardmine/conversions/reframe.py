@@ -38,7 +38,7 @@ class Reframe:
         rows = chosen.nonzero().flatten()
         if not len(rows) or self.smallest == 1:
             return scenes, share
-        frame = self._frames(recipe.view[rows]).to(scenes.image.device, non_blocking=True)
+        frame = self._frames(recipe.draw[rows]).to(scenes.image.device, non_blocking=True)
         there = rows.to(scenes.image.device, non_blocking=True)
         side, corner = frame[:, :1], frame[:, 1:]
         grid = frame.new_zeros(len(rows), 2, 3)

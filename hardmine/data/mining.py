@@ -8,19 +8,19 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from hardmine.buffer import RecipeBuffer
 from hardmine.candidates import KEY, Candidates
 from hardmine.conversions import ColorTransfer, Conversion
 from hardmine.data.replay import Batch, Replayed, ReplayLoader
 from hardmine.data.sampler import MiningSampler
 from hardmine.data.wrapped import Wrapped
 from hardmine.errors import InputError
+from hardmine.memory.buffer import RecipeBuffer
+from hardmine.memory.stopping import Stopping
 from hardmine.miner import Miner
 from hardmine.neighbourhood import Neighbourhood
 from hardmine.records import Recipe
 from hardmine.rng import global_state_kept
 from hardmine.scenes import Scenes
-from hardmine.stopping import Stopping
 from hardmine.store import ParameterStore
 from hardmine.update import Pending, Update
 

@@ -21,7 +21,7 @@ class Replayed(Dataset[Batch]):
     def __getitem__(self, recipe: Recipe) -> Batch:
         samples = []
         with global_state_kept():
-            for source, view in zip(recipe.source.tolist(), recipe.view.tolist(), strict=True):
+            for source, view in zip(recipe.source.tolist(), recipe.draw.tolist(), strict=True):
                 seed_globally(view)
                 samples.append(self.dataset[source])
         batch = self.collate(samples)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.utils.data import Sampler
 
-from hardmine.buffer import RecipeBuffer
+from hardmine.memory.buffer import RecipeBuffer
 from hardmine.records import Recipe, state
 from hardmine.rng import key, keyed
 
@@ -109,7 +109,7 @@ class MiningSampler(Sampler[Recipe]):
         if self.fresh_sources:
             on_targets = round(self.converted_targets * len(pieces))
             fresh = Recipe.cat([self._clean(len(pieces) - on_targets), self._targets(on_targets)])
-            pieces = pieces.replace(source=fresh.source, view=fresh.view, present=fresh.present)
+            pieces = pieces.replace(source=fresh.source, draw=fresh.draw, present=fresh.present)
         return self._shared_out(pieces, self.batch_size, wanted, self.target_rows)
 
     def joined(self, pieces: Recipe, stored: bool) -> Recipe:

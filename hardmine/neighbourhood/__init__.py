@@ -6,8 +6,6 @@ from hardmine.neighbourhood.auto import Auto
 from hardmine.neighbourhood.base import Neighbourhood
 from hardmine.neighbourhood.blend import Blend
 from hardmine.neighbourhood.cells import Cells
-from hardmine.neighbourhood.exhaustive import Exhaustive
-from hardmine.neighbourhood.first import First
 from hardmine.neighbourhood.generate import Generate
 from hardmine.neighbourhood.mixture import Mixture
 from hardmine.neighbourhood.random import Random
@@ -23,8 +21,6 @@ __all__ = [
     "Blend",
     "Cells",
     "Channels",
-    "Exhaustive",
-    "First",
     "Generate",
     "Mixture",
     "Neighbourhood",

@@ -2,8 +2,8 @@
 
 from torch import Tensor
 
-from hardmine.environment import EnvironmentTable
 from hardmine.neighbourhood.cells import Cells
+from hardmine.store.environment import EnvironmentTable
 
 
 class AdjacentCell(Cells):

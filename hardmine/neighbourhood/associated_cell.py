@@ -2,9 +2,9 @@
 
 from torch import Tensor
 
-from hardmine.environment import EnvironmentTable
 from hardmine.errors import InputError
 from hardmine.neighbourhood.cells import Cells
+from hardmine.store.environment import EnvironmentTable
 
 
 class AssociatedCell(Cells):

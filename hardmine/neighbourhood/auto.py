@@ -3,12 +3,12 @@
 import torch
 from torch import Tensor
 
-from hardmine.graph import Graph
+from hardmine.memory.graph import Graph
 from hardmine.neighbourhood.generate import Generate
 from hardmine.neighbourhood.reach import Channels
 from hardmine.neighbourhood.select import Select
 from hardmine.records import Recipe
-from hardmine.store import ParameterStore
+from hardmine.store.store import ParameterStore
 
 
 class Auto:
@@ -42,6 +42,6 @@ class Auto:
             return selected.where(stored, generated), stored | possible
         took = stored[:, None] & (selected.target != rows.target)  # a stored neighbour is unused, so another target
         return selected.replace(
-            point=torch.where(took[..., None], selected.point, generated.point),
+            parameter=torch.where(took[..., None], selected.parameter, generated.parameter),
             target=torch.where(took, selected.target, generated.target),
         ), stored | possible

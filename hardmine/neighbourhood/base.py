@@ -5,9 +5,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from hardmine.graph import Graph
+from hardmine.memory.graph import Graph
 from hardmine.records import Recipe
-from hardmine.store import ParameterStore
+from hardmine.store.store import ParameterStore
 
 
 class Neighbourhood(Protocol):

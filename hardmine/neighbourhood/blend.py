@@ -3,12 +3,12 @@
 import torch
 from torch import Tensor
 
-from hardmine.graph import Graph
+from hardmine.memory.graph import Graph
 from hardmine.neighbourhood.generate import Generate
 from hardmine.neighbourhood.reach import Channels
 from hardmine.neighbourhood.select import Select
 from hardmine.records import Recipe
-from hardmine.store import ParameterStore
+from hardmine.store.store import ParameterStore
 
 
 class Blend:
@@ -51,10 +51,10 @@ class Blend:
         weight = torch.rand(len(rows), 1 + other.shape[1], generator=generator).clamp(min=1e-9).log().neg()
         weight[:, 1:] *= found >= 0  # fewer may be near
         weight = weight[:, 1:] / weight.sum(1, keepdim=True)
-        moves, points, _ = store.parameters(other[..., None].expand(-1, -1, store.regions), rows.chosen[:, None])
-        shift = torch.where(moves[..., None], points - rows.point[:, None], 0.0)
+        moves, points, _ = store.of_targets(other[..., None].expand(-1, -1, store.regions), rows.chosen[:, None])
+        shift = torch.where(moves[..., None], points - rows.parameter[:, None], 0.0)
         proposal = rows.replace(
-            point=rows.point + (weight[..., None, None] * shift).sum(1),
+            parameter=rows.parameter + (weight[..., None, None] * shift).sum(1),
             target=torch.where(rows.chosen, -1, rows.target).int(),
         )
         generated, possible = self.generate(rows, store, graph, generator)

@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor
 
-from hardmine.environment import Associations, EnvironmentTable, Order
 from hardmine.neighbourhood.reach import Reach
 from hardmine.neighbourhood.stored import Stored
 from hardmine.records import Recipe
-from hardmine.store import ParameterStore
+from hardmine.store.environment import Associations, EnvironmentTable, Order
+from hardmine.store.store import ParameterStore
 
 
 class Cells(Stored):
@@ -69,7 +69,7 @@ class Cells(Stored):
 
     def _nearest(self, rows: Recipe, store: ParameterStore) -> Tensor:
         """(N, R), or (N, 1) where all areas go together."""
-        squares = Reach().squares(rows.point[:, None], store.points, store.space).sum(-1)  # (N, M, R)
+        squares = Reach().squares(rows.parameter[:, None], store.parameters, store.space).sum(-1)  # (N, M, R)
         shared = rows.counted[:, None] & store.valid
         if not self.independent:
             squares = (squares * shared).sum(-1, keepdim=True) / shared.sum(-1, keepdim=True)

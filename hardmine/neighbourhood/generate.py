@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
-from hardmine.graph import Graph
+from hardmine.memory.graph import Graph
 from hardmine.neighbourhood.reach import Channels, Reach
 from hardmine.records import Recipe
-from hardmine.store import ParameterStore
+from hardmine.store.store import ParameterStore
 
 
 class Generate:
@@ -39,7 +39,7 @@ class Generate:
         self, rows: Recipe, store: ParameterStore, graph: Graph, generator: torch.Generator
     ) -> tuple[Recipe, Tensor]:
         """See `Neighbourhood`."""
-        space, here = store.space, rows.point
+        space, here = store.space, rows.parameter
         columns = store.regions if self.independent else 1
         drawn = here + self.reach.draw((len(rows), columns), space, generator)
         low = torch.maximum(store.lowest - self.margin * space.unit, space.low)
@@ -51,7 +51,7 @@ class Generate:
         drawn = torch.where(inside[..., None], drawn, here)
         moved = rows.counted if self.independent else rows.chosen
         proposal = rows.replace(
-            point=torch.where(moved[..., None], drawn, here), target=torch.where(moved, -1, rows.target).int()
+            parameter=torch.where(moved[..., None], drawn, here), target=torch.where(moved, -1, rows.target).int()
         )
         found = rows.counted.any(dim=1)
         return proposal.where(found, rows), found

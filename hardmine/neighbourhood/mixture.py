@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from hardmine.graph import Graph
+from hardmine.memory.graph import Graph
 from hardmine.records import Recipe
-from hardmine.store import ParameterStore
+from hardmine.store.store import ParameterStore
 
 
 class Mixture:
@@ -32,12 +32,12 @@ class Mixture:
         weight = -torch.rand(mixed.shape, generator=generator).clamp(min=1e-9).log()  # exponential: Dirichlet(1, ...)
         weight = weight[..., None] * store.valid[mixed]  # (N, K, R)
         total = weight.sum(1)
-        point = (weight[..., None] * store.points[mixed]).sum(1) / total.clamp(min=1e-9)[..., None]
+        point = (weight[..., None] * store.parameters[mixed]).sum(1) / total.clamp(min=1e-9)[..., None]
         chosen = total > 0
         chosen[:, -1] = False
         first = rows.replace(
             chosen=chosen,
-            point=torch.where(chosen[..., None], point, 0.0),
+            parameter=torch.where(chosen[..., None], point, 0.0),
             target=torch.full_like(rows.target, -1),
             parent=torch.full((n,), -1),
             depth=torch.zeros(n, dtype=torch.int64),

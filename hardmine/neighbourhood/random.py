@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from hardmine.graph import Graph
+from hardmine.memory.graph import Graph
 from hardmine.records import Recipe
-from hardmine.store import ParameterStore
+from hardmine.store.store import ParameterStore
 
 
 class Random:

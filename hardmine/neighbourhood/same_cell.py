@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from hardmine.environment import EnvironmentTable
 from hardmine.neighbourhood.cells import Cells
+from hardmine.store.environment import EnvironmentTable
 
 
 class SameCell(Cells):

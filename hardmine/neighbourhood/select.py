@@ -5,7 +5,7 @@ from torch import Tensor
 from hardmine.neighbourhood.reach import Channels, Reach
 from hardmine.neighbourhood.stored import Stored
 from hardmine.records import Recipe
-from hardmine.store import ParameterStore
+from hardmine.store.store import ParameterStore
 
 
 class Select(Stored):
@@ -31,7 +31,7 @@ class Select(Stored):
 
     def near(self, rows: Recipe, store: ParameterStore) -> Tensor:
         """See `Stored`."""
-        squares = self.reach.squares(rows.point[:, None], store.points, store.space)  # (N, M, R, d)
+        squares = self.reach.squares(rows.parameter[:, None], store.parameters, store.space)  # (N, M, R, d)
         if self.independent:
             return self.reach.holds(squares, store.space)
         shared = (rows.counted[:, None] & store.valid)[..., None]

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from hardmine.graph import Graph
+from hardmine.memory.graph import Graph
 from hardmine.records import Recipe
-from hardmine.store import ParameterStore
+from hardmine.store.store import ParameterStore
 
 
 class Stored:
@@ -32,9 +32,10 @@ class Stored:
         draw = torch.rand(near.shape, generator=generator).masked_fill(~near, -1)
         target = draw.argmax(dim=1).masked_fill(~near.any(dim=1), -1).expand_as(rows.chosen)
         moving = rows.counted if self.independent else rows.chosen  # an absent area goes along, or stays as it is
-        moved, point, stored = store.parameters(target, moving)
+        moved, point, stored = store.of_targets(target, moving)
         proposal = rows.replace(
-            point=torch.where(moved[..., None], point, rows.point), target=torch.where(moved, stored, rows.target)
+            parameter=torch.where(moved[..., None], point, rows.parameter),
+            target=torch.where(moved, stored, rows.target),
         )
         found = (moved & rows.present).any(dim=1)
         return proposal.where(found, rows), found

@@ -10,10 +10,10 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor
 
-from hardmine.environment import EnvironmentTable, Order
 from hardmine.errors import InputError
-from hardmine.graph import Graph
+from hardmine.memory.graph import Graph
 from hardmine.store import ParameterStore
+from hardmine.store.environment import EnvironmentTable, Order
 
 _MOST_ROWS = 36  # more combinations than that are only shown where the store has them
 _WIDTH = 100  # characters that the table takes where counts have two digits

@@ -6,7 +6,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from hardmine.files import write_atomically
-from hardmine.graph import Graph
+from hardmine.memory.graph import Graph
 from hardmine.miner import Miner
 from hardmine.store import ParameterStore
 
@@ -43,7 +43,7 @@ def draw_graph(path: Path, store: ParameterStore, graph: Graph, threshold: float
     names = [f"t_{store.space.names[axis]}" for axis in (across, up)]
     for index, (panel, area) in enumerate(zip(panels, store.areas, strict=False)):
         valid = store.valid[:, index].numpy()
-        mean, std = store.points[:, index, across].numpy(), store.points[:, index, up].numpy()
+        mean, std = store.parameters[:, index, across].numpy(), store.parameters[:, index, up].numpy()
         used = valid & (graph.uses[:, index] > 0).numpy() & ~graph.accuracy[:, index].isnan().numpy()
         panel.scatter(mean[valid & ~used], std[valid & ~used], facecolors="none", edgecolors="0.6", s=22)
         shown = panel.scatter(

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hardmine.scoring.objects import is_object
+from hardmine.judge.scoring.objects import is_object
 from hardmine.tasks.base import Task
 from hardmine.tasks.metrics import MeanAveragePrecision50
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hardmine.scoring.objects import detections, is_object, mean_of_objects, overlaps
+from hardmine.judge.scoring.objects import detections, is_object, mean_of_objects, overlaps
 
 
 class CorrectRate:

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from hardmine.files import write_atomically
 from hardmine.records import Recipe, Verdict
-from hardmine.store import ParameterStore
-from hardmine.store_file import WHOLE
+from hardmine.store.file import WHOLE
+from hardmine.store.store import ParameterStore
 
 _MEMORY = 0.8  # share of the average that stays when a target is tried once more
 _TRIED = 512  # targets at most that a level is estimated from
@@ -74,7 +74,7 @@ class Graph:
         tried = self.step[:, -1].topk(min(_TRIED, len(self.level))).indices
         tried = tried[~self.level[tried].isnan()]
         axes, unit = self.store.space.graph, self.store.space.unit
-        apart = (recipe.point[:, None] - self.store.points[tried])[..., axes] / unit[axes]
+        apart = (recipe.parameter[:, None] - self.store.parameters[tried])[..., axes] / unit[axes]
         shared = (recipe.counted[:, None] & self.store.valid[tried]).float()
         square = (apart.square().sum(-1) * shared).sum(-1) / shared.sum(-1)  # NaN where no area is shared
         weight = (-square / (2 * _REACH**2)).exp().nan_to_num(0)
@@ -110,7 +110,7 @@ class Graph:
     def save(self, path: Path, store: ParameterStore) -> None:
         """A Parquet table of the points: target, area, the axes of the graph, uses, accuracy and its step."""
         m, r = self.accuracy.shape
-        axes = {name: store.points[..., i] for i, name in enumerate(store.space.names) if store.space.graph[i]}
+        axes = {name: store.parameters[..., i] for i, name in enumerate(store.space.names) if store.space.graph[i]}
         table = pa.table(
             {
                 "target": [name for name in store.ids for _ in range(r)],

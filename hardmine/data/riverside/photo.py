@@ -3,9 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from hardmine.data.scene.camera import Plane
-from hardmine.data.scene.light import Light
-from hardmine.data.scene.place import ASPHALT, POLE, RIVER, VOID, Scene
+from hardmine.data.riverside.camera import Plane
+from hardmine.data.riverside.light import Light
+from hardmine.data.riverside.place import ASPHALT, POLE, RIVER, VOID, Scene
 
 # Per label: water in the pores of asphalt and earth traps light; grass sheds it.
 _SOAKED = np.array([0.15, 0.2, 0.5, 0.0], np.float32)

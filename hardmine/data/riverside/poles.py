@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hardmine.data.scene.camera import Camera, Plane
+from hardmine.data.riverside.camera import Camera, Plane
 
 # Concrete, weathered wood, white paint, red lead, green paint.
 _PAINTS = ((0.40, 0.38, 0.35), (0.22, 0.12, 0.06), (0.62, 0.60, 0.56), (0.32, 0.09, 0.05), (0.06, 0.15, 0.11))

@@ -10,9 +10,9 @@ in units of a white card under the midday sun. Pictures stay three planes (3, H,
 import numpy as np
 from numpy.typing import NDArray
 
-from hardmine.data.scene.light import TIMES, WEATHERS, draw_light
-from hardmine.data.scene.photo import expose
-from hardmine.data.scene.place import AREAS, VOID, lay_out
+from hardmine.data.riverside.light import TIMES, WEATHERS, draw_light
+from hardmine.data.riverside.photo import expose
+from hardmine.data.riverside.place import AREAS, VOID, lay_out
 
 __all__ = ["AREAS", "TIMES", "VOID", "WEATHERS", "render"]
 

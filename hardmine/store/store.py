@@ -7,19 +7,19 @@ from typing import Any, Literal, Self
 import torch
 from torch import Tensor
 
-from hardmine.color import srgb_to_lab
 from hardmine.errors import InputError
+from hardmine.kernels.color import srgb_to_lab
+from hardmine.kernels.statistics import region_statistics
 from hardmine.records import Distribution, Recipe
-from hardmine.regions import region_statistics
 from hardmine.space import COLORS, LAB, Space
-from hardmine.store_file import read_store, write_store
+from hardmine.store.file import read_store, write_store
 
 
 class ParameterStore:
     """M targets with a parameter for every region, and the environment each was taken in.
 
     Args:
-        points: (M, R, D) float32, a parameter of each target and region (the areas and, last, the whole image); of
+        parameters: (M, R, D) float32, a parameter of each target and region (the areas and, last, the whole image); of
             colours mean and population standard deviation.
         count: (M, R) int64, pixels a point was measured on; 0 where the target lacks the area.
         areas: names of the A areas, in label order.
@@ -33,7 +33,7 @@ class ParameterStore:
 
     def __init__(
         self,
-        points: Tensor,
+        parameters: Tensor,
         count: Tensor,
         areas: Sequence[str],
         ids: Sequence[str],
@@ -42,20 +42,20 @@ class ParameterStore:
         min_pixels: int = 20,
         missing: Literal["keep", "whole"] = "keep",
     ) -> None:
-        self.points, self.count, self.space = points, count, space
+        self.parameters, self.count, self.space = parameters, count, space
         self.areas = tuple(areas)
         self.ids = tuple(ids)
         self.environment = {name: tuple(values) for name, values in (environment or {}).items()}
         self.min_pixels = min_pixels
         self.missing = missing
-        if not len(points):
+        if not len(parameters):
             raise InputError("the parameter store is empty: give it at least one labelled target image")
         self.valid = count >= min_pixels  # (M, R) bool
         if not self.valid[:, :-1].any():
             raise InputError(f"no area of the parameter store has {min_pixels} pixels or more: lower store.min_pixels")
         invalid = ~self.valid[..., None]
-        self.lowest = points.masked_fill(invalid, torch.inf).amin(dim=0)  # (R, D) of the valid points
-        self.highest = points.masked_fill(invalid, -torch.inf).amax(dim=0)
+        self.lowest = parameters.masked_fill(invalid, torch.inf).amin(dim=0)  # (R, D) of the valid points
+        self.highest = parameters.masked_fill(invalid, -torch.inf).amax(dim=0)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -65,7 +65,7 @@ class ParameterStore:
         """R."""
         return len(self.areas) + 1
 
-    def parameters(self, target: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def of_targets(self, target: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Parameters of stored targets for the chosen regions.
 
         Args:
@@ -78,31 +78,31 @@ class ParameterStore:
         """
         row, region = target.clamp(min=0).long(), torch.arange(self.regions)
         chosen, valid = chosen & (target >= 0), self.valid[row, region]
-        point = self.points[row, region]
+        parameter = self.parameters[row, region]
         if self.missing == "whole":
-            point = torch.where(valid[..., None], point, self.points[row, -1])
+            parameter = torch.where(valid[..., None], parameter, self.parameters[row, -1])
         else:
             chosen = chosen & valid
-        point = torch.where(chosen[..., None], point, torch.zeros(()))
-        return chosen, point, torch.where(chosen, target, -1).int()
+        parameter = torch.where(chosen[..., None], parameter, torch.zeros(()))
+        return chosen, parameter, torch.where(chosen, target, -1).int()
 
     def recipe(self, rows: Recipe, target: Tensor, chosen: Tensor) -> Recipe:
-        """`rows` with the parameters of stored targets, see `parameters`."""
-        chosen, point, target = self.parameters(target, chosen)
-        return rows.replace(chosen=chosen, point=point, target=target)
+        """`rows` with the parameters of stored targets, see `of_targets`."""
+        chosen, parameter, target = self.of_targets(target, chosen)
+        return rows.replace(chosen=chosen, parameter=parameter, target=target)
 
     def pooled(self) -> Distribution:
         """Distribution of each region's pixels in all targets that have it, 1 row; for stores of colours."""
         count = (self.count * self.valid)[..., None].double()
         total = count.sum(0).clamp(min=1)
-        means, stds = self.points[..., :3].double(), self.points[..., 3:6].double()
+        means, stds = self.parameters[..., :3].double(), self.parameters[..., 3:6].double()
         mean = (count * means).sum(0) / total
         variance = (count * (stds.square() + (means - mean).square())).sum(0) / total
         return Distribution(mean.float()[None], variance.sqrt().float()[None], count[..., 0].sum(0).long()[None])
 
     def with_(self, **changes: Any) -> Self:
         """A copy with some arguments of the constructor changed."""
-        names = ("points", "count", "areas", "ids", "environment", "space", "min_pixels", "missing")
+        names = ("parameters", "count", "areas", "ids", "environment", "space", "min_pixels", "missing")
         return type(self)(**{**{name: getattr(self, name) for name in names}, **changes})
 
     def aligned(self, areas: Sequence[str]) -> Self:
@@ -121,8 +121,8 @@ class ParameterStore:
         order = [self.areas.index(name) if name in self.areas else -1 for name in areas] + [len(self.areas)]
         index = torch.tensor(order).clamp(min=0)
         known = torch.tensor(order) >= 0
-        points, count = self.points[:, index] * known[:, None], self.count[:, index] * known
-        return self.with_(points=points, count=count, areas=tuple(areas))
+        points, count = self.parameters[:, index] * known[:, None], self.count[:, index] * known
+        return self.with_(parameters=points, count=count, areas=tuple(areas))
 
     def fitted(self, space: Space) -> Self:
         """The same targets for a conversion with these axes: further ones (a strength, an angle) get quasi-random
@@ -139,12 +139,12 @@ class ParameterStore:
                 f"the parameter store has no {colors[0]}, which the conversion needs (it has {', '.join(names)}): "
                 "measure the targets again in the conversion's colour space"
             )
-        points = self.points
+        points = self.parameters
         if further:
             drawn = Space(further).sobol(len(self))[:, None].expand(-1, self.regions, -1)
             points = torch.cat([points, drawn], dim=-1)
         order = [(*names, *(axis.name for axis in further)).index(axis.name) for axis in space.axes]
-        return self.with_(points=points[..., order], space=space)
+        return self.with_(parameters=points[..., order], space=space)
 
     # Building and keeping
 

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from hardmine.regions import region_sums
+from hardmine.kernels.statistics import region_sums
 
 
 class Scoring(Protocol):

@@ -31,7 +31,7 @@ def affine(
     Returns:
         gain (N, R, 3), offset (N, R, 3), and capped (N, R) bool: chosen regions whose gain met the cap in a channel.
     """
-    t_mean, t_std = recipe.point[..., :3], recipe.point[..., 3:6]
+    t_mean, t_std = recipe.parameter[..., :3], recipe.parameter[..., 3:6]
     raw = t_std / source.std.clamp(min=min_std)
     gain = raw.clamp(max=max_gain)
     if usual is not None:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hardmine.data.scene.camera import Camera, Plane
-from hardmine.data.scene.poles import Pole, draw_paint, outline, place_poles
+from hardmine.data.riverside.camera import Camera, Plane
+from hardmine.data.riverside.poles import Pole, draw_paint, outline, place_poles
 
 AREAS: tuple[str, ...] = ("grass", "pole", "asphalt", "river")
 GRASS, POLE, ASPHALT, RIVER = range(4)

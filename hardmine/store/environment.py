@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from hardmine.errors import InputError
-from hardmine.store import ParameterStore
-from hardmine.store_file import WHOLE
+from hardmine.store.file import WHOLE
+from hardmine.store.store import ParameterStore
 
 Wanted = str | Mapping[str, str]  # "sunny night", or {time: night}
 Order = Mapping[str, Sequence[str]]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hardmine.data.scene.camera import Plane
+from hardmine.data.riverside.camera import Plane
 
 TIMES = ("morning", "day", "dusk", "night")
 WEATHERS = ("sunny", "cloudy", "rainy")

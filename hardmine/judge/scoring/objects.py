@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import box_iou
 
-from hardmine.scoring.base import in_areas
+from hardmine.judge.scoring.base import in_areas
 
 
 def is_object(boxes: Tensor, labels: Tensor) -> Tensor:

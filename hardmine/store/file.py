@@ -16,7 +16,7 @@ from hardmine.files import write_atomically
 from hardmine.space import COLORS, LAB, Axis, Space
 
 if TYPE_CHECKING:
-    from hardmine.store import ParameterStore
+    from hardmine.store.store import ParameterStore
 
 WHOLE = "(whole image)"  # name of the last region in the rows of the file
 _PREFIX = "environment."  # of the columns that name the environment
@@ -31,7 +31,7 @@ def write_store(store: "ParameterStore", path: Path) -> None:
         "area": names * m,
         "pixels": store.count.flatten().tolist(),
     }
-    for column, value in zip(store.space.names, store.points.flatten(0, 1).unbind(1), strict=True):
+    for column, value in zip(store.space.names, store.parameters.flatten(0, 1).unbind(1), strict=True):
         columns[column] = value.numpy()
     for component, entries in store.environment.items():
         columns[_PREFIX + component] = [entry for entry in entries for _ in range(r)]
@@ -85,7 +85,7 @@ def _arguments(path: Path, table: pa.Table, space: Space, areas: Sequence[str] |
         of_target = dict(zip(targets, table[column].to_pylist(), strict=True))
         environment[column.removeprefix(_PREFIX)] = [str(of_target[name]) for name in ids]
     return {
-        "points": points,
+        "parameters": points,
         "count": count,
         "areas": areas,
         "ids": ids,

@@ -6,11 +6,11 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from hardmine.environment import Wanted, matching
 from hardmine.errors import InputError
-from hardmine.graph import Graph
+from hardmine.memory.graph import Graph
 from hardmine.records import Recipe
-from hardmine.store import ParameterStore
+from hardmine.store.environment import Wanted, matching
+from hardmine.store.store import ParameterStore
 
 
 class First:

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from hardmine.candidates import Candidates
-from hardmine.gates import Gate
+from hardmine.judge.gates import Gate
+from hardmine.judge.scoring import PixelRate, Scoring
 from hardmine.rng import global_state_kept
-from hardmine.scoring import PixelRate, Scoring
 
 
 class Judge:

@@ -5,7 +5,7 @@ import torch
 
 from hardmine.data.labelled import Augment, LabelledImages, Sample
 from hardmine.data.module import LabelledData
-from hardmine.data.scene import AREAS, render
+from hardmine.data.riverside.render import AREAS, render
 from hardmine.rng import key
 
 # Environments of each split: a model is trained on day, and tested on light it has not been trained on.

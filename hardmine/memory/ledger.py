@@ -72,7 +72,7 @@ class Ledger:
         if not len(table):
             raise InputError(f"{self.folder}: no piece was found: raise the threshold, or search longer")
         tensors = {field.name: _rows(table[field.name]) for field in fields(Recipe)}
-        return Recipe.from_tensors({**tensors, "point": tensors["point"].view(*tensors["chosen"].shape, -1)})
+        return Recipe.from_tensors({**tensors, "parameter": tensors["parameter"].view(*tensors["chosen"].shape, -1)})
 
 
 def _rows(column: pa.ChunkedArray) -> Tensor:

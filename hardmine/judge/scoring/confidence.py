@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hardmine.scoring.base import in_areas
+from hardmine.judge.scoring.base import in_areas
 
 
 class Confidence:

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hardmine.regions import region_sums
-from hardmine.scoring.pixel_rate import pixel_counts
+from hardmine.judge.scoring.pixel_rate import pixel_counts
+from hardmine.kernels.statistics import region_sums
 
 
 class ClassRate:

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hardmine.kernels.statistics import region_sums
 from hardmine.records import VOID
-from hardmine.regions import region_sums
 
 
 class PixelRate:

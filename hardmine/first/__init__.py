@@ -1,0 +1,7 @@
+"""First parameters: what a search begins with (R12, R17-R19)."""
+
+from hardmine.first.enumeration import Enumeration
+from hardmine.first.exhaustive import Exhaustive
+from hardmine.first.first import First
+
+__all__ = ["Enumeration", "Exhaustive", "First"]

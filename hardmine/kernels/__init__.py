@@ -1,0 +1,1 @@
+"""Pixels in bulk: colour spaces, statistics of regions, and the affine map of each region."""

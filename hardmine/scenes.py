@@ -1,7 +1,7 @@
 """Images on one device, with all that belongs to their pixels: what a conversion takes and gives."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -14,20 +14,37 @@ Colors = Literal["lab", "rgb"]
 
 
 class Scenes:
-    """B images, their index images, and the labels that move when an object moves.
+    """B images, their index images, and their labels.
 
     Args:
-        image: (B, 3, H, W) uint8 sRGB.
-        regions: (B, H, W) uint8 labels in [0, A) or 255.
+        image: (B, 3, H, W) uint8 sRGB; images of different sizes lie in the upper left corner, the rest is padding.
+        regions: (B, H, W) uint8 labels in [0, A) or 255; padding is void.
         areas: A.
-        labels: by the name they have in a batch: label maps (B, H, W) of any integer type, `boxes` (B, G, 4) float
-            xyxy in pixels with their `labels` (B, G), -1 where there is none.
+        labels: `target`, label maps (B, H, W) or classes (B,) of any integer type, 255 void; or `boxes` (B, G, 4) float
+            xyxy in pixels with their `labels` (B, G), -1 where there is none. Any other name: label maps (B, H, W) that
+            move when an object moves.
+        source: (B,) int64 on the CPU, number of each image in its data set; None where the batch does not say.
+        draw: (B,) int64 on the CPU, the seed of each image's random augmentation; None likewise.
+        extent: (B, 2) float32 in (0, 1], share of height and width that each image fills; None where all fill it.
+        grey: red, green and blue are one channel of the user's, so that lightness alone may move.
+        movable: everything that has a place in the image is known, so that geometry may be changed.
 
     Raises:
         ValueError: another shape or dtype.
     """
 
-    def __init__(self, image: Tensor, regions: Tensor, areas: int, labels: Mapping[str, Tensor] | None = None) -> None:
+    def __init__(
+        self,
+        image: Tensor,
+        regions: Tensor,
+        areas: int,
+        labels: Mapping[str, Tensor] | None = None,
+        source: Tensor | None = None,
+        draw: Tensor | None = None,
+        extent: Tensor | None = None,
+        grey: bool = False,
+        movable: bool = True,
+    ) -> None:
         if image.dtype != torch.uint8 or image.ndim != 4 or image.shape[1] != 3:
             raise ValueError(f"image must be (B, 3, H, W) uint8, got {tuple(image.shape)} {image.dtype}")
         if regions.dtype != torch.uint8 or regions.shape != (len(image), *image.shape[2:]):
@@ -37,28 +54,36 @@ class Scenes:
             )
         self.image, self.regions, self.areas = image, regions, areas
         self.labels = dict(labels or {})
+        self.source, self.draw, self.extent = source, draw, extent
+        self.grey, self.movable = grey, movable
         self._measured: dict[Colors, tuple[Tensor, Distribution]] = {}
 
-    @classmethod
-    def of_batch(cls, batch: Mapping[str, Any], areas: int) -> "Scenes":
-        """The images of a batch as the data set yields it, with what of it has a place in the image."""
-        shape = batch["regions"].shape
-
-        def has_place(name: str, value: Any) -> bool:
-            if name in ("image", "regions") or not isinstance(value, Tensor):
-                return False
-            return name in ("boxes", "labels") or (value.shape == shape and not value.is_floating_point())
-
-        labels = {name: value for name, value in batch.items() if has_place(name, value)}
-        return cls(batch["image"], batch["regions"], areas, labels)
+    @property
+    def maps(self) -> dict[str, Tensor]:
+        """The labels that are maps (B, H, W)."""
+        return {name: value for name, value in self.labels.items() if value.ndim == 3 and name != "boxes"}
 
     def __len__(self) -> int:
         return len(self.image)
 
     def __getitem__(self, rows: Tensor | slice) -> "Scenes":
         """The rows picked by a slice, a bool mask or an int64 index; what was measured comes along."""
+
+        def picked(value: Tensor | None) -> Tensor | None:
+            if value is None:
+                return None
+            return value[rows.to(value.device) if isinstance(rows, Tensor) else rows]
+
         part = Scenes(
-            self.image[rows], self.regions[rows], self.areas, {name: value[rows] for name, value in self.labels.items()}
+            self.image[rows],
+            self.regions[rows],
+            self.areas,
+            {name: value[rows] for name, value in self.labels.items()},
+            picked(self.source),
+            picked(self.draw),
+            picked(self.extent),
+            self.grey,
+            self.movable,
         )
         part._measured = {colors: (pixels[rows], found[rows]) for colors, (pixels, found) in self._measured.items()}
         return part
@@ -72,6 +97,11 @@ class Scenes:
             self.regions if regions is None else regions,
             self.areas,
             self.labels if labels is None else labels,
+            self.source,
+            self.draw,
+            self.extent,
+            self.grey,
+            self.movable,
         )
 
     @full_precision()

@@ -1,7 +1,7 @@
 """Images on one device, with all that belongs to their pixels: what a conversion takes and gives."""
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -57,6 +57,19 @@ class Scenes:
         self.source, self.draw, self.extent = source, draw, extent
         self.grey, self.movable = grey, movable
         self._measured: dict[Colors, tuple[Tensor, Distribution]] = {}
+
+    @classmethod
+    def of_batch(cls, batch: Mapping[str, Any], areas: int) -> "Scenes":
+        """The images of a batch as the data set yields it, with what of it has a place in the image."""
+        shape = batch["regions"].shape
+
+        def has_place(name: str, value: Any) -> bool:
+            if name in ("image", "regions") or not isinstance(value, Tensor):
+                return False
+            return name in ("boxes", "labels") or (value.shape == shape and not value.is_floating_point())
+
+        labels = {name: value for name, value in batch.items() if has_place(name, value)}
+        return cls(batch["image"], batch["regions"], areas, labels)
 
     @property
     def maps(self) -> dict[str, Tensor]:

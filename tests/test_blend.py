@@ -13,7 +13,7 @@ from hardmine.store import ParameterStore
 def at(store: ParameterStore, target: int, n: int = 1) -> Recipe:
     """n rows whose areas all have the colours of one target."""
     rows = Recipe.clean(torch.arange(n), torch.arange(n), store.regions, len(store.space))
-    chosen, point, of = store.parameters(torch.full((n, store.regions), target), ~rows.chosen)
+    chosen, point, of = store.of_targets(torch.full((n, store.regions), target), ~rows.chosen)
     chosen[:, -1] = False
     return rows.replace(
         chosen=chosen, parameter=torch.where(chosen[..., None], point, 0.0), target=torch.where(chosen, of, -1).int()

@@ -196,7 +196,7 @@ def test_the_whole_image_and_a_source_without_others_have_nothing_apart() -> Non
     alone = individual(of_images(image, regions))
     exact, same = (images(convert, image, regions, recipe).int() for convert in (ColorTransfer(), alone))
     assert (exact - same).abs().max() <= 1  # means of areas, once in float32 and once in float64
-    whole = chosen(recipe, 3).replace(parameter=make_store().points[:1])
+    whole = chosen(recipe, 3).replace(parameter=make_store().parameters[:1])
     other = individual(of_images(*make_images(seed=5)))
     assert torch.equal(images(ColorTransfer(), image, regions, whole), images(other, image, regions, whole))
 

@@ -195,7 +195,7 @@ def a_target_may_show_something_else_elsewhere(ground: Ground) -> None:
     """Only the labels mean the same: another size, another order of areas, one area more."""
     store = make_store(areas=4)
     other = store.aligned(["area2", "area0", "here alone"])
-    assert torch.equal(other.points[:, 0], store.parameters[:, 2])
+    assert torch.equal(other.parameters[:, 0], store.parameters[:, 2])
     image, regions = make_images(size=(40, 56))
     recipe = chosen(make_recipe(3, other), 0)
     made, _ = hm.ColorTransfer(max_gain=100)(hm.Scenes(image, regions, 3), recipe)
@@ -210,7 +210,7 @@ def the_store_is_a_table_without_pixels(ground: Ground) -> None:
     for path in (ground.folder / "images").iterdir():
         path.unlink()
     again = hm.ParameterStore.load(ground.tmp / "night.parquet")
-    assert torch.equal(again.points, store.parameters)
+    assert torch.equal(again.parameters, store.parameters)
     found = pq.read_table(
         ground.tmp / "night.parquet", filters=[("environment.time", "=", "night"), ("area", "=", "sky")]
     )
@@ -547,7 +547,7 @@ def auto_selects_and_then_generates(ground: Ground) -> None:
     graph.update(stored, judged([0.1], stored))
     assert draw(hm.Auto(radius=5.0), recipe[:1], store, graph).target[0, 0] == -1
     areas = make_store(targets=2, areas=2)  # for each area by itself
-    points = areas.points.clone()
+    points = areas.parameters.clone()
     points[1, 0], points[1, 1] = points[0, 0] + 1, points[0, 1] + 40
     areas = areas.with_(parameters=points)
     mixed = draw(hm.Auto(radius=5.0, independent=True), make_recipe(1, areas), areas, Graph(areas, 1))
@@ -714,7 +714,7 @@ def an_area_that_the_target_lacks(ground: Ground) -> None:
 def what_is_generated_can_be_a_photograph(ground: Ground) -> None:
     store = make_store(targets=1)
     store = store.with_(
-        points=store.parameters * torch.tensor([0.0, 1, 1, 0.1, 1, 1]) + torch.tensor([1.0, 0, 0, 0, 0, 0])
+        parameters=store.parameters * torch.tensor([0.0, 1, 1, 0.1, 1, 1]) + torch.tensor([1.0, 0, 0, 0, 0, 0])
     )
     made = draw(hm.Generate(radius=30.0), make_recipe(300, store), store).parameter[:, :3]
     assert (made[..., 3] > 0).all()

@@ -465,8 +465,8 @@ def test_a_chain_takes_the_stored_colors_wherever_their_axes_stand() -> None:
     store = make_store()
     chain = Chain([Smooth(), ColorTransfer()])
     fitted = store.fitted(chain.space)
-    assert torch.equal(fitted.points[..., 1:], store.parameters)
-    assert (fitted.points[..., 0] >= 0).all() and (fitted.points[..., 0] <= 5).all()
+    assert torch.equal(fitted.parameters[..., 1:], store.parameters)
+    assert (fitted.parameters[..., 0] >= 0).all() and (fitted.parameters[..., 0] <= 5).all()
 
 
 def test_chains_that_cannot_be() -> None:

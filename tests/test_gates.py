@@ -5,17 +5,18 @@ import torch
 from conftest import make_images
 from torch import Tensor, nn
 
+from hardmine.judge import Average
 from hardmine.judge.gates import Gain, Gamut, Gate, Teacher
 from hardmine.scenes import Scenes
 
 NAN = float("nan")
 
 
-def never(model: nn.Module) -> Tensor:
+def never(average: Average) -> Tensor:
     raise AssertionError("this gate needs no forward pass")
 
 
-def passes(gate: Gate, source: Scenes, converted: Scenes, score: Callable[[nn.Module], Tensor] = never) -> list[bool]:
+def passes(gate: Gate, source: Scenes, converted: Scenes, score: Callable[[Average], Tensor] = never) -> list[bool]:
     return gate(source, converted, torch.zeros(len(converted)), score).tolist()
 
 
@@ -53,10 +54,10 @@ def test_the_teacher_is_the_moving_average_and_must_recognise() -> None:
         with torch.no_grad():
             model.weight.fill_(value)
         gate.step(model)
-        expected = value if value == 1.0 else 0.9 * expected + 0.1 * value  # an average begins with its first entry
+        expected = 0.9 * expected + 0.1 * value
     seen: list[float] = []
 
-    def score(teacher: nn.Module) -> Tensor:
+    def score(teacher: Average) -> Tensor:
         seen.append(float(teacher.state_dict()["weight"]))
         return torch.tensor([0.4, 0.5, NAN])
 

@@ -32,6 +32,8 @@ def test_frameworks_stay_at_the_edge() -> None:
 
 
 def test_the_core_loads_neither() -> None:
-    code = "import sys, hardmine.judge, hardmine.memory.ledger, hardmine.search; print({'lightning', 'hydra'} & set(sys.modules))"
+    code = (
+        "import sys, hardmine.judge, hardmine.memory, hardmine.search; print({'lightning', 'hydra'} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -19,9 +19,9 @@ def coordinates(n: int = 4, height: int = 40, width: int = 60) -> Scenes:
     return Scenes(image, quarter, 4, {"target": quarter.long(), "boxes": boxes, "labels": labels})
 
 
-def recipe(n: int = 4, view: int = 0) -> Recipe:
+def recipe(n: int = 4, draw: int = 0) -> Recipe:
     made = make_recipe(n, make_store(areas=4))
-    return made.replace(draw=torch.arange(n) + view)
+    return made.replace(draw=torch.arange(n) + draw)
 
 
 def test_labels_go_with_their_pixels() -> None:

@@ -39,7 +39,7 @@ def test_saved_and_loaded_without_pixels(tmp_path: Path) -> None:
     store.save(tmp_path / "night.parquet")
     assert [path.name for path in tmp_path.iterdir()] == ["night.parquet"]
     loaded = ParameterStore.load(tmp_path / "night.parquet", min_pixels=5)
-    assert torch.equal(loaded.points, store.parameters)
+    assert torch.equal(loaded.parameters, store.parameters)
     assert torch.equal(loaded.count, store.count)
     assert (loaded.areas, loaded.ids, loaded.environment) == (store.areas, store.ids, store.environment)
 
@@ -68,7 +68,7 @@ def test_sources_join_the_store_with_their_own_environment(configured: Callable[
 
     plain, joined = built(), built("store.sources=4")
     assert joined.ids == (*plain.ids, "train_0000", "train_0004", "train_0007", "train_0011")
-    assert torch.equal(joined.points[:8], plain.points)
+    assert torch.equal(joined.parameters[:8], plain.parameters)
     assert joined.environment["time"][8:] == ("day",) * 4
     assert joined.environment["weather"][8:] == ("sunny", "sunny", "cloudy", "cloudy")
     with pytest.raises(InputError, match=r"store\.sources must be 0 to the 12 training images, got 13"):
@@ -99,7 +99,7 @@ def test_aligned_by_name() -> None:
     store = make_store()
     other = store.aligned(["area2", "lamp", "area0"])
     assert other.areas == ("area2", "lamp", "area0")
-    assert torch.equal(other.points[:, [0, 2, 3]], store.parameters[:, [2, 0, 3]])
+    assert torch.equal(other.parameters[:, [0, 2, 3]], store.parameters[:, [2, 0, 3]])
     assert not other.valid[:, 1].any()
     assert make_recipe(1, other).chosen[0].tolist() == [True, False, True, False]
 
@@ -122,12 +122,12 @@ def test_fitted_to_a_conversion_with_further_axes() -> None:
     store = make_store(targets=16, environment={"time": ["night"] * 16})
     strength = Axis("strength", 0.0, 2.0, unit=0.1)
     fitted = store.fitted(Space([*store.space.axes, strength]))
-    assert torch.equal(fitted.points[..., :6], store.parameters)
-    drawn = fitted.points[..., 6]
+    assert torch.equal(fitted.parameters[..., :6], store.parameters)
+    drawn = fitted.parameters[..., 6]
     assert torch.equal(drawn, drawn[:, :1].expand_as(drawn))  # alike for all areas of a target
     assert drawn[:, 0].min() < 0.25 and drawn[:, 0].max() > 1.75  # 16 Sobol points leave no eighth empty
     assert fitted.environment == store.environment
-    assert fitted.fitted(Space([strength])).points.shape == (16, 4, 1)  # what the conversion does not know is dropped
+    assert fitted.fitted(Space([strength])).parameters.shape == (16, 4, 1)  # an axis too many is dropped
     with pytest.raises(InputError, match="has no mean_R, which the conversion needs"):
         store.fitted(RGB)
 

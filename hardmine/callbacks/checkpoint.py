@@ -30,9 +30,14 @@ class Snapshot(L.Callback):
 
     def __init__(self, path: str, step: int) -> None:
         self.path, self.step = path, step
+        self._before = True  # the step has not been met
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._before = trainer.global_step <= self.step
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        if trainer.global_step == self.step:
+        if self._before and trainer.global_step >= self.step:  # several optimisers make several steps at once
+            self._before = False
             trainer.save_checkpoint(self.path, weights_only=True)

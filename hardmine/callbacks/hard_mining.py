@@ -1,18 +1,16 @@
 """The adapter between Lightning and the miner."""
 
 from collections.abc import Sequence
-from copy import deepcopy
 from typing import Any
 
 import lightning as L
 import torch
 from torch import Tensor
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from hardmine.candidates import KEY, Candidates
 from hardmine.data.mining import MiningDataModule
 from hardmine.errors import InputError
-from hardmine.judge import Judge, split
+from hardmine.judge import Average, Judge, split
 from hardmine.judge.gates import Gate
 from hardmine.judge.scoring import Scoring
 from hardmine.memory.hardness import DEFAULT
@@ -50,10 +48,17 @@ class HardMining(L.Callback):
         self.judge = Judge(scoring, gates)
         self.ledger = Ledger(ledger) if ledger is not None else None
         self.ema_decay = ema_decay
-        self._judging: L.LightningModule | None = None  # the slow copy, where there is one
+        self.average = Average(ema_decay)
+        self._followed = 0  # optimiser steps that the averages have followed
         self._saved: dict[str, Tensor] | None = None  # its weights, of a checkpoint
         self._scores: Tensor | None = None
         self._copied: torch.cuda.Event | None = None  # when the scores have reached the CPU from a GPU
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        if stage == "fit":  # what was kept belongs to the fit; a checkpoint is read after this
+            self.average = Average(self.ema_decay)
+            self._saved = self._scores = None
+            self._followed = trainer.global_step
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         for gate in self.judge.gates:
@@ -62,8 +67,10 @@ class HardMining(L.Callback):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if self.ledger is not None and trainer.is_global_zero:
             self.ledger.truncate(trainer.global_step)
-        if self._saved is not None:
-            self._slow(trainer, pl_module)  # the first step may come before the first candidates
+        self._followed = trainer.global_step
+        if self._saved is not None:  # the first step may come before the first candidates
+            self.average.start(pl_module, self._saved)
+            self._saved = None
         data = trainer.datamodule  # type: ignore[attr-defined]
         if isinstance(data, MiningDataModule):  # it searches between updates, where Lightning calls no hook
 
@@ -81,8 +88,10 @@ class HardMining(L.Callback):
 
     def _score(self, trainer: L.Trainer, pl_module: L.LightningModule, candidates: Candidates) -> None:
         """Start computing what every rank will read in `_admit`."""
-        model = self._slow(trainer, pl_module) if self.ema_decay else pl_module
-        self._scores = self.judge(model, candidates, trainer.precision_plugin.forward_context)
+        if not self.average.started:  # ranks differ in BatchNorm's statistics; checkpoints keep one
+            state = {name: value.cpu() for name, value in pl_module.state_dict().items()}
+            self.average.start(pl_module, trainer.strategy.broadcast(state))
+        self._scores = self.judge(pl_module, candidates, trainer.precision_plugin.forward_context, self.average)
         if trainer.world_size > 1:
             everyone = self._scores.new_empty(trainer.world_size * len(self._scores), self._scores.shape[1])
             torch.distributed.all_gather_into_tensor(everyone, self._scores)
@@ -93,33 +102,14 @@ class HardMining(L.Callback):
             self._copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
             self._copied.record()
 
-    def _slow(self, trainer: L.Trainer, pl_module: L.LightningModule) -> L.LightningModule:
-        """The copy of the module, made when it is first asked for."""
-        if self._judging is None:
-            self._judging = deepcopy(pl_module).requires_grad_(False).eval()
-            state = self._saved
-            if state is None:  # until their next step, ranks differ in BatchNorm's statistics; checkpoints keep one
-                state = trainer.strategy.broadcast({name: value.cpu() for name, value in _weights(pl_module).items()})
-            self._judging.load_state_dict(state)
-            self._saved = None
-        return self._judging
-
-    def _follow(self, judging: L.LightningModule, pl_module: L.LightningModule) -> None:
-        """One step of the average; BatchNorm's statistics, as the module's own, are those of each rank."""
-        pairs = list(zip(_weights(judging).values(), _weights(pl_module).values(), strict=True))
-        average = get_ema_multi_avg_fn(self.ema_decay)  # type: ignore[no-untyped-call]
-        average(*map(list, zip(*(pair for pair in pairs if pair[0].is_floating_point()), strict=True)), None)
-        for old, new in pairs:
-            if not old.is_floating_point():
-                old.copy_(new)
-
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        for gate in self.judge.gates:
-            gate.step(pl_module)
-        if self._judging is not None and self.ema_decay < 1:
-            self._follow(self._judging, pl_module)
+        if trainer.global_step != self._followed:  # it stands still while gradients are accumulated
+            self._followed = trainer.global_step
+            for gate in self.judge.gates:
+                gate.step(pl_module)
+            self.average.follow(pl_module)
         if not isinstance(batch, dict) or KEY not in batch:
             return
         if self._scores is not None:
@@ -158,13 +148,13 @@ class HardMining(L.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         gates = {str(number): gate.state_dict() for number, gate in enumerate(self.judge.gates)}
-        judging = self._saved if self._judging is None else _weights(self._judging)
-        return gates if judging is None else {**gates, "judge": judging}
+        judging = self.average.state_dict() or self._saved
+        return {**gates, "judge": judging} if judging else gates
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         for number, gate in enumerate(self.judge.gates):
             gate.load_state_dict(state_dict.get(str(number), {}))
-        self._judging, self._saved = None, state_dict.get("judge")
+        self._saved = state_dict.get("judge")
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         self._flush(trainer)  # what the checkpoint knows, the ledger has
@@ -175,8 +165,3 @@ class HardMining(L.Callback):
     def _flush(self, trainer: L.Trainer) -> None:
         if self.ledger is not None and trainer.is_global_zero:
             self.ledger.flush()
-
-
-def _weights(module: L.LightningModule) -> dict[str, Tensor]:
-    state: dict[str, Tensor] = module.state_dict()
-    return state

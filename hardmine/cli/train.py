@@ -134,5 +134,7 @@ def quieten() -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     # images lie in memory: loader processes would only copy them
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    # one process is what was asked for; more are started by srun or torchrun
+    warnings.filterwarnings("ignore", message=".*The `srun` command is available on your system.*")
     # lightning 2.6.6 with torch 2.15
     warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.. is deprecated.*")

@@ -1,6 +1,7 @@
 """Mining around any DataModule: candidates are made on the device, right after the batch has arrived there."""
 
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from typing import Any
 
 import lightning as L
@@ -107,6 +108,7 @@ class MiningDataModule(Wrapped):
         self.conversion: Conversion = conversion or ColorTransfer()
         self.buffer = RecipeBuffer() if buffer is None else buffer
         self.update, self.stopping = update or Update(), stopping
+        self._fresh = deepcopy((self.buffer, self.stopping))
         self.mined, self.candidates, self.start, self.seed = mined, candidates, start, seed
         self.search_every, self.fresh_sources = search_every, fresh_sources
         self.targets, self.target_sources = targets, target_sources
@@ -119,7 +121,15 @@ class MiningDataModule(Wrapped):
         self._searching = False
         self._searched: Candidates | None = None  # the latest, judged: what an update batch shows to the callbacks
         self._tries = 0  # batches searched since the last update
+        self._offered_at = -1  # optimiser steps made when candidates were last offered
         self._saved: dict[str, Any] | None = None
+
+    def setup(self, stage: str) -> None:
+        super().setup(stage)
+        if stage == "fit":  # what is found belongs to the fit; a checkpoint is read after this
+            self.buffer, self.stopping = deepcopy(self._fresh)
+            self.miner, self.sampler, self._saved = None, None, None
+            self.pending, self._tries, self._offered_at = Pending(), 0, -1
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """The user's loader with its sampler replaced; the number of batches per epoch stays fixed."""
@@ -134,6 +144,24 @@ class MiningDataModule(Wrapped):
         mined = round(self.mined * (batch_size - target_rows))
         if self.targets and not target_rows:
             raise InputError(f"mining.targets={self.targets} is no row of data.batch_size={batch_size}: raise it")
+        if self.sampler is None:  # a loader that is made anew goes on in the order of its fit
+            self._begin(sources, samples, batch_size, mined, target_rows)
+        assert self.sampler is not None
+        replayed = Replayed(loader.dataset, loader.collate_fn)
+        made = ReplayLoader(
+            replayed,
+            sampler=self.sampler,
+            batch_size=None,
+            num_workers=loader.num_workers,
+            pin_memory=loader.pin_memory,
+            persistent_workers=loader.persistent_workers,
+        )
+        if self.miner is not None and self.update.every:
+            made.feed = lambda loaded: self._updates(loaded, replayed)
+        return made
+
+    def _begin(self, sources: int, samples: int, batch_size: int, mined: int, target_rows: int) -> None:
+        """The search and the order of one fit."""
         if self.neighbourhood is not None and self.store is not None:
             self.miner = Miner(
                 self.store,
@@ -168,18 +196,6 @@ class MiningDataModule(Wrapped):
         self.sampler.rank, self.sampler.ranks = self.trainer.global_rank, self.trainer.world_size  # type: ignore[union-attr]
         if self._saved is not None:
             self._restore(self._saved)
-        replayed = Replayed(loader.dataset, loader.collate_fn)
-        made = ReplayLoader(
-            replayed,
-            sampler=self.sampler,
-            batch_size=None,
-            num_workers=loader.num_workers,
-            pin_memory=loader.pin_memory,
-            persistent_workers=loader.persistent_workers,
-        )
-        if self.miner is not None and self.update.every:
-            made.feed = lambda loaded: self._updates(loaded, replayed)
-        return made
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """In training: rows of pieces are converted, candidates are made and ride along under the key `hardmine`."""
@@ -203,9 +219,10 @@ class MiningDataModule(Wrapped):
         trained = self._converted(batch, scenes, sampler.part(rows))
         offered = self._searched if updating else None
         # the last step of each period, so that what logs every so many steps finds something
-        due = (trainer.global_step + 1) % self.search_every == 0
+        due = (trainer.global_step + 1) % self.search_every == 0 and trainer.global_step != self._offered_at
         if not updating and due and self.miner.stopping.reason is None:
             offered = self._candidates(batch, scenes, rows, dataloader_idx)
+            self._offered_at = trainer.global_step
         trained = self.inner.on_after_batch_transfer(trained, dataloader_idx)
         return trained if offered is None else {**trained, KEY: offered}
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from hardmine.judge.average import Average
 from hardmine.scenes import Scenes
 
 
@@ -18,16 +18,14 @@ class Gate(Protocol):
     def step(self, model: nn.Module) -> None:
         """The model has been updated."""
 
-    def __call__(
-        self, source: Scenes, converted: Scenes, capped: Tensor, score: Callable[[nn.Module], Tensor]
-    ) -> Tensor:
+    def __call__(self, source: Scenes, converted: Scenes, capped: Tensor, score: Callable[[Average], Tensor]) -> Tensor:
         """Whether each of N candidates may pass.
 
         Args:
             source: B scenes before the conversion; candidate n came from n // (N / B).
             converted: N scenes after it.
             capped: (N,) share of the chosen areas in which a limit of the conversion cut the parameter short.
-            score: recognition accuracy (N,) that another model of the same kind has on the candidates.
+            score: recognition accuracy (N,) that a moving average of the model has on the candidates.
 
         Returns:
             (N,) bool on the device of the images.
@@ -65,9 +63,7 @@ class Gamut(_Stateless):
             raise ValueError(f"max_share must be a share from 0 to 1, got {max_share}")
         self.max_share = max_share
 
-    def __call__(
-        self, source: Scenes, converted: Scenes, capped: Tensor, score: Callable[[nn.Module], Tensor]
-    ) -> Tensor:
+    def __call__(self, source: Scenes, converted: Scenes, capped: Tensor, score: Callable[[Average], Tensor]) -> Tensor:
         """See `Gate`."""
         before = _at_an_end(source.image).repeat_interleave(len(converted) // len(source), dim=0)
         return (_at_an_end(converted.image) & ~before).float().mean(dim=(1, 2)) <= self.max_share
@@ -90,9 +86,7 @@ class Gain(_Stateless):
             raise ValueError(f"max_share must be a share from 0 to 1, got {max_share}")
         self.max_share = max_share
 
-    def __call__(
-        self, source: Scenes, converted: Scenes, capped: Tensor, score: Callable[[nn.Module], Tensor]
-    ) -> Tensor:
+    def __call__(self, source: Scenes, converted: Scenes, capped: Tensor, score: Callable[[Average], Tensor]) -> Tensor:
         """See `Gate`."""
         return ~(capped > self.max_share)  # NaN, nothing chosen, passes
 
@@ -110,34 +104,24 @@ class Teacher:
     def __init__(self, min_score: float = 0.2, decay: float = 0.99) -> None:
         if not 0 <= min_score <= 1 or not 0 <= decay < 1:
             raise ValueError(f"min_score must be in [0, 1] and decay in [0, 1), got {min_score} and {decay}")
-        self.min_score, self.decay = min_score, decay
-        self._average: AveragedModel | None = None
+        self.min_score, self.average = min_score, Average(decay)
         self._saved: dict[str, Any] | None = None
 
     def start(self, model: nn.Module) -> None:
         """See `Gate`."""
-        average = get_ema_multi_avg_fn(self.decay)  # type: ignore[no-untyped-call]
-        self._average = AveragedModel(model, multi_avg_fn=average, use_buffers=True)
-        if self._saved:
-            self._average.load_state_dict(self._saved)
-            self._saved = None
+        self.average.start(model, self._saved)
+        self._saved = None
 
     def step(self, model: nn.Module) -> None:
         """See `Gate`."""
-        assert self._average is not None
-        self._average.update_parameters(model)
+        self.average.follow(model)
 
-    def __call__(
-        self, source: Scenes, converted: Scenes, capped: Tensor, score: Callable[[nn.Module], Tensor]
-    ) -> Tensor:
+    def __call__(self, source: Scenes, converted: Scenes, capped: Tensor, score: Callable[[Average], Tensor]) -> Tensor:
         """See `Gate`."""
-        assert self._average is not None
-        return score(self._average.module) >= self.min_score
+        return score(self.average) >= self.min_score
 
     def state_dict(self) -> dict[str, Any]:
-        return {} if self._average is None else self._average.state_dict()
+        return self.average.state_dict() or self._saved or {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._saved = state
-        if self._average is not None and state:
-            self._average.load_state_dict(state)
+        self._saved = state or None

@@ -1,0 +1,107 @@
+"""The moving average of a model that judges: its tensors alone, run through the model's own uncompiled forward."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from hardmine.rng import global_state_kept
+
+
+class Average:
+    """Exponential moving average of a module's parameters and buffers.
+
+    No copy of the module is made, so that it may hold anything: locks, kept losses, weight norm, compiled parts.
+
+    Args:
+        decay: share, in [0, 1], of the average that stays in each step. 0 is the module as it is, 1 as it was at
+            `start`.
+
+    Raises:
+        ValueError: another decay.
+    """
+
+    def __init__(self, decay: float) -> None:
+        if not 0 <= decay <= 1:
+            raise ValueError(f"decay must be a share from 0 to 1, got {decay}")
+        self.decay = decay
+        self._tensors: dict[str, Tensor] = {}
+
+    @property
+    def started(self) -> bool:
+        return bool(self._tensors) or not self.decay
+
+    def start(self, module: nn.Module, tensors: Mapping[str, Tensor] | None = None) -> None:
+        """Begin with the module as it is, or with tensors that were kept of it; all lie where the module lies."""
+        if self.decay:
+            own = _tensors(module)
+            self._tensors = {
+                name: (tensors or own)[name].detach().to(device=value.device, dtype=_kept_as(value.dtype), copy=True)
+                for name, value in own.items()
+            }
+
+    def follow(self, module: nn.Module) -> None:
+        """One step of the average; what is no floating point is taken as it is."""
+        if not self._tensors or self.decay == 1:
+            return
+        pairs = [(old := self._tensors[name], new.detach().to(old.dtype)) for name, new in _tensors(module).items()]
+        average = get_ema_multi_avg_fn(self.decay)  # type: ignore[no-untyped-call]
+        average(*map(list, zip(*(pair for pair in pairs if pair[0].is_floating_point()), strict=True)), None)
+        for old, new in pairs:
+            if not old.is_floating_point():
+                old.copy_(new)
+
+    def __call__(self, module: nn.Module, function: Callable[[nn.Module], Any]) -> Any:
+        """What `function(module)` gives with the averaged tensors in place of the module's own; it leaves no trace."""
+        tensors = {name: self._tensors.get(name, value).to(value.dtype) for name, value in _tensors(module).items()}
+        buffers = {name for name, _ in module.named_buffers()}
+        # a forward may count in a buffer: neither the module's nor the average's
+        swapped = {f"module.{name}": value.clone() if name in buffers else value for name, value in tensors.items()}
+        with without_trace(module), torch.compiler.set_stance("force_eager"):
+            return functional_call(_Applied(module, function), swapped, ())
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The averaged tensors; empty before `start`."""
+        return {name: value.detach().clone() for name, value in self._tensors.items()}
+
+
+class _Applied(nn.Module):
+    """A function of a module as a module, which is what `functional_call` takes."""
+
+    def __init__(self, module: nn.Module, function: Callable[[nn.Module], Any]) -> None:
+        super().__init__()
+        self.module, self.function = module, function
+
+    def forward(self) -> Any:
+        return self.function(self.module)
+
+
+def _kept_as(dtype: torch.dtype) -> torch.dtype:
+    """Half precision would lose what one step adds to an average."""
+    return torch.float32 if dtype in (torch.bfloat16, torch.float16) else dtype
+
+
+def _tensors(module: nn.Module) -> dict[str, Tensor]:
+    """Parameters and the buffers that a checkpoint keeps, by name."""
+    state: dict[str, Tensor] = module.state_dict()
+    known = {name for name, _ in module.named_parameters()} | {name for name, _ in module.named_buffers()}
+    return {name: value for name, value in state.items() if name in known}
+
+
+@contextmanager
+def without_trace(module: nn.Module) -> Iterator[None]:
+    """Evaluation inside a training run: no gradient, no BatchNorm update, no random number; every flag, and every
+    attribute that a forward sets, is put back."""
+    kept = {child: dict(child.__dict__) for child in module.modules()}
+    module.eval()
+    try:
+        with torch.no_grad(), global_state_kept():
+            yield
+    finally:
+        for child, attributes in kept.items():
+            child.__dict__.clear()
+            child.__dict__.update(attributes)

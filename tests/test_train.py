@@ -122,7 +122,7 @@ PARTS: dict[str, list[str]] = {
     "every subset of areas": ["first=exhaustive"],
     "wanted environment": ["store.environment=rainy night"],
     "RGB, whole image": ["conversion=color_transfer", "conversion.colors=rgb", "first=whole_image"],
-    "sharpen": ["conversion=sharpen", "store.parameters=16"],
+    "sharpen": ["conversion=sharpen", "store.points=16"],
     "smooth": ["conversion=smooth", "first=random_areas"],
     "outline": ["conversion=outline"],
     "affine object": ["conversion=affine_object", "first.areas=[pole]"],

@@ -114,7 +114,7 @@ def build_store(cfg: Any, data: LabelledData, conversion: Conversion) -> Paramet
     """Parameters read from a file, measured on the targets, or spread over the bounds where no colours are needed."""
     store = cfg.store
     if conversion.colors is None:
-        return ParameterStore.from_space(conversion.space, data.areas, store.parameters)
+        return ParameterStore.from_space(conversion.space, data.areas, store.points)
     if store.path is not None:
         return ParameterStore.load(store.path, store.min_pixels, store.missing, conversion.space).aligned(data.areas)
     images = data.targets(store.get("sources", 0))  # only `targets` has it

@@ -71,7 +71,6 @@ class Alternate(L.Callback):
 
     def __init__(self, data: MiningDataModule, mining: HardMining, clock: Clock, modes: tuple[str, ...]) -> None:
         self.data, self.mining, self.clock, self.modes = data, mining, clock, modes
-        self.decay = mining.ema_decay
         self.steps: list[tuple[str, float, dict[str, float]]] = []
         self.peaks: dict[str, int] = defaultdict(int)
 
@@ -89,7 +88,8 @@ class Alternate(L.Callback):
     def _next(self, step: int) -> None:
         self.mode = self.modes[step % len(self.modes)]
         self.data.miner = self.miner if self.mode == "mining" else None
-        self.mining.ema_decay = self.decay if self.mode == "mining" else 1.0  # the judge is kept and costs nothing
+        decay = self.mining.ema_decay if self.mode == "mining" else 1.0  # the average is kept and costs nothing
+        self.mining.average.decay = decay
         self.clock.spent.clear()
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()

@@ -28,7 +28,7 @@ def test_every_verdict_with_its_whole_recipe(tmp_path: Path) -> None:
     table = ledger.read()
     assert table["step"].to_pylist() == [0, 0, 0, 1, 1, 1]
     assert table["hard"].to_pylist()[:3] == [True, True, False]
-    assert torch.equal(torch.tensor(table["point"].to_pylist()[1]).view(4, 6), recipe.parameter[1])
+    assert torch.equal(torch.tensor(table["parameter"].to_pylist()[1]).view(4, 6), recipe.parameter[1])
     assert sorted(path.name for path in (tmp_path / "ledger").iterdir()) == [
         "to_step_000000000.parquet",
         "to_step_000000001.parquet",

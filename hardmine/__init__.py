@@ -3,58 +3,128 @@
 The names below are the library; each is imported when first asked for, so that the core works without Lightning.
 """
 
-from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
-_HOMES = {
-    "AdjacentCell": "hardmine.neighbourhood",
-    "AffineObject": "hardmine.conversions",
-    "AssociatedCell": "hardmine.neighbourhood",
-    "Auto": "hardmine.neighbourhood",
-    "Blend": "hardmine.neighbourhood",
-    "Chain": "hardmine.conversions",
-    "ClassRate": "hardmine.judge.scoring",
-    "ColorTransfer": "hardmine.conversions",
-    "Confidence": "hardmine.judge.scoring",
-    "CorrectRate": "hardmine.judge.scoring",
-    "Enumeration": "hardmine.first",
-    "EnvironmentTable": "hardmine.store.environment",
-    "Exhaustive": "hardmine.first",
-    "First": "hardmine.first",
-    "Gain": "hardmine.judge.gates",
-    "Gamut": "hardmine.judge.gates",
-    "Generate": "hardmine.neighbourhood",
-    "HardMining": "hardmine.callbacks",
-    "InputError": "hardmine.errors",
-    "Judge": "hardmine.judge",
-    "Ledger": "hardmine.memory.ledger",
-    "Miner": "hardmine.miner",
-    "MiningDataModule": "hardmine.data.mining",
-    "Mixture": "hardmine.neighbourhood",
-    "Outline": "hardmine.conversions",
-    "ParameterStore": "hardmine.store",
-    "PixelRate": "hardmine.judge.scoring",
-    "Random": "hardmine.neighbourhood",
-    "RecipeBuffer": "hardmine.memory.buffer",
-    "Reframe": "hardmine.conversions",
-    "Reliability": "hardmine.judge.scoring",
-    "SameCell": "hardmine.neighbourhood",
-    "Scenes": "hardmine.scenes",
-    "Search": "hardmine.search",
-    "Select": "hardmine.neighbourhood",
-    "Sharpen": "hardmine.conversions",
-    "Smooth": "hardmine.conversions",
-    "Stopping": "hardmine.memory.stopping",
-    "Teacher": "hardmine.judge.gates",
-    "Update": "hardmine.update",
-}
+if TYPE_CHECKING:  # what a type checker and an editor see
+    from hardmine.adapters import HardMining as HardMining, MiningDataModule as MiningDataModule
+    from hardmine.candidates import Candidates as Candidates
+    from hardmine.conversions import (
+        AffineObject as AffineObject,
+        Chain as Chain,
+        ColorTransfer as ColorTransfer,
+        Outline as Outline,
+        Reframe as Reframe,
+        Sharpen as Sharpen,
+        Smooth as Smooth,
+    )
+    from hardmine.errors import InputError as InputError
+    from hardmine.first import Enumeration as Enumeration, Exhaustive as Exhaustive, First as First
+    from hardmine.judge import Judge as Judge
+    from hardmine.judge.gates import Gain as Gain, Gamut as Gamut, Teacher as Teacher
+    from hardmine.judge.scoring import (
+        ClassRate as ClassRate,
+        Confidence as Confidence,
+        CorrectRate as CorrectRate,
+        PixelRate as PixelRate,
+        Reliability as Reliability,
+    )
+    from hardmine.memory.buffer import RecipeBuffer as RecipeBuffer
+    from hardmine.memory.ledger import Ledger as Ledger
+    from hardmine.memory.stopping import Stopping as Stopping
+    from hardmine.miner import Miner as Miner
+    from hardmine.mining import Mining as Mining
+    from hardmine.neighbourhood import (
+        AdjacentCell as AdjacentCell,
+        AssociatedCell as AssociatedCell,
+        Auto as Auto,
+        Blend as Blend,
+        Generate as Generate,
+        Random as Random,
+        SameCell as SameCell,
+        Select as Select,
+    )
+    from hardmine.numbered import Numbered as Numbered
+    from hardmine.plan import Plan as Plan
+    from hardmine.records import Recipe as Recipe
+    from hardmine.runs import RunFolder as RunFolder
+    from hardmine.scenes import Scenes as Scenes
+    from hardmine.search import Search as Search
+    from hardmine.store import ParameterStore as ParameterStore
+    from hardmine.store.environment import EnvironmentTable as EnvironmentTable
+    from hardmine.update import Update as Update
+    from hardmine.view import View as View
+else:
+    from importlib import import_module
 
-__all__ = sorted(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]
+    _HOMES = {
+        "hardmine.adapters": (
+            "HardMining",
+            "MiningDataModule",
+        ),
+        "hardmine.candidates": ("Candidates",),
+        "hardmine.conversions": (
+            "AffineObject",
+            "Chain",
+            "ColorTransfer",
+            "Outline",
+            "Reframe",
+            "Sharpen",
+            "Smooth",
+        ),
+        "hardmine.errors": ("InputError",),
+        "hardmine.first": (
+            "Enumeration",
+            "Exhaustive",
+            "First",
+        ),
+        "hardmine.judge": ("Judge",),
+        "hardmine.judge.gates": (
+            "Gain",
+            "Gamut",
+            "Teacher",
+        ),
+        "hardmine.judge.scoring": (
+            "ClassRate",
+            "Confidence",
+            "CorrectRate",
+            "PixelRate",
+            "Reliability",
+        ),
+        "hardmine.memory.buffer": ("RecipeBuffer",),
+        "hardmine.memory.ledger": ("Ledger",),
+        "hardmine.memory.stopping": ("Stopping",),
+        "hardmine.miner": ("Miner",),
+        "hardmine.mining": ("Mining",),
+        "hardmine.neighbourhood": (
+            "AdjacentCell",
+            "AssociatedCell",
+            "Auto",
+            "Blend",
+            "Generate",
+            "Random",
+            "SameCell",
+            "Select",
+        ),
+        "hardmine.numbered": ("Numbered",),
+        "hardmine.plan": ("Plan",),
+        "hardmine.records": ("Recipe",),
+        "hardmine.runs": ("RunFolder",),
+        "hardmine.scenes": ("Scenes",),
+        "hardmine.search": ("Search",),
+        "hardmine.store": ("ParameterStore",),
+        "hardmine.store.environment": ("EnvironmentTable",),
+        "hardmine.update": ("Update",),
+        "hardmine.view": ("View",),
+    }
+    _HOME = {name: home for home, names in _HOMES.items() for name in names}
+    __all__ = sorted(_HOME)
 
+    def __getattr__(name: str) -> object:
+        if name not in _HOME:
+            raise AttributeError(f"module 'hardmine' has no attribute {name!r}")
+        return getattr(import_module(_HOME[name]), name)
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'hardmine' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    def __dir__() -> list[str]:
+        return [*globals(), *__all__]

@@ -1,40 +1,39 @@
-"""What one training batch offers to the scoring callback."""
+"""Converted images of one rank, on their way to a verdict."""
 
 from typing import Any
 
 from torch import Tensor
 
-from hardmine.miner import Miner
 from hardmine.records import Recipe
 from hardmine.scenes import Scenes
 
-KEY = "hardmine"  # under which a batch carries its `Candidates`
-
 
 class Candidates:
-    """Converted images of one rank, not yet judged. No dataclass: Lightning looks for batch sizes in those.
+    """N converted images that the model has yet to judge.
 
     Attributes:
-        batch: the batch of candidates as the model takes it, B * K rows.
-        recipe: candidates of all ranks, on the CPU.
-        mine: those of this rank, B * K rows.
-        miner: who judges them.
+        recipe: N rows.
         source: B scenes before the conversion.
-        converted: B * K scenes after it.
-        capped: (B * K,) share of areas whose parameter met a limit.
+        converted: N scenes after it.
+        capped: (N,) share of areas whose parameter met a limit.
+        of: (N,) int64 on the CPU, which of the sources each was made of.
+        batch: the candidates as the model takes them.
+        labels: of the candidates, as a scoring takes them, with `regions`.
+        prediction: of the model, once scored.
+        score: (N,) on the CPU, once judged.
     """
 
     def __init__(
         self,
-        batch: dict[str, Any],
         recipe: Recipe,
-        mine: Recipe,
-        miner: Miner,
         source: Scenes,
         converted: Scenes,
         capped: Tensor,
+        of: Tensor,
+        batch: Any,
+        labels: dict[str, Tensor],
     ) -> None:
-        self.batch, self.recipe, self.mine, self.miner = batch, recipe, mine, miner
-        self.source, self.converted, self.capped = source, converted, capped
-        self.prediction: Any = None  # of the model, once scored
-        self.score: Tensor | None = None  # (B * K,) once judged
+        self.recipe, self.source, self.converted, self.capped, self.of = recipe, source, converted, capped, of
+        self.batch, self.labels = batch, labels
+        self.prediction: Any = None
+        self.score: Tensor | None = None

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from hardmine.conversions import ColorTransfer, Conversion
-from hardmine.first import First
+from hardmine.first import First, FirstParameter
 from hardmine.memory.buffer import RecipeBuffer
 from hardmine.memory.graph import Graph
 from hardmine.memory.hardness import is_hard
@@ -45,7 +45,6 @@ class Miner:
 
     Args:
         store: where first parameters and stored neighbours come from, its areas in the order of the index images.
-        sources: S, number of source images.
         neighbourhood: turns a hard parameter into the next one.
         first: draws first parameters.
         conversion: makes candidates of sources and recipes; the store is fitted to its axes.
@@ -61,9 +60,8 @@ class Miner:
     def __init__(
         self,
         store: ParameterStore,
-        sources: int,
         neighbourhood: Neighbourhood,
-        first: Neighbourhood | None = None,
+        first: FirstParameter | None = None,
         conversion: Conversion | None = None,
         buffer: RecipeBuffer | None = None,
         stopping: Stopping | None = None,
@@ -77,7 +75,7 @@ class Miner:
             raise ValueError(f"hardest must be a share in (0, 1], got {hardest}")
         self.conversion = conversion or ColorTransfer()
         self.store = store.fitted(self.conversion.space)
-        self.graph = Graph(self.store, sources)
+        self.graph = Graph(self.store)
         self.neighbourhood = neighbourhood
         self.first = first or First()
         self.buffer = RecipeBuffer() if buffer is None else buffer
@@ -89,7 +87,7 @@ class Miner:
         self.step = 0  # optimiser step of the latest proposals
         self.rounds = 0  # proposals made so far; several may fall into one step
 
-    def propose(self, rows: Recipe, step: int) -> Recipe:
+    def propose(self, rows: Recipe, step: int, rank: int = 0, ranks: int = 1) -> Recipe:
         """The parameters to try next on the sources of a batch.
 
         A row that is a piece gets neighbours of its parameter (R28); a clean row, and a piece whose neighbourhood is
@@ -98,12 +96,13 @@ class Miner:
         Args:
             rows: what the batch trains on, B rows.
             step: optimiser steps made so far.
+            rank, ranks: whose rows these are; each rank draws on its own.
 
         Returns:
             B * K candidates; those of row b are rows b * K to b * K + K - 1.
         """
         self.step = step
-        generator = keyed(self.seed, "propose", self.rounds)
+        generator = keyed(self.seed, "propose", self.rounds * ranks + rank)
         self.rounds += 1
         rows = rows[torch.arange(len(rows)).repeat_interleave(self.candidates)]
         fresh = rows.replace(piece=torch.full_like(rows.piece, -1))
@@ -114,13 +113,6 @@ class Miner:
         first, _ = self.first(fresh[~neighbour], self.store, self.graph, generator)
         both = Recipe.cat([near[neighbour], first.replace(present=torch.ones_like(first.present))])
         return both[torch.cat([neighbour.nonzero(), (~neighbour).nonzero()]).flatten().argsort()]
-
-    def augment(self, rows: Recipe, wanted: Tensor, step: int) -> Recipe:
-        """The same rows with first parameters where `wanted` (B,) bool: trained on without being judged."""
-        made = self.propose(rows, step)
-        self.tally.candidates += int(wanted.sum())
-        self.tally.pieces += int(wanted.sum())
-        return made.where(wanted, rows)
 
     def admit(
         self, candidates: Recipe, score: Tensor, area_score: Tensor, gate: Tensor, threshold: float
@@ -144,8 +136,6 @@ class Miner:
         candidates = candidates.replace(present=present)
         self.graph.update(candidates, verdict)
         candidates = self.buffer.admit(candidates, verdict)
-        if self.buffer.recipe is not None and self.buffer.sharpness:
-            self.buffer.rescore(self.graph.level_of(self.buffer.recipe))  # what the light of a piece is like by now
         neighbour = candidates.parent >= 0
         self.tally.candidates += len(score)
         self.tally.pieces += int(verdict.piece.sum())

@@ -22,14 +22,20 @@ def keyed(*parts: int | str) -> torch.Generator:
 
 @contextmanager
 def global_state_kept() -> Iterator[None]:
-    """Whatever is drawn or seeded inside, Python's, NumPy's and torch's CPU generators are afterwards as before."""
+    """Whatever is drawn or seeded inside, Python's, NumPy's and torch's generators are afterwards as before.
+
+    Of GPUs, that of the present device is kept, once one is in use.
+    """
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    on_device = torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
         random.setstate(states[0])
         np.random.set_state(states[1])
         torch.set_rng_state(states[2])
+        if on_device is not None:
+            torch.cuda.set_rng_state(on_device)
 
 
 def seed_globally(seed: int) -> None:

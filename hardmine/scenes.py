@@ -1,16 +1,14 @@
 """Images on one device, with all that belongs to their pixels: what a conversion takes and gives."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from hardmine.kernels.color import full_precision, srgb_to_lab
-from hardmine.kernels.statistics import region_statistics
+from hardmine.kernels import measure
+from hardmine.kernels.color import Colors as Colors
 from hardmine.records import Distribution
-
-Colors = Literal["lab", "rgb"]
 
 
 class Scenes:
@@ -117,11 +115,11 @@ class Scenes:
             self.movable,
         )
 
-    @full_precision()
     def measured(self, colors: Colors) -> tuple[Tensor, Distribution]:
-        """Pixels (B, 3, P) float32 in L*a*b*, or RGB in [0, 255], and their `Distribution`; measured once."""
+        """Pixels (B, 3, P) float32 in L*a*b*, or RGB in [0, 255], and their `Distribution`; measured once.
+
+        Padding is no part of the whole image.
+        """
         if colors not in self._measured:
-            flat = self.image.flatten(2)
-            pixels = srgb_to_lab(flat) if colors == "lab" else flat.float()
-            self._measured[colors] = pixels, region_statistics(pixels, self.regions.flatten(1), self.areas)
+            self._measured[colors] = measure(self.image, self.regions, self.areas, colors, self.extent)
         return self._measured[colors]

@@ -4,13 +4,13 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
 
+from hardmine.errors import InputError
 from hardmine.miner import Miner
 from hardmine.records import Recipe, Verdict, state
 from hardmine.rng import key
 
-Judged = tuple[Tensor, Tensor, Tensor]
+Admit = Callable[[Recipe], tuple[Recipe, Verdict]]
 
 
 class Search:
@@ -25,14 +25,17 @@ class Search:
         rows: searches that run side by side.
         depth: neighbours of neighbours followed at most; 0 is a plain threshold filter.
         retries: further parameters tried in place of an easy one.
-        searches: first parameters that each source is begun with.
+        searches: first parameters that each source is begun with; None begins them again and again.
     """
 
     def __init__(
-        self, miner: Miner, sources: int, rows: int, depth: int = 4, retries: int = 3, searches: int = 1
+        self, miner: Miner, sources: int, rows: int, depth: int = 4, retries: int = 3, searches: int | None = 1
     ) -> None:
-        if min(rows, searches) < 1 or min(depth, retries) < 0:
-            raise ValueError(f"limits of a search must be possible, got {rows=}, {depth=}, {retries=} and {searches=}")
+        if min(rows, 1 if searches is None else searches) < 1 or min(depth, retries) < 0:
+            raise InputError(
+                f"search: rows and searches must be >= 1, depth and retries >= 0, got {rows=}, {depth=}, {retries=} "
+                f"and {searches=}"
+            )
         self.miner = miner
         self.sources, self.depth, self.retries, self.searches = sources, depth, retries, searches
         self.begun = 0  # searches begun; search i is the (i // S)th on source i % S
@@ -47,43 +50,42 @@ class Search:
     @property
     def progress(self) -> float:
         """Share of the searches that have ended."""
-        return (self.begun - len(self.rows)) / (self.sources * self.searches)
+        return (self.begun - len(self.rows)) / (self.sources * self.searches) if self.searches is not None else 0.0
 
-    def step(self, judge: Callable[[Recipe], Judged], threshold: float) -> tuple[Recipe, Verdict]:
+    def step(self, admit: Admit, step: int, most: int | None = None) -> tuple[Recipe, Verdict]:
         """One candidate for each running search.
 
         Args:
-            judge: score (N,), score per region (N, R) and gate (N,) of candidates.
-            threshold: Th1.
+            admit: judges proposals and tells what came of them, in their order, as `Miner.admit` does.
+            step: of the verdicts: rounds with a frozen model, updates of one that learns.
+            most: only so many of the searches, the oldest; None takes all.
 
         Returns:
-            What `Miner.admit` does.
+            What `admit` does.
         """
-        proposed = self.miner.propose(self.rows, self.miner.rounds)
-        candidates, verdict = self.miner.admit(proposed, *judge(proposed), threshold)
+        n = len(self.rows) if most is None else min(most, len(self.rows))
+        candidates, verdict = admit(self.miner.propose(self.rows[:n], step))
         hard = verdict.piece
-        self.tried = torch.where(hard, 0, self.tried + 1)
-        self.rows = candidates.where(hard, self.rows)
-        ended = (hard & (candidates.depth >= self.depth)) | (self.tried > self.retries)
-        if ended.any():
-            fresh = self._begin(int(ended.sum()))
-            self.rows = Recipe.cat([self.rows[~ended], fresh])
-            self.tried = torch.cat([self.tried[~ended], torch.zeros(len(fresh), dtype=torch.int64)])
+        tried = torch.where(hard, 0, self.tried[:n] + 1)
+        rows = candidates.where(hard, self.rows[:n])
+        ended = (hard & (candidates.depth >= self.depth)) | (tried > self.retries)
+        fresh = self._begin(int(ended.sum()))
+        self.rows = Recipe.cat([rows[~ended], self.rows[n:], fresh])
+        new = torch.zeros(len(fresh), dtype=torch.int64)
+        self.tried = torch.cat([tried[~ended], self.tried[n:], new])
         return candidates, verdict
 
     def _begin(self, n: int) -> Recipe:
-        last = min(self.begun + n, self.sources * self.searches)
+        last = self.begun + n if self.searches is None else min(self.begun + n, self.sources * self.searches)
         source = torch.arange(self.begun, last) % self.sources
         self.begun = last
         view = torch.tensor([key(self.miner.seed, "view", int(one)) for one in source], dtype=torch.int64)
         return Recipe.clean(source, view, self.miner.store.regions, len(self.miner.store.space))
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain tensors and numbers, with the miner's."""
-        rows = {"rows": state(self.rows), "tried": self.tried.clone(), "begun": self.begun}
-        return {**rows, "miner": self.miner.state_dict()}
+        """Plain tensors and numbers, without the miner's."""
+        return {"rows": state(self.rows), "tried": self.tried.clone(), "begun": self.begun}
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         self.rows, self.tried = Recipe.from_tensors(saved["rows"]), saved["tried"].clone()
         self.begun = saved["begun"]
-        self.miner.load_state_dict(saved["miner"])

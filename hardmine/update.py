@@ -4,7 +4,9 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
+from hardmine.miner import Miner
 from hardmine.records import Recipe, state
+from hardmine.search import Admit, Search
 
 
 @dataclass(frozen=True)
@@ -12,10 +14,13 @@ class Update:
     """Every step, or as soon as k pieces have been found.
 
     Attributes:
-        every: pieces per update and rank, 1 for every piece; in between, batches are only searched. 0 updates with
-            every batch, whether or not something was found: clean rows and pieces of the buffer, drawn again and again.
+        every: k, pieces of all ranks per update, 1 for every piece; in between, the model stands still and sources are
+            searched. 0 updates with every batch, whether or not something was found.
         stored: rows of stored training data beside the new pieces (batch learning); otherwise pieces alone.
-        tries: searched batches without an update after which nothing is left to be learnt and training ends.
+        tries: rounds of the search without an update after which nothing is left to be learnt and training ends.
+
+    Raises:
+        ValueError: a number out of its range.
     """
 
     every: int = 0
@@ -52,3 +57,48 @@ class Pending:
         self._pieces.clear()
         if saved:
             self.put(Recipe.from_tensors(saved))
+
+
+class Rounds:
+    """The search between two updates: k pieces, then the model learns them, then on.
+
+    Args:
+        miner: proposes and remembers.
+        update: k, and when to give up.
+        sources: S.
+    """
+
+    def __init__(self, miner: Miner, update: Update, sources: int) -> None:
+        self.update, self.miner = update, miner
+        self.search = Search(miner, sources, rows=min(update.every, sources), searches=None)
+        self.pending = Pending()
+        self.tries = 0  # rounds since the last update
+
+    def pieces(self, admit: Admit, step: int) -> Recipe | None:
+        """The next k pieces; None where the search is over.
+
+        Args:
+            admit: see `Search.step`.
+            step: updates made so far.
+        """
+        every = self.update.every
+        while len(self.pending) < every:
+            if self.miner.stopping.reason is None and self.tries >= self.update.tries:
+                self.miner.stopping.reason = f"nothing hard in {self.tries} rounds"
+            if self.miner.stopping.reason is not None:
+                return None
+            self.tries += 1
+            # no more than are missing, so that none waits while the model changes
+            candidates, _ = self.search.step(admit, step, most=every - len(self.pending))
+            self.pending.put(candidates)
+        self.tries = 0
+        return self.pending.take(every)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain tensors and numbers."""
+        return {"search": self.search.state_dict(), "pending": self.pending.state_dict(), "tries": self.tries}
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        self.search.load_state_dict(saved["search"])
+        self.pending.load_state_dict(saved["pending"])
+        self.tries = saved["tries"]

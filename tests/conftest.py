@@ -1,6 +1,7 @@
 """Small things that many tests need; no test reads data from outside its own temporary folder."""
 
 import csv
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from PIL import Image
 from hardmine.cli import config_folder
 from hardmine.records import Recipe
 from hardmine.store import ParameterStore
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "scripts/benchmarks"))  # `quality`, the benchmark and its rivals
 
 torch.set_num_threads(1)  # tensors of a few kilobytes: threads would only wait for each other
 

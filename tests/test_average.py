@@ -8,13 +8,9 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
-from conftest import make_store
-from test_library import TheirData, TheirModule
+from test_library import TheirModule, fit, search
 from torch import Tensor, nn
 
-import hardmine
-from hardmine.callbacks import HardMining
-from hardmine.data import MiningDataModule
 from hardmine.judge import Average
 
 
@@ -162,57 +158,48 @@ def test_a_kept_average_goes_on() -> None:
         assert torch.equal(value, again.state_dict()[name])
 
 
-# in Lightning
-
-
-def fitted(callback: L.Callback, data: MiningDataModule, module: L.LightningModule, **options: Any) -> L.Trainer:
-    trainer = L.Trainer(
-        callbacks=[callback],
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        **{"max_steps": 6, **options},
-    )
-    torch.manual_seed(0)
-    trainer.fit(module, data)
-    return trainer
-
-
-def around() -> MiningDataModule:
-    return MiningDataModule(TheirData(), make_store(), hardmine.Select(radius=10), hardest=1.0)
+# In Lightning
 
 
 def test_gradients_are_accumulated_over_batches_and_a_search_belongs_to_a_step() -> None:
-    followed: list[int] = []
+    """The average follows the updates, before the next judgement; the last update has none."""
+    mining, seen = search(), list[dict[str, Tensor]]()
 
-    class Spy(HardMining):
-        def on_train_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
-            before = self.average.state_dict()
-            super().on_train_batch_end(trainer, *args)
-            if any(not torch.equal(value, before[name]) for name, value in self.average.state_dict().items()):
-                followed.append(trainer.global_step)
+    class Spy(L.Callback):
+        def on_train_batch_start(self, *args: Any) -> None:
+            seen.append(mining.state_dict()["judge"])
 
-    data = around()
-    fitted(Spy(threshold=1.1), data, TheirModule(), accumulate_grad_batches=2, max_steps=3)
-    assert data.miner is not None and data.miner.tally.candidates == 3 * 4
-    assert followed == [1, 2, 3]
+    fit(
+        mining,
+        TheirModule(),
+        callbacks=[mining.callback(), Spy()],
+        accumulate_grad_batches=2,
+        max_steps=3,
+    )
+    assert mining.tally.candidates == 3 * 4
+    followed = [
+        batch
+        for batch in range(1, 6)
+        if any(not torch.equal(value, seen[batch - 1][name]) for name, value in seen[batch].items())
+    ]
+    assert followed == [2, 4]
 
 
 def test_a_second_fit_begins_anew() -> None:
-    data, callback = around(), HardMining(threshold=1.1)
-    fitted(callback, data, TheirModule(), max_steps=4)
-    fitted(callback, data, TheirModule(), max_steps=2)
-    assert data.miner is not None
-    assert data.miner.tally.candidates == len(data.miner.buffer) == 2 * 4
+    mining = search()
+    callback = mining.callback()
+    fit(mining, TheirModule(), callbacks=[callback], max_steps=4)
+    assert mining.tally.candidates == 4 * 4
+    first = mining.state_dict()["judge"]
+    fit(mining, TheirModule(), callbacks=[callback], max_steps=2)
+    assert mining.tally.candidates == len(mining.buffer) == 2 * 4
+    assert not torch.equal(first["net.weight"], mining.state_dict()["judge"]["net.weight"])
 
 
-def test_the_order_goes_on_where_loaders_are_made_anew() -> None:
-    data = around()
-    fitted(HardMining(threshold=1.1), data, TheirModule(), reload_dataloaders_every_n_epochs=1)
-    assert data.sampler is not None and data.sampler.drawn == 6
-    assert data.miner is not None and data.miner.tally.candidates == 6 * 4
+def test_the_search_goes_on_where_loaders_are_made_anew() -> None:
+    mining = search()
+    fit(mining, TheirModule(), reload_dataloaders_every_n_epochs=1)
+    assert mining.step == 6 and mining.tally.candidates == 6 * 4
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -225,8 +212,10 @@ def test_a_compiled_module_is_judged_in_evaluation_mode() -> None:
     plain, module = Normed(), Normed()
     module.load_state_dict(plain.state_dict())
     module.compile(backend="eager")
-    fitted(HardMining(threshold=0.0), around(), module, max_steps=3)
-    fitted(HardMining(threshold=0.0), around(), plain, max_steps=3)
+    searches = [search(threshold=0.0), search(threshold=0.0)]
+    fit(searches[0], module, max_steps=3)
+    fit(searches[1], plain, max_steps=3)
+    assert [mining.tally.candidates for mining in searches] == [12, 12]
     assert module.state_dict()["net.1.num_batches_tracked"] == 3
     for name, value in plain.state_dict().items():
         assert torch.equal(value, module.state_dict()[name]), name

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,22 +10,22 @@ from typing import Any
 import hydra
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "scripts/benchmarks"))
-
+from hydra.utils import get_object
+from omegaconf import OmegaConf
 from quality import __main__ as command
 from quality.check import hit_ratio, pieces_ratio, updates_ratio
 from quality.compare import Group, groups, paired, reach
 from quality.plots import draw, hit_rates
 from quality.results import Curve, Key, merge, read, rows_of
-from quality.runs import Run, found, plan, run_all
+from quality.runs import CONFIGS, Run, found, plan, present, run_all
 from quality.table import method_tables
 
+from hardmine.cli import config_folder
 from hardmine.errors import InputError
 
 METRICS = {"camvid": "miou"}
 TRAINING = """
-import json, pathlib, sys
+import importlib.util, json, pathlib, sys
 given = dict(argument.split("=", 1) for argument in sys.argv[1:])
 folder = pathlib.Path(given["hydra.run.dir"].strip("'"))
 with open(CALLS, "a") as calls:
@@ -33,8 +33,9 @@ with open(CALLS, "a") as calls:
 assert list(folder.iterdir()) == [folder / "origin.json"], "the folder of an unfinished run is left"
 if given["ckpt"] != "null":
     assert pathlib.Path(given["ckpt"].strip("'")).is_file(), "pre-training comes first"
+assert importlib.util.find_spec("quality"), "the rivals cannot be imported"
 print("learning")
-if given["method"] in FAILING:
+if given["+method"] in FAILING:
     sys.exit("out of luck")
 (folder / "checkpoints").mkdir()
 (folder / "checkpoints/last.ckpt").touch()
@@ -109,6 +110,16 @@ def group(methods: Mapping[str, Sequence[Curve]]) -> Group:
     return groups(grouped(methods), METRICS, list(methods))[0]
 
 
+def targets_of(node: Any) -> Iterator[str]:
+    """Everything that a config has made."""
+    if isinstance(node, dict):
+        if node.get("_target_"):
+            yield node["_target_"]
+        node = list(node.values())
+    for value in node if isinstance(node, list) else ():
+        yield from targets_of(value)
+
+
 def store(path: Path, curves: dict[Key, Curve]) -> None:
     rows = [
         {**key._asdict(), **{name: count[point] for name, count in of.counts.items()}}
@@ -129,17 +140,37 @@ def test_a_run_is_told_what_the_grid_says(cfg: Cfg, tmp_path: Path) -> None:
     told = dict(override.split("=", 1) for override in run.overrides)
     assert told["experiment"] == "quality_camvid" and told["seed"] == "3" and told["data.size"] == "[96,128]"
     assert told["data.root"] == f"'{tmp_path}/data/camvid'" and told["store.sources"] == "56"
-    assert float(told["mining.targets"]) > 0
+    assert float(told["data.targets"]) > 0
     assert run.start is not None and told["ckpt"] == f"'{run.start.checkpoint}'"
-    assert {"method=none", "ckpt=null", "trainer.max_steps=400"} <= set(run.start.overrides)
+    assert {"+method=none", "ckpt=null", "trainer.max_steps=400"} <= set(run.start.overrides)
+
+
+def test_a_run_finds_the_rivals(cfg: Cfg) -> None:
+    run = plan(cfg("method=mixture"))
+    assert run.start is not None
+    with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
+        own, before = (hydra.compose("train", list(overrides)) for overrides in (run.overrides, run.start.overrides))
+    assert own.first["_target_"] == "quality.rivals.Mixture" and own.callbacks.curve.every == 40
+    assert before.neighbourhood["_target_"] is None and before.trainer.max_steps == 400
+
+
+def test_every_method_is_one_of_the_configs(cfg: Cfg) -> None:
+    methods = present(cfg().methods, cfg().past)
+    assert sorted(methods) == sorted(path.stem for path in (CONFIGS / "method").glob("*.yaml"))
+    assert set(cfg().past) <= set(cfg().methods)
+    planned = [plan(cfg(f"method={method}")) for method in methods]
+    with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
+        for run in planned:
+            made = hydra.compose("train", list(run.overrides))
+            assert all(get_object(target) for target in targets_of(OmegaConf.to_container(made)))
 
 
 def test_pre_training_is_shared_and_finished_runs_are_skipped(cfg: Cfg, training: Training, tmp_path: Path) -> None:
     planned = [plan(cfg(f"method={method}")) for method in ("random", "hardmine")]
     assert run_all(planned, tmp_path / "results.parquet", 2, training.command) == 0
     calls = training.calls()
-    assert calls[0]["method"] == "none" and calls[0]["ckpt"] == "null"
-    assert sorted(call["method"] for call in calls[1:]) == ["hardmine", "random"]
+    assert calls[0]["+method"] == "none" and calls[0]["ckpt"] == "null"
+    assert sorted(call["+method"] for call in calls[1:]) == ["hardmine", "random"]
     assert {key.method for key in read(tmp_path / "results.parquet")} == {"random", "hardmine"}
     assert run_all(planned, tmp_path / "results.parquet", 2, training.command) == 0
     assert training.calls() == []
@@ -198,7 +229,7 @@ def test_the_grid_runs_methods_without_a_store_once(
     monkeypatch.setattr(sys, "argv", ["benchmark_quality", *grid, *paths])
     command.main()
     own = [call for call in training.calls() if call["ckpt"] != "null"]
-    assert sorted((call["method"], call["store.sources"], call["seed"]) for call in own) == [
+    assert sorted((call["+method"], call["store.sources"], call["seed"]) for call in own) == [
         (method, sources, seed)
         for method, sources in (("none", "0"), ("random", "0"), ("random", "56"))
         for seed in "01"
@@ -211,21 +242,23 @@ def test_the_grid_runs_methods_without_a_store_once(
 def test_a_value_of_another_kind_is_one_line(
     value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["benchmark_quality", f"root={tmp_path}", f"out={tmp_path}", value])
+    paths = [f"root={tmp_path}", f"out={tmp_path}", "method=none"]
+    monkeypatch.setattr(sys, "argv", ["benchmark_quality", *paths, value])
     with pytest.raises(SystemExit, match="2"):
         command.main()
     assert capsys.readouterr().err.startswith(f"hardmine: error: {value} must be ")
 
 
-def test_an_unknown_method_is_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("method", ["nun", "same_sources"])  # of the latter there are results alone
+def test_a_method_that_cannot_be_run_is_one_line(
+    method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(
-        sys, "argv", ["benchmark_quality", f"root={tmp_path}", f"out={tmp_path}", "method=nun", "seed=0"]
+        sys, "argv", ["benchmark_quality", f"root={tmp_path}", f"out={tmp_path}", f"method={method}", "seed=0"]
     )
     with pytest.raises(SystemExit, match="2"):
         command.main()
-    assert capsys.readouterr().err.startswith("hardmine: error: method=nun is unknown: take one of none, ")
+    assert capsys.readouterr().err.startswith(f"hardmine: error: method={method} is unknown: take one of none, ")
 
 
 def test_an_unknown_key_is_one_line(

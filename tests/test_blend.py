@@ -21,7 +21,7 @@ def at(store: ParameterStore, target: int, n: int = 1) -> Recipe:
 
 
 def blended(policy: Blend, rows: Recipe, store: ParameterStore, seed: int = 0) -> tuple[Recipe, torch.Tensor]:
-    return policy(rows, store, Graph(store, len(rows)), torch.Generator().manual_seed(seed))
+    return policy(rows, store, Graph(store), torch.Generator().manual_seed(seed))
 
 
 def gathered(spread: float, targets: int = 6) -> ParameterStore:

@@ -1,12 +1,19 @@
 """Bad input: one line that names the file or key and the remedy, exit code 2, nothing half-written."""
 
 import re
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import lightning as L
 import numpy as np
 import pytest
+import torch
+from conftest import make_images
 from PIL import Image
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 
 from hardmine import __version__
 from hardmine.cli import main
@@ -94,7 +101,6 @@ SPOILT: dict[str, tuple[Spoil, str]] = {
     "no classes": (lambda f: (f / "classes.csv").unlink(), r"classes\.csv: no such file"),
     "gap in classes": (lambda f: (f / "classes.csv").write_text("index,name\n0,a\n2,b\n"), r"indices must run 0, 1, 2"),
     "binary classes": (lambda f: (f / "classes.csv").write_bytes(b"\xff\xfe\x00"), r"classes\.csv: cannot be read"),
-    "too few images": (lambda f: keep_rows(f, 2), r"2 training images are fewer than data\.batch_size=4"),
 }
 
 
@@ -130,11 +136,21 @@ def test_bad_data(case: str, folder: Path, tmp_path: Path, capsys: pytest.Captur
     assert not (tmp_path / "run").exists()
 
 
+def test_too_few_images(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    keep_rows(folder, 2)
+    error = fails(capsys, *train_arguments(folder, tmp_path / "run"))
+    assert "2 training images are fewer than data.batch_size=4: lower it" in error
+    assert not (tmp_path / "run").exists()
+
+
 def test_no_area_in_common(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ParameterStore.from_folder(folder).save(tmp_path / "store.parquet")
     (folder / "classes.csv").write_text("index,name\n0,sea\n1,boat\n2,gull\n")
     store = ("store=file", f"store.path={tmp_path / 'store.parquet'}")
     assert "no area in common" in fails(capsys, *train_arguments(folder, tmp_path / "run", *store))
+
+
+FEW = ["data.counts={train: 8, val: 2, target: 2, test: 2}", "mining.start=0", "logger=none"]
 
 
 @pytest.mark.parametrize(
@@ -147,11 +163,16 @@ def test_no_area_in_common(folder: Path, tmp_path: Path, capsys: pytest.CaptureF
         (["neighbourhood=nearest"], "neighbourhood/nearest"),
         (["neighbourhood.radius=-1"], "neighbourhood: radius (Rth2) must be > 0"),
         (["buffer.capacity=0"], "capacity=0"),
-        (["mining.mined=2"], "mining.mined"),
-        (["mining.candidates=0"], "mining.candidates must be >= 1, got 0"),
+        (["mining.mined=2"], "mined must be a share from 0 to 1, got 2"),
+        (["mining.mined=0.05"], "mined=0.05 of a batch of 8 is no row: raise it, or set 0"),
+        (["mining.hardest=0"], "hardest must be a share in (0, 1], got 0"),
+        (["mining.decay=1.5"], "decay must be a share from 0 to 1, got 1.5"),
+        (["mining.candidates=0"], "candidates must be >= 1, got 0"),
+        (["mining.start=-1"], "start must be >= 0 optimiser steps, got -1"),
+        (["data.targets=0.01"], "data.targets=0.01 is no row of data.batch_size=8: raise it"),
         (["first.areas=[sea]"], "no area is called 'sea'"),
         (["store=file", "store.path=/nowhere.parquet"], "/nowhere.parquet: no such file"),
-        (["resume=/nowhere"], "/nowhere/.hydra/overrides.yaml: no such file"),
+        (["resume=/nowhere"], "/nowhere/.hydra/config.yaml: no such file: name the folder of a run"),
         (["trainer.max_steps"], "trainer.max_steps"),
         (["model.encoder_name=nonesuch"], "nonesuch"),
         (["model=resnet18"], "model: the network is not made for labels that are masks"),
@@ -160,7 +181,7 @@ def test_no_area_in_common(folder: Path, tmp_path: Path, capsys: pytest.CaptureF
         (["neighbourhood.mean_radius=3"], "give either radius (Rth2) or both mean_radius"),
         (["conversion=color_transfer", "conversion.colors=hsv"], "colors must be lab or rgb, got 'hsv'"),
         (["update.every=-1"], "update.every must be >= 0"),
-        (["update=batch", "update.every=8"], "update.every must be under data.batch_size=8"),
+        (["update=every_piece", "mining.candidates=2"], "update.every searches with one candidate for each row"),
         (["stopping.min_hit_rate=2"], "min_hit_rate=2"),
         (["gate=teacher", "gate.teacher.decay=1"], "decay in [0, 1)"),
         (["store.environment=foggy"], "store.environment: nothing is called 'foggy'"),
@@ -170,11 +191,20 @@ def test_no_area_in_common(folder: Path, tmp_path: Path, capsys: pytest.CaptureF
     ],
 )
 def test_bad_config(overrides: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    small = ["logger=none", f"hydra.run.dir={tmp_path / 'run'}"]
-    counts = (
-        [] if "data=folder" in overrides else ["data.counts={train: 8, val: 2, target: 2, test: 2}", "mining.start=0"]
-    )
-    assert message in fails(capsys, "train", *small, *counts, *overrides)
+    few = [] if "data=folder" in overrides else FEW
+    assert message in fails(capsys, "train", f"hydra.run.dir={tmp_path / 'run'}", *few, *overrides)
+
+
+@pytest.mark.parametrize("key", ["mined", "hardest", "decay", "candidates", "start"])
+def test_bad_numbers_of_the_search_name_their_key(key: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    error = fails(capsys, "train", *FEW, f"mining.{key}=-1", f"hydra.run.dir={tmp_path / 'run'}")
+    assert re.search(rf"mining(\.|: ){key} must be", error)
+
+
+def test_batch_learning_needs_room_for_stored_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    update = ["update=batch", "update.every=8", "mining.threshold=1.1", "trainer.max_steps=3"]
+    error = fails(capsys, "train", *FEW, *update, "data.size=[32,32]", f"hydra.run.dir={tmp_path / 'run'}")
+    assert "update.every=8 pieces leave no row of a batch of 8 for stored data" in error
 
 
 def test_store_and_train_on_a_folder(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -218,3 +248,79 @@ def test_what_a_loader_process_cannot_read_is_one_line_too(
     late = ("data.num_workers=1", "data.cache_gib=0")  # nothing is read ahead: the process meets it first
     error = fails(capsys, *train_arguments(folder, tmp_path / "run", *late, "trainer.max_steps=3"))
     assert "p03.png: this image cannot be read" in error
+
+
+# The library, as the README shows it
+
+
+class Photographs(Dataset[dict[str, Tensor]]):
+    """Somebody's images and label maps; `normalised` as many networks want them."""
+
+    def __init__(self, normalised: bool) -> None:
+        self.image, self.mask = make_images(batch=8, size=(16, 16))
+        self.normalised = normalised
+
+    def __len__(self) -> int:
+        return len(self.image)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        image = self.image[index] / 255
+        if self.normalised:
+            mean, std = torch.tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]])[..., None, None]
+            image = (image - mean) / std
+        return {"image": image, "mask": self.mask[index].long()}
+
+
+class Somewhere(L.LightningDataModule):
+    def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
+        return DataLoader(Photographs(normalised=False), batch_size=4, shuffle=True)
+
+
+class Somebodys(L.LightningModule):
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Conv2d(3, 3, 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        logits: Tensor = self.net(image)
+        return logits
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int = 0) -> Tensor:
+        return nn.functional.cross_entropy(self(batch["image"]), batch["mask"], ignore_index=255)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=0.01)
+
+
+def readme_blocks(title: str) -> list[str]:
+    """The indented blocks under a heading of the README."""
+    text = (Path(__file__).parent.parent / "README.md").read_text()
+    section = text.split(f"## {title}\n", 1)[1].split("\n## ", 1)[0]
+    blocks = re.findall(r"(?:^(?: {4}.*)?\n)+", section, re.MULTILINE)
+    return [textwrap.dedent(block) for block in blocks if block.strip()]
+
+
+def test_the_library_examples_of_the_readme_run(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder.rename(tmp_path / "night")
+    monkeypatch.chdir(tmp_path)
+    few_lines, normalised, numbered, by_hand = readme_blocks("In your own Lightning project")
+    model = Somebodys()
+    optimiser, losses = model.configure_optimizers(), []
+
+    def train_on(batch: dict[str, Tensor]) -> None:
+        loss = model.training_step(batch)
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        losses.append(float(loss.detach()))
+
+    names: dict[str, Any] = {"module": Somebodys(), "datamodule": Somewhere(), "model": model, "train_on": train_on}
+    exec(few_lines, names)
+    mining = names["mining"]
+    assert mining.step == 400
+    assert mining.tally.candidates == 300 * 4 and mining.tally.pieces > 0
+    names.update(dataset=Photographs(normalised=True), DataLoader=DataLoader)
+    for block in (normalised, numbered, by_hand):
+        exec(block, names)
+    assert names["mining"].step == len(losses) == 1
+    assert names["mining"].view.kind == "masks"

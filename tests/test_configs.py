@@ -1,18 +1,22 @@
 """Every config file composes and builds what it names."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from conftest import make_store
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
+from quality.runs import CONFIGS, present
 
 from hardmine.cli import config_folder
 from hardmine.cli.build import build_conversion, build_data, build_gates
 
 GROUPS = sorted(path.relative_to(config_folder()) for path in config_folder().glob("*/*.yaml"))
-PLAIN = ("experiment", "method", "callbacks", "mining", "store", "gate", "environment")  # no constructor of their own
+PLAIN = ("experiment", "callbacks", "store", "gate")  # no constructor of their own
 PARTS = [path for path in GROUPS if path.parts[0] not in PLAIN]
+BENCHMARK = f"hydra.searchpath=['file://{CONFIGS}']"
 
 
 @pytest.mark.parametrize("path", PARTS, ids=str)
@@ -23,11 +27,16 @@ def test_every_option_builds(path: Path, configured: Callable[..., DictConfig], 
     part = config[group]
     if part["_target_"] is None:
         return
-    needed = {
-        "task": {"net": instantiate(config.model), "classes": ("sky", "road", "tree")},
-        "trainer": {"precision": "32-true", "logger": False},
-    }
-    assert instantiate(part, _convert_="all", **needed.get(group, {})) is not None
+    needed = {"net": instantiate(config.model), "classes": ("sky", "road", "tree")} if group == "task" else {}
+    assert instantiate(part, _convert_="all", **needed) is not None
+
+
+def test_every_block_builds(configured: Callable[..., DictConfig]) -> None:
+    config = configured()
+    assert instantiate(config.trainer, precision="32-true", logger=False).max_steps == 6
+    assert len(instantiate(config.buffer)) == 0
+    assert instantiate(config.stopping).reason is None
+    assert instantiate(config.mining, store=make_store()).threshold == 0.7
 
 
 @pytest.mark.parametrize("option", ["none", "limits", "teacher", "all"])
@@ -45,25 +54,35 @@ def test_every_conversion_builds(option: str, configured: Callable[..., DictConf
     assert len(build_conversion(config, build_data(config)).space)
 
 
-METHODS = [path.stem for path in GROUPS if path.parts[0] == "method"]
+METHODS = sorted(path.stem for path in CONFIGS.glob("method/*.yaml"))
+PROTOCOLS = ["camvid", "blood_cells", "street_boxes"]
+
+
+def test_the_benchmark_has_a_file_for_each_method() -> None:
+    told = OmegaConf.load(CONFIGS.parent / "quality.yaml")
+    assert sorted(present(told.methods, told.past)) == METHODS
+    assert set(told.past) <= set(told.methods) and set(told.protocols) == set(PROTOCOLS)
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("experiment", ["camvid", "blood_cells", "street_boxes"])
+@pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_every_method_composes_with_every_protocol(
-    method: str, experiment: str, configured: Callable[..., DictConfig]
+    method: str, protocol: str, configured: Callable[..., DictConfig]
 ) -> None:
-    config = configured(f"experiment=quality_{experiment}", f"method={method}", "data.root=x", "classes=3")
+    config = configured(BENCHMARK, f"experiment=quality_{protocol}", f"+method={method}", "data.root=x", "classes=3")
+    assert list(config.callbacks)[:2] == ["average", "curve"]
     assert all(instantiate(callback) for callback in config.callbacks.values())
     assert instantiate(config.first) is not None
+    assert instantiate(config.mining, store=make_store()) is not None
 
 
 EXPERIMENTS = [path.stem for path in GROUPS if path.parts[0] == "experiment"]
+EXPERIMENTS += [f"quality_{protocol}" for protocol in PROTOCOLS]
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_experiment_composes_and_builds(experiment: str, configured: Callable[..., DictConfig]) -> None:
-    config = configured(f"experiment={experiment}", "data.root=x", "classes=3")
+    config = configured(BENCHMARK, f"experiment={experiment}", "data.root=x", "classes=3")
     net = instantiate(config.model)
     assert instantiate(config.task, net=net, classes=("a", "b", "c")).net is not None
     assert instantiate(config.scoring) is not None
@@ -78,3 +97,20 @@ def test_experiments_win_over_the_primary_config(configured: Callable[..., DictC
     config = configured("experiment=camvid_dusk", "data.root=x")
     assert config.data._target_ == "hardmine.data.FolderData"
     assert config.mining.start == 0  # and the command line over both
+
+
+def test_the_readme_names_every_choice() -> None:
+    """Under "What can be chosen", the options of each group, and the blocks that are no group."""
+    text = (Path(__file__).parent.parent / "README.md").read_text().split("## What can be chosen", 1)[1]
+    told: dict[str, set[str]] = {}
+    group = ""
+    for line in text.split("\n## ", 1)[0].splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) == 3 and "`" in cells[1]:
+            group = cells[0].split(",")[0].strip("`") or group
+            told.setdefault(group, set()).update(re.findall(r"`(\w+)`", cells[1]))
+    wanted: dict[str, set[str]] = {}
+    for path in GROUPS:
+        if path.parts[0] not in ("experiment", "callbacks", "task"):
+            wanted.setdefault(path.parts[0], set()).add(path.stem)
+    assert told == wanted

@@ -22,21 +22,21 @@ from torch import nn
 
 import hardmine as hm
 from hardmine.callbacks.pictures import COLUMNS, Pictures
-from hardmine.candidates import Candidates
 from hardmine.cli import main
-from hardmine.cli.build import build_conversion, build_data, build_store
+from hardmine.cli.build import build_data, build_mining, build_task
 from hardmine.cli.train import train
 from hardmine.data.folder import Folder, FolderData
-from hardmine.data.replay import Replayed
 from hardmine.first.enumeration import Enumeration
-from hardmine.judge import split
 from hardmine.kernels import transfer
 from hardmine.kernels.color import srgb_to_lab
 from hardmine.memory.buffer import RecipeBuffer
 from hardmine.memory.graph import Graph
 from hardmine.memory.hardness import DEFAULT, is_hard
 from hardmine.neighbourhood import Reach
+from hardmine.plan import Plan
 from hardmine.records import Distribution, Recipe, Verdict
+from hardmine.scenes import Scenes
+from hardmine.search import Admit
 
 
 @dataclass
@@ -106,7 +106,7 @@ def chosen(recipe: Recipe, *regions: int) -> Recipe:
 
 
 def draw(policy: Any, recipe: Recipe, store: hm.ParameterStore, graph: Graph | None = None, seed: int = 0) -> Recipe:
-    proposal, _ = policy(recipe, store, graph or Graph(store, 50), torch.Generator().manual_seed(seed))
+    proposal, _ = policy(recipe, store, graph or Graph(store), torch.Generator().manual_seed(seed))
     return proposal  # type: ignore[no-any-return]
 
 
@@ -127,12 +127,29 @@ class Brightness(nn.Module):
         return torch.stack([-(level - center).abs() for center in (0.2, 0.5, 0.8)], dim=1)
 
 
-def candidates(miner: hm.Miner, recipe: Recipe) -> Candidates:
+def offered(recipe: Recipe) -> hm.Mining:
+    """Candidates of small images, which `Brightness` has judged."""
     image, regions = make_images(len(recipe))
-    source = hm.Scenes(image, regions, 3)
-    made, capped = miner.conversion(source, recipe)
-    batch = {"image": made.image.float() / 255, "regions": made.regions, "target": regions}
-    return Candidates(batch, recipe, recipe, miner, source, made, capped)
+    areas = ("area0", "area1", "area2")
+    mining = hm.Mining(make_store(), hm.Auto(), conversion=hm.ColorTransfer(), start=0, decay=0, areas=areas)
+    scenes = mining.read({"image": image, "regions": regions, "target": regions})
+    mining.offer(scenes, recipe, lambda batch: {**batch, "image": batch["image"].float() / 255})
+    mining.judge(Brightness())
+    mining.settle()
+    assert mining.offered is not None
+    return mining
+
+
+def admits(miner: hm.Miner, score: Callable[[Recipe], torch.Tensor]) -> Admit:
+    """A judge whose scores are known, with Th1 = 0.7."""
+
+    def admit(tries: Recipe) -> tuple[Recipe, Verdict]:
+        values = score(tries)
+        none = torch.full((len(tries),), -1)
+        made: tuple[Recipe, Verdict] = miner.admit(tries, values, values[:, None].expand(-1, 4), none, 0.7)
+        return made
+
+    return admit
 
 
 def environments() -> hm.ParameterStore:
@@ -219,12 +236,10 @@ def the_store_is_a_table_without_pixels(ground: Ground) -> None:
 
 @shows(10)
 def a_person_sees_the_four_images(ground: Ground) -> None:
-    miner = hm.Miner(make_store(), 3, hm.Auto())
-    shown = candidates(miner, make_recipe(3, miner.store))
-    shown.prediction = Brightness()(shown.batch["image"])
-    shown.score = torch.zeros(3)
-    target = torch.full((3, 24, 32), 77, dtype=torch.uint8)
-    sheet = Pictures("", targets=[("t0", target, None, None)]).sheet(shown)
+    mining = offered(make_recipe(3, make_store()))
+    shown, target = mining.offered, torch.full((3, 24, 32), 77, dtype=torch.uint8)
+    assert shown is not None
+    sheet = Pictures("", targets=[("t0", target, None, None)], mining=mining).sheet(shown)
     columns = [sheet[16:40, left : left + 32] for left in range(0, len(COLUMNS) * 36, 36)]
     assert np.array_equal(columns[0], shown.source.image[0].permute(1, 2, 0))
     assert len(np.unique(columns[1].reshape(-1, 3), axis=0)) == len(set(shown.source.regions[0].flatten().tolist()))
@@ -296,7 +311,7 @@ def four_areas_and_two_targets_give_thirty_images(ground: Ground) -> None:
     image, regions = make_images(1, areas=4, size=(48, 64), seed=3)
     assert set(regions.flatten().tolist()) >= {0, 1, 2, 3}
     assert Enumeration(4, 2).count == 30
-    graph, images = Graph(store, 1), set()
+    graph, images = Graph(store), set()
     for _ in range(30):
         recipe = draw(hm.Exhaustive(), clean(1, store), store, graph)
         made, _ = hm.ColorTransfer()(hm.Scenes(image, regions, 4), recipe)
@@ -332,7 +347,9 @@ def other_conversions(ground: Ground) -> None:
     def made(conversion: Any, *values: float, area: int = 0, scenes: hm.Scenes = source) -> hm.Scenes:
         store = hm.ParameterStore.from_space(conversion.space, [f"a{i}" for i in range(scenes.areas)], 2)
         recipe = chosen(make_recipe(1, store), area)
-        return conversion(scenes, recipe.replace(parameter=torch.tensor(values).expand_as(recipe.parameter)))[0]
+        given = recipe.replace(parameter=torch.tensor(values).expand_as(recipe.parameter))
+        converted: hm.Scenes = conversion(scenes, given)[0]
+        return converted
 
     def edges(scenes: hm.Scenes) -> float:
         return float(scenes.image.float().diff(dim=-1).abs().mean())
@@ -364,13 +381,12 @@ def parameters_are_determined_for_each_area(ground: Ground) -> None:
 
 @shows(22, 23)
 def recognition_accuracy_of_every_candidate(ground: Ground) -> None:
-    miner = hm.Miner(make_store(), 3, hm.Auto())
-    shown = candidates(miner, make_recipe(3, miner.store))
-    score, _, _ = split(hm.Judge()(Brightness(), shown))  # (c) pixels
+    shown = offered(make_recipe(3, make_store())).offered  # (c) pixels
+    assert shown is not None and shown.score is not None
     for row in range(3):
         target = shown.batch["target"][row]
         right = (shown.batch["image"][row].mean(0)[None] - torch.tensor([0.2, 0.5, 0.8])[:, None, None]).abs().argmin(0)
-        assert float(score[row]) == pytest.approx(float((right == target)[target != 255].float().mean()))
+        assert float(shown.score[row]) == pytest.approx(float((right == target)[target != 255].float().mean()))
     logits = torch.tensor([[0.0, 1.0], [2.0, 0.0]])  # (a) confidence of the labelled class
     regions, none = torch.zeros(2, 4, 4, dtype=torch.uint8), torch.ones(2, 2, dtype=torch.bool)
     batch: dict[str, torch.Tensor] = {"target": torch.tensor([1, 1]), "regions": regions}
@@ -387,7 +403,7 @@ def output_iff_strictly_below_the_threshold(ground: Ground) -> None:
     assert DEFAULT == ground.configured().mining.threshold == 0.70
     score = torch.tensor([0.0, 0.69, 0.70, 0.71, 1.0, torch.nan])
     assert is_hard(score, 0.70).tolist() == [True, True, False, False, False, False]
-    miner = hm.Miner(make_store(), 9, hm.Auto())
+    miner = hm.Miner(make_store(), hm.Auto())
     recipe = miner.propose(clean(6, miner.store), 0)
     made, _ = miner.admit(recipe, score, score[:, None].expand(-1, 4), torch.full((6,), -1), 0.70)
     assert (made.piece >= 0).tolist() == [True, True, False, False, False, False]
@@ -395,13 +411,10 @@ def output_iff_strictly_below_the_threshold(ground: Ground) -> None:
 
 @shows(25)
 def an_easy_candidate_is_not_output_and_another_parameter_is_tried(ground: Ground) -> None:
-    miner = hm.Miner(make_store(targets=5), 1, hm.Random())
+    miner = hm.Miner(make_store(targets=5), hm.Random())
     search = hm.Search(miner, 1, rows=1, retries=4)
-
-    def easy(recipe: Recipe) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        return torch.ones(1), torch.ones(1, 4), torch.full((1,), -1)
-
-    tried = [int(search.step(easy, 0.7)[0].target[0, 0]) for _ in range(5)]
+    easy = admits(miner, lambda tries: torch.ones(1))
+    tried = [int(search.step(easy, step)[0].target[0, 0]) for step in range(5)]
     assert sorted(tried) == [0, 1, 2, 3, 4]
     assert search.done
     assert miner.tally.pieces == 0
@@ -436,7 +449,7 @@ def pieces_are_a_data_set_with_the_labels_of_their_sources(ground: Ground) -> No
 
 @shows(28)
 def the_next_parameter_comes_from_the_one_that_was_hard(ground: Ground) -> None:
-    miner = hm.Miner(make_store(), 4, hm.Generate(radius=2.0))
+    miner = hm.Miner(make_store(), hm.Generate(radius=2.0))
     first = miner.propose(clean(4, miner.store), 0)
     score = torch.tensor([0.1, 0.9, 0.1, 0.9])
     hard, _ = miner.admit(first, score, score[:, None].expand(-1, 4), torch.full((4,), -1), 0.7)
@@ -484,14 +497,16 @@ def figure_8() -> tuple[hm.ParameterStore, Graph, Recipe, Verdict]:
     names = ["P1", "P2", "P3", "P1'", "P2'", "P3'"]
     store = hm.ParameterStore(points, torch.full((6, 2), 99), ["river"], names)
     recipe = Recipe.cat([make_recipe(1, store, target) for target in range(3)])
-    return store, Graph(store, 1), recipe, judged([0.2, 0.3, 0.9], recipe)
+    return store, Graph(store), recipe, judged([0.2, 0.3, 0.9], recipe)
 
 
 @shows(33, 34)
 def the_graph_knows_what_was_used_and_how_well_it_was_recognised(ground: Ground) -> None:
     store, graph, recipe, verdict = figure_8()
-    assert graph.unused(torch.tensor([0])).all()
+    here = torch.arange(6).expand(4, -1)  # sources 0 to 3
+    assert not graph.used.holds(torch.arange(4), here, 0).any()
     graph.update(recipe, verdict)
+    assert graph.used.holds(torch.arange(4), here, 0).tolist() == [[True] * 3 + [False] * 3] + [[False] * 6] * 3
     assert graph.uses[:, 0].tolist() == [1, 1, 1, 0, 0, 0]
     assert graph.accuracy[:3, 0].tolist() == pytest.approx([0.2, 0.3, 0.9])
     graph.update(recipe[:1], judged([0.6], recipe[:1]))
@@ -530,11 +545,12 @@ def expression_4(ground: Ground) -> None:
 def parameters_are_generated_where_few_are_stored(ground: Ground) -> None:
     store = make_store(targets=1)
     recipe = make_recipe(200, store)
-    for limits in ({"radius": 4.0}, {"mean_radius": 4.0, "std_radius": 1.0}):
-        made = draw(hm.Generate(**limits, margin=50.0), recipe, store)
+    limits = hm.Generate(mean_radius=4.0, std_radius=1.0, margin=50.0)
+    for policy in (hm.Generate(4.0, margin=50.0), limits):
+        made = draw(policy, recipe, store)
         shift = (made.parameter - recipe.parameter)[:, 0, [0, 3]]
         assert len({tuple(row) for row in shift.tolist()}) > 150
-        inside = shift.norm(dim=1) < 4 if "radius" in limits else (shift.abs() < torch.tensor([4.0, 1.0])).all(1)
+        inside = shift.norm(dim=1) < 4 if policy is not limits else (shift.abs() < torch.tensor([4.0, 1.0])).all(1)
         assert inside.all()
 
 
@@ -550,69 +566,74 @@ def auto_selects_and_then_generates(ground: Ground) -> None:
     points = areas.parameters.clone()
     points[1, 0], points[1, 1] = points[0, 0] + 1, points[0, 1] + 40
     areas = areas.with_(parameters=points)
-    mixed = draw(hm.Auto(radius=5.0, independent=True), make_recipe(1, areas), areas, Graph(areas, 1))
+    mixed = draw(hm.Auto(radius=5.0, independent=True), make_recipe(1, areas), areas, Graph(areas))
     assert mixed.target[0, :2].tolist() == [1, -1]
 
 
 # Online update
 
 
+LEARNS = ("mining.threshold=1.1", "mining.start=1", "data.size=[64,64]")  # after one plain step all is hard
+
+
 @shows(41)
 def the_next_scoring_uses_the_updated_model(ground: Ground) -> None:
-    """Four pieces, four updates; what is searched then has the score that the weights after four steps give."""
-    options = ("update=every_piece", "mining.threshold=1.1", "trainer.precision=32-true", "data.size=[64,64]")
-    config = ground.configured(*options, "mining.ema_decay=0", "trainer.max_steps=5", "callbacks.before.step=4")
+    """A plain update and three pieces; what is tried then has, to the last bit, the score of the weights after four."""
+    options = ("update=every_piece", *LEARNS, "trainer.precision=32-true", "trainer.max_steps=5")
+    config = ground.configured(*options, "callbacks.before.step=4")
     train(config)
     ledger = pq.read_table(ground.tmp / "run/ledger")
-    assert ledger["step"].to_pylist() == [0] * 4 + [4] * 4
-    config.ckpt = str(ground.tmp / "run/checkpoints/before.ckpt")
-    late = hm.Ledger(ground.tmp / "run/ledger").pieces()[4:]
-    found = pytest.approx(ledger["score"].to_pylist()[4:], abs=0.005)
-    assert scores(config, late) == found
-    config.ckpt = None
-    assert scores(config, late) != found
+    assert ledger["step"].to_pylist() == [1, 2, 3, 4]
+    late = hm.Ledger(ground.tmp / "run/ledger").pieces()[3:]
+    for name, same in (("before", True), ("last", False)):
+        config.ckpt = str(ground.tmp / f"run/checkpoints/{name}.ckpt")
+        assert (scores(config, late) == ledger["score"].to_pylist()[3:]) == same
 
 
 def scores(config: DictConfig, recipe: Recipe) -> list[float]:
-    """Recognition accuracy of recipes made again, with the weights of `ckpt`."""
-    from hardmine.cli.build import build_task
-
+    """What a network gives to candidates that are made again."""
     data = build_data(config)
-    task = build_task(config, data)
-    convert = build_conversion(config, data)
-    batch = Replayed(data.split("train"), torch.utils.data.default_collate)[recipe]
-    source = hm.Scenes.of_batch(batch, 4)
-    made, capped = convert(source, recipe)
-    miner = hm.Miner(build_store(config, data, convert), 12, hm.Auto())
-    offered = data.on_after_batch_transfer({**batch, "image": made.image, "regions": made.regions, **made.labels}, 0)
-    seen = hm.Judge()(task, Candidates(offered, recipe, recipe, miner, source, made, capped))
-    found: list[float] = seen[:, 0].tolist()
+    task, mining = build_task(config, data), build_mining(config, data)
+    assert mining is not None
+    mining.decay = 0.0  # the network itself judges
+    mining.begin()
+    numbered = hm.Numbered(data.split("train"))
+    places = zip(recipe.source.tolist(), recipe.draw.tolist(), strict=True)
+    batch = torch.utils.data.default_collate([numbered[place] for place in places])
+    mining.offer(mining.read(batch), recipe, lambda made: data.on_after_batch_transfer(made, 0))
+    mining.judge(task)
+    mining.settle()
+    assert mining.offered is not None and mining.offered.score is not None
+    found: list[float] = mining.offered.score.tolist()
     return found
 
 
 @shows(42)
 def an_update_for_every_piece_or_every_ten(ground: Ground) -> None:
-    hard = ("mining.threshold=1.1", "data.size=[64,64]")
-    each = train(ground.configured("update=every_piece", *hard, "stopping.max_pieces=4", run="each"))
-    assert (each["steps"], each["pieces"]) == (4, 4)
-    ten = train(ground.configured("update=every_ten", *hard, "stopping.max_pieces=20", run="ten"))
-    assert (ten["steps"], ten["pieces"]) == (2, 20)
+    """Beside the plain step."""
+    each = train(ground.configured("update=every_piece", *LEARNS, "stopping.max_pieces=4", run="each"))
+    assert (each["steps"], each["pieces"]) == (1 + 4, 4)
+    ten = train(ground.configured("update=every_ten", *LEARNS, "stopping.max_pieces=20", run="ten"))
+    assert (ten["steps"], ten["pieces"]) == (1 + 2, 20)
 
 
 @shows(43)
 def batch_learning_joins_stored_data_and_new_output(ground: Ground) -> None:
-    config = ground.configured("update=batch", "update.every=2", "mining.threshold=1.1", "trainer.max_steps=1")
-    loaded: list[Recipe] = []
+    config = ground.configured("update=batch", "update.every=2", *LEARNS, "trainer.max_steps=2")
+    planned: list[Recipe] = []
+    plan = hm.Mining.plan
 
-    class Spy(Replayed):
-        def __getitem__(self, recipe: Recipe) -> dict[str, Any]:
-            loaded.append(recipe)
-            return super().__getitem__(recipe)
+    def spy(self: hm.Mining, scenes: Scenes, rows: Recipe | None = None) -> Plan:
+        made: Plan = plan(self, scenes, rows)
+        assert scenes.source is not None and torch.equal(scenes.source, made.rows.source)
+        planned.append(made.rows)
+        return made
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("hardmine.data.mining.Replayed", Spy)
+        patch.setattr(hm.Mining, "plan", spy)
         train(config)
-    assert loaded[-1].piece.tolist() == [-1, -1, 0, 1]
+    assert [rows.piece.tolist() for rows in planned] == [[-1] * 4, [-1, -1, 0, 1]]
+    assert planned[1].chosen.any(1).tolist() == [False, False, True, True]
 
 
 @shows(44)
@@ -626,7 +647,7 @@ def a_frozen_model_collects_pieces(ground: Ground) -> None:
     search = ["mining.threshold=1.1", "search.depth=1", f"out={ground.tmp / 'out'}"]
     main(["mine", f"ckpt={weights}", "data.size=[32,32]", counts, *UNET, *search, *exact])
     assert weights.read_bytes() == before
-    config.ckpt, config.data.flip = str(weights), False
+    config = ground.configured("trainer.precision=32-true", f"ckpt={weights}", "data.flip=false")
     ledger = hm.Ledger(ground.tmp / "out/ledger")
     assert len(ledger.pieces()) == 24
     found = dict(zip(ledger.read()["piece"].to_pylist(), ledger.read()["score"].to_pylist(), strict=True))
@@ -644,16 +665,15 @@ def what_it_brings_is_measured(ground: Ground) -> None:
 
     def pieces(learns: bool) -> int:
         """The model fails on luminance it has not met within 5 units."""
-        miner, known = hm.Miner(make_store(), 40, hm.Random()), torch.empty(0)
+        miner, known = hm.Miner(make_store(), hm.Random()), torch.empty(0)
         search = hm.Search(miner, 40, rows=1, depth=0, retries=0)
 
-        def judge(recipe: Recipe) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-            met = ((known - recipe.parameter[:, 0, 0]).abs() < 5).any()
-            score = torch.where(met, 1.0, 0.0)[None]
-            return score, score[:, None].expand(-1, 4), torch.full((1,), -1)
+        def score(tries: Recipe) -> torch.Tensor:
+            met = ((known - tries.parameter[:, 0, 0]).abs() < 5).any()
+            return torch.where(met, 1.0, 0.0)[None]
 
         while not search.done:
-            made, verdict = search.step(judge, 0.7)
+            made, verdict = search.step(admits(miner, score), 0)
             if learns:
                 known = torch.cat([known, made.parameter[verdict.piece, 0, 0]])
         found: int = miner.tally.pieces
@@ -725,8 +745,9 @@ def what_is_generated_can_be_a_photograph(ground: Ground) -> None:
 @decides(4)
 def an_exhausted_neighbourhood(ground: Ground) -> None:
     store = make_store()
-    graph, recipe = Graph(store, 50), make_recipe(1, store)
-    graph.used[:] = True
+    graph, recipe = Graph(store), make_recipe(1, store)
+    target, region = torch.cartesian_prod(torch.arange(len(store)), torch.arange(store.regions)).T
+    graph.used.add(torch.zeros_like(target), target, region)
     _, found = hm.Select(radius=1e6)(recipe, store, graph, torch.Generator())
     assert not found.any()
     generated, found = hm.Auto(radius=5.0)(recipe, store, graph, torch.Generator())
@@ -740,15 +761,21 @@ def what_is_hard_for_ever_leaves(ground: Ground) -> None:
     recipe = make_recipe(3, store)
     buffer = RecipeBuffer(capacity=2, max_replays=1, max_age=10)
     buffer.admit(recipe, judged([0.1, 0.1, 0.1], recipe))
-    assert buffer.draw(1, 0, torch.Generator()) is not None
-    assert buffer.draw(1, 1, torch.Generator()) is not None
-    assert buffer.draw(9, 11, torch.Generator()) is None
+    for step in range(2):
+        drawn = buffer.draw(1, step, torch.Generator())
+        assert drawn is not None
+        buffer.replayed(drawn.piece)
+    assert buffer.draw(9, 2, torch.Generator()) is None
     assert buffer.left == {"replayed": 2, "aged": 0, "evicted": 1}
+    buffer.admit(recipe[:1], judged([0.1], recipe[:1]))
+    assert buffer.draw(9, 10, torch.Generator()) is not None
+    assert buffer.draw(9, 11, torch.Generator()) is None
+    assert buffer.left["aged"] == 1
     teacher = hm.Teacher(min_score=0.5)
     teacher.start(Brightness())
     image, regions = make_images(2)
     scenes = hm.Scenes(image, regions, 3)
-    assert teacher(scenes, scenes, torch.zeros(2), lambda model: torch.tensor([0.1, 0.9])).tolist() == [False, True]
+    assert teacher(scenes, scenes, torch.zeros(2), lambda average: torch.tensor([0.1, 0.9])).tolist() == [False, True]
     gated = train(ground.configured("gate=teacher", "gate.teacher.min_score=1", "mining.threshold=1.1"))
     assert (gated["pieces"], gated["refused"]) == (0, 24)
 

@@ -11,18 +11,17 @@ import skimage.measure
 import torch
 from conftest import make_images, make_store
 from hydra.utils import instantiate
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from omegaconf import OmegaConf
 from torch import Tensor
 
 from hardmine.cli import config_folder
-from hardmine.conversions import AffineObject, Chain, ColorTransfer, Conversion, Outline, Sharpen, Smooth
+from hardmine.conversions import AffineObject, Chain, ColorTransfer, Conversion, Outline, Reframe, Sharpen, Smooth
 from hardmine.errors import InputError
 from hardmine.first import First
-from hardmine.miner import Miner
+from hardmine.memory.graph import Graph
 from hardmine.neighbourhood import Auto, Generate, Neighbourhood, Select
-from hardmine.records import Recipe
+from hardmine.records import Recipe, Verdict
 from hardmine.scenes import Scenes
 from hardmine.store import ParameterStore
 
@@ -34,6 +33,7 @@ CONVERSIONS: list[Conversion] = [
     Chain([ColorTransfer(), Smooth(2.0), Sharpen()]),
     Chain([AffineObject(), Smooth(2.0)]),
 ]
+FRAMED = Chain([ColorTransfer(), Reframe(0.6)])
 SEEDS = st.integers(0, 10_000)
 
 
@@ -76,6 +76,27 @@ def random_recipe(conversion: Conversion, n: int, seed: int) -> Recipe:
     share = torch.where(torch.rand(n, 1, 1, generator=generator) < 0.5, share[:, :1], share)
     recipe = make_recipe(space.low + share * (space.high.clamp(max=20) - space.low).clamp(min=0))
     return recipe.replace(chosen=torch.rand(n, AREAS + 1, generator=generator) < 0.6)
+
+
+def zero_verdict(n: int, step: int) -> Verdict:
+    area_score, no_gate = torch.zeros(n, AREAS + 1), torch.full((n,), -1)
+    return Verdict(torch.zeros(n), area_score, torch.ones(n, dtype=torch.bool), no_gate, torch.full((n,), step))
+
+
+def numbered(scenes: Scenes) -> Scenes:
+    """The same scenes, knowing which images they are of."""
+    source = torch.arange(len(scenes))
+    return Scenes(scenes.image, scenes.regions, AREAS, scenes.labels, source + 10, source * 3)
+
+
+def cut(scenes: Scenes, height: int, width: int) -> Scenes:
+    """The upper left corner, by itself."""
+    labels = {
+        key: value[..., :height, :width].clone() if value.ndim == 3 and key != "boxes" else value
+        for key, value in scenes.labels.items()
+    }
+    image, regions = scenes.image[..., :height, :width].clone(), scenes.regions[:, :height, :width].clone()
+    return Scenes(image, regions, AREAS, labels)
 
 
 def tensors(scenes: Scenes) -> dict[str, Tensor]:
@@ -122,27 +143,93 @@ def test_void_keeps_its_bits_and_clean_rows_all_of_them(conversion: Conversion, 
         assert torch.equal(value[mask], before[key][mask])
 
 
+@pytest.mark.parametrize("conversion", [*CONVERSIONS, FRAMED], ids=name)
+def test_rows_made_of_sources_are_as_the_sources_repeated(conversion: Conversion) -> None:
+    scenes, source = make_scenes(4, seed=1, boxes=True), torch.tensor([2, 2, 0, 3, 2])
+    recipe = random_recipe(conversion, 5, seed=2)
+    recipe.chosen[1] = False
+    scenes = numbered(scenes)
+    made, share = conversion(scenes, recipe, source)
+    expected, its_share = conversion(scenes[source], recipe)
+    assert_same(made, expected)
+    assert torch.equal(share.nan_to_num(-1), its_share.nan_to_num(-1))
+    assert_same(made[1:2], scenes[2:3])
+    assert made.source is not None and torch.equal(made.source, source + 10)
+    assert made.draw is not None and torch.equal(made.draw, source * 3)
+
+
+@pytest.mark.parametrize("several", [False, True], ids=["each source once", "some twice"])
+@pytest.mark.parametrize("conversion", [*CONVERSIONS, FRAMED], ids=name)
+def test_an_image_among_larger_ones_is_converted_as_if_alone(conversion: Conversion, several: bool) -> None:
+    sizes = [(24, 32), (15, 32), (15, 20), (24, 32)]
+    source = torch.tensor([2, 1, 1, 3, 2, 0]) if several else torch.arange(4)
+    whole, recipe = make_scenes(4, seed=1, boxes=True), random_recipe(conversion, len(source), seed=5)
+    alone = [cut(whole[row : row + 1], *size) for row, size in enumerate(sizes)]
+    for scenes, (height, width) in zip((whole[row : row + 1] for row in range(4)), sizes, strict=True):
+        for value in (scenes.image, scenes.regions, scenes.labels["target"]):
+            value[..., height:, :] = value[..., width:] = 0 if value is scenes.image else 255
+    extent = torch.tensor([(height / 24, width / 32) for height, width in sizes])
+    padded = Scenes(whole.image, whole.regions, AREAS, whole.labels, extent=extent)
+    made, share = conversion(padded, recipe, source if several else None)
+    for row, of in enumerate(source.tolist()):
+        expected, its_share = conversion(alone[of], recipe[row : row + 1])
+        assert_same(cut(made[row : row + 1], *sizes[of]), expected)
+        assert torch.equal(share[row : row + 1].nan_to_num(-1), its_share.nan_to_num(-1))
+        for now, before in zip(tensors(made).values(), tensors(padded[source]).values(), strict=True):
+            if now.ndim > 2 and now.shape[-2:] == (24, 32):
+                height, width = sizes[of]
+                assert torch.equal(now[row, ..., height:, :], before[row, ..., height:, :])
+                assert torch.equal(now[row, ..., width:], before[row, ..., width:])
+    assert made.extent is not None and torch.equal(made.extent, extent[source])
+
+
+def test_classes_are_no_label_maps() -> None:
+    scenes, recipe = make_scenes(), random_recipe(AffineObject(), 3, seed=1)
+    classes = Scenes(scenes.image, scenes.regions, AREAS, {"target": torch.tensor([4, 1, 2]), "depth": scenes.regions})
+    made, _ = AffineObject()(classes, recipe)
+    assert made.labels["target"].tolist() == [4, 1, 2]
+    assert torch.equal(made.labels["depth"], made.regions) and not torch.equal(made.regions, scenes.regions)
+
+
+def test_nothing_moves_where_not_everything_is_known_that_would_have_to() -> None:
+    scenes, recipe = make_scenes(), random_recipe(AffineObject(), 3, seed=1)
+    fixed = Scenes(scenes.image, scenes.regions, AREAS, scenes.labels, movable=False)
+    with pytest.raises(InputError, match=r"name the label maps in View\(maps=\.\.\.\), or leave AffineObject out"):
+        AffineObject()(fixed, recipe)
+    assert_same(Smooth()(fixed, make_recipe(torch.ones(3, 1)))[0], Smooth()(scenes, make_recipe(torch.ones(3, 1)))[0])
+
+
+@pytest.mark.parametrize("conversion", [*FILTERS, AffineObject()], ids=name)
+def test_grey_stays_grey(conversion: Conversion) -> None:
+    scenes = make_scenes()
+    grey = scenes.replace(scenes.image[:, :1].expand(-1, 3, -1, -1).contiguous())
+    image = conversion(grey, random_recipe(conversion, 3, seed=1))[0].image
+    assert torch.equal(image[:, 0], image[:, 1]) and torch.equal(image[:, 0], image[:, 2])
+    assert not torch.equal(image, grey.image)
+
+
 @pytest.mark.parametrize("conversion", CONVERSIONS, ids=name)
 @pytest.mark.parametrize("policy", [Select(radius=10), Generate(radius=10), Auto(radius=10, independent=True)])
 def test_policies_propose_inside_the_radius_and_the_bounds(conversion: Conversion, policy: Neighbourhood) -> None:
     names = [f"area{index}" for index in range(AREAS)]
     space = conversion.space
-    store = make_store(32) if conversion.colors else ParameterStore.from_space(space, names, 32)
-    miner = Miner(store, 4, policy, First(independent=isinstance(policy, Auto)), conversion)
+    store = make_store(32).fitted(space) if conversion.colors else ParameterStore.from_space(space, names, 32)
+    graph, generator = Graph(store), torch.Generator().manual_seed(0)
     scenes = make_scenes(4)
-    recipe, no_gate = Recipe.clean(torch.arange(4), torch.arange(4), AREAS + 1, len(space)), torch.full((4,), -1)
+    clean = Recipe.clean(torch.arange(4), torch.arange(4), AREAS + 1, len(space))
+    recipe, near = First(independent=isinstance(policy, Auto))(clean, store, graph, generator)
+    assert near.all()
     for step in range(3):
-        before = recipe
-        recipe = miner.propose(before, step)
-        near = recipe.parent >= 0
-        moved = ((recipe.parameter - before.parameter)[near] / space.unit)[:, :, space.graph]
-        assert (moved.square().sum(-1).sqrt() < 10).all()
-        assert not near.any() or moved.any()
         inside = (recipe.parameter >= space.low) & (recipe.parameter <= space.high)
         assert inside[recipe.chosen].all()
         converted, _ = conversion(scenes, recipe)
         assert not torch.equal(converted.image, scenes.image)
-        recipe, _ = miner.admit(recipe, torch.zeros(4), torch.zeros(4, AREAS + 1), no_gate, threshold=0.5)
+        graph.update(recipe, zero_verdict(4, step))
+        before = recipe
+        recipe, near = policy(before, store, graph, generator)
+        moved = ((recipe.parameter - before.parameter)[near] / space.unit)[:, :, space.graph]
+        assert (moved.square().sum(-1).sqrt() < 10).all()
+        assert not near.any() or moved.any()
     assert near.all() or isinstance(policy, Select)
 
 

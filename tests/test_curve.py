@@ -9,13 +9,15 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
+from conftest import make_store
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from omegaconf import DictConfig
+from quality.rivals import Curve
 from test_tasks import Halves, Masks, Rows, make, trainer_of
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from hardmine.callbacks import Curve, HardMining
+from hardmine import Mining
 from hardmine.cli.train import train
 from hardmine.errors import InputError
 
@@ -136,7 +138,7 @@ def test_what_lightning_validates_is_what_the_average_gives(tmp_path: Path) -> N
 def test_a_mined_run_and_its_resumption(configured: Configured, tmp_path: Path) -> None:
     def run(name: str, steps: int, *more: str) -> list[dict[str, Any]]:
         path = tmp_path / name / "curve.json"
-        curve = f"+callbacks.curve={{_target_: hardmine.callbacks.Curve, path: {path}, every: 3}}"
+        curve = f"+callbacks.curve={{_target_: quality.rivals.Curve, path: {path}, every: 3}}"
         options = ("mining.threshold=1.1", "callbacks.checkpoint.every_n_train_steps=2", f"trainer.max_steps={steps}")
         summary = train(configured(curve, *options, *more, run=name))
         rows = rows_of(path)
@@ -168,7 +170,7 @@ def test_rows_later_than_the_step_of_a_resumption_are_dropped() -> None:
 
 def test_it_comes_after_the_verdicts_and_before_the_checkpoints(tmp_path: Path) -> None:
     curve = Curve(str(tmp_path / "curve.json"), every=2)
-    mining = HardMining()
+    mining = Mining(make_store()).callback()
     trainer = trainer_of(callbacks=[curve, mining], enable_checkpointing=True, default_root_dir=tmp_path)
     trainer.datamodule = Data()  # type: ignore[attr-defined]
     curve.setup(trainer, make("segmentation")[0], "fit")

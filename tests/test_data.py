@@ -30,6 +30,7 @@ from hardmine.data import (
 from hardmine.data.index_images import Predicted, grid, regions_of_boxes
 from hardmine.data.labelled import mirrored
 from hardmine.errors import InputError
+from hardmine.numbered import Numbered
 from hardmine.store import ParameterStore
 
 SPLITS = ["train"] * 4 + ["val"] * 2 + ["target"] * 2 + ["test"] * 2
@@ -162,6 +163,7 @@ def test_samples_keep_the_contract(
         "image": ((2, 3, h, w), torch.uint8),
         "regions": ((2, h, w), torch.uint8),
         "index": ((2,), torch.int64),
+        "draw": ((2,), torch.int64),
         "environment": ((2,), torch.int64),
         **labels[kind],
     }
@@ -488,9 +490,9 @@ def test_riverside_is_masks_of_its_areas() -> None:
 
 @pytest.mark.parametrize("kind", ["masks", "classes", "boxes"])
 def test_targets_follow_the_sources(kind: str, folder: Path, flowers: Path, street: Path) -> None:
-    made = data({"masks": folder, "classes": flowers, "boxes": street}[kind], flip=False)
-    assert made.training is made.split("train")
-    made.with_targets = True
+    root = {"masks": folder, "classes": flowers, "boxes": street}[kind]
+    plain, made = data(root, flip=False), data(root, flip=False, targets=0.5)
+    assert plain.training is plain.split("train")
     sources, targets, joined = made.split("train"), made.split("target"), made.training
     assert joined.ids == sources.ids + targets.ids
     assert (joined.areas, joined.classes, joined.kind) == (sources.areas, sources.classes, sources.kind)
@@ -508,18 +510,19 @@ def test_targets_follow_the_sources(kind: str, folder: Path, flowers: Path, stre
 
 
 def test_targets_are_trained_on_as_sources_are(folder: Path) -> None:
-    made = data(folder, augment=lambda image: image // 2)
-    made.with_targets = True
+    made = data(folder, targets=0.5)
     made.setup("fit")
     assert len(made.split("target")._cache) == 3  # read beforehand
-    dataset = made.train_dataloader().dataset
+    numbered = made.train_dataloader().dataset
+    assert isinstance(numbered, Numbered)
+    dataset = numbered.dataset
     assert isinstance(dataset, LabelledImages) and dataset.flip
     assert dataset.environments == ("day", "night")
-    assert values(dataset[8]["image"]) == values(made.split("target")[2]["image"] // 2)
+    assert values(dataset[8]["image"]) == values(made.split("target")[2]["image"])
 
 
 def test_sources_among_the_targets_are_evenly_spaced(folder: Path) -> None:
-    made = data(folder, augment=lambda image: image // 2)
+    made = data(folder)
     assert [name for name, *_ in made.targets()] == ["p08", "p09", "p10"]
     found = list(made.targets(3))
     assert [(name, light["time"]) for name, _, _, light in found[3:]] == [

@@ -207,7 +207,7 @@ def test_the_environments_and_what_is_known_of_them(tmp_path: Path) -> None:
     count[12, 3], count[0:2] = 0, 0
     count[13, 4] = 0  # a table of statistics made elsewhere need not have the whole image
     store = store.with_(count=count)
-    graph = Graph(store, sources=2)
+    graph = Graph(store)
     recipe = make_recipe(2, store, target=13)
     score = torch.tensor([[0.2, 0.5, torch.nan, 0.3, 0.4], [0.6, 0.5, torch.nan, 0.1, 0.5]])
     present = ~score.isnan()
@@ -228,7 +228,7 @@ def test_the_environments_and_what_is_known_of_them(tmp_path: Path) -> None:
 
 def test_a_cell_shows_the_mean_over_its_used_points() -> None:
     store = figure_7(each=3)
-    graph = Graph(store, sources=1)
+    graph = Graph(store)
     graph.uses[:2, 0], graph.uses[3, 0] = 1, 1
     graph.accuracy[:4, 0] = torch.tensor([0.1, 0.4, 0.9, 1.0])  # the third is of another time: not used now
     shown = environment_cells(store, graph, {"time": TIMES, "weather": WEATHERS})
@@ -239,7 +239,7 @@ def test_a_cell_shows_the_mean_over_its_used_points() -> None:
 def test_twelve_areas_fit_into_a_hundred_columns() -> None:
     names = ("sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist")
     store = figure_7((*names, "unlabelled"), each=5)
-    graph = Graph(store, sources=1)
+    graph = Graph(store)
     graph.uses += 1
     graph.accuracy[:] = 0.83
     lines = printed(environment_cells(store, graph))
@@ -264,8 +264,8 @@ def test_without_environments_there_is_one_row() -> None:
 def test_a_graph_of_another_store_is_an_error(tmp_path: Path) -> None:
     store = figure_7()
     with pytest.raises(InputError, match="graph is of another store"):
-        environment_cells(store, Graph(make_store(), sources=1))
-    Graph(store, sources=1).save(tmp_path / "graph.parquet", store)
+        environment_cells(store, Graph(make_store()))
+    Graph(store).save(tmp_path / "graph.parquet", store)
     other = store.with_(ids=[f"other{index}" for index in range(len(store))])
     with pytest.raises(InputError, match="graph is of another store"):
         environment_cells(other, read_graph(tmp_path / "graph.parquet"))

@@ -1,12 +1,14 @@
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
-from conftest import make_images
+from conftest import make_images, make_store
 from torch import Tensor, nn
 
 from hardmine.judge import Average
 from hardmine.judge.gates import Gain, Gamut, Gate, Teacher
+from hardmine.mining import Mining
 from hardmine.scenes import Scenes
 
 NAN = float("nan")
@@ -76,3 +78,41 @@ def test_the_teacher_is_the_moving_average_and_must_recognise() -> None:
 def test_impossible_limits(bad: Callable[[], Gate]) -> None:
     with pytest.raises(ValueError, match="got"):
         bad()
+
+
+class Refuses:
+    """Lets no row pass but these."""
+
+    def __init__(self, *passing: int) -> None:
+        self.passing = passing
+
+    def start(self, model: nn.Module) -> None:
+        pass
+
+    def step(self, model: nn.Module) -> None:
+        pass
+
+    def __call__(self, source: Scenes, converted: Scenes, capped: Tensor, score: Callable[[Average], Tensor]) -> Tensor:
+        return torch.tensor([row in self.passing for row in range(len(converted))])
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        pass
+
+
+def test_the_first_gate_that_refuses_is_named() -> None:
+    """Whatever the candidate's score is; a hard one that is refused becomes no piece."""
+    gates = [Refuses(0, 1), Refuses(0, 2)]
+    mining = Mining(make_store(), threshold=1.1, hardest=1, start=0, gates=gates, areas=("area0", "area1", "area2"))
+    image, regions = make_images(4)
+    scenes = mining.read({"image": image, "regions": regions, "target": regions})
+    mining.offer(scenes, mining.propose(mining.plan(scenes)), lambda batch: {**batch, "image": batch["image"] / 255})
+    mining.judge(nn.Conv2d(3, 3, 1))
+    settled = mining.settle()
+    assert settled is not None
+    recipe, verdict = settled
+    assert verdict.gate.tolist() == [-1, 1, 0, 0] and verdict.hard.all()
+    assert recipe.piece.tolist() == [0, -1, -1, -1]
+    assert (mining.tally.pieces, mining.tally.refused) == (1, 3)

@@ -1,12 +1,13 @@
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 from conftest import make_recipe, make_store
 
 from hardmine.errors import InputError
 from hardmine.memory.ledger import Ledger
-from hardmine.records import Recipe, Verdict
+from hardmine.records import Distribution, Recipe, Verdict
 
 
 def append(ledger: Ledger, step: int, n: int = 3) -> Recipe:
@@ -73,3 +74,36 @@ def test_pieces_come_back_as_they_were(tmp_path: Path) -> None:
 def test_a_ledger_without_pieces_is_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no piece was found: raise the threshold"):
         Ledger(tmp_path).pieces()
+
+
+USUAL = Distribution(torch.rand(1, 4, 3), torch.rand(1, 4, 3), torch.tensor([[7, 0, 1 << 40, 9]]))
+
+
+def same(one: Distribution | None) -> bool:
+    return one is not None and all(torch.equal(value, one.tensors()[name]) for name, value in USUAL.tensors().items())
+
+
+def test_what_was_usual_stands_beside_the_verdicts(tmp_path: Path) -> None:
+    """Bit for bit, since pieces are made again of it; readers of the table see nothing of it."""
+    ledger = Ledger(tmp_path)
+    append(ledger, 0)
+    ledger.flush()
+    assert ledger.learnt() is None
+    ledger.usual = USUAL
+    append(ledger, 1)
+    ledger.flush()
+    assert same(Ledger(tmp_path).learnt())
+    assert Ledger(tmp_path).learnt() is not USUAL
+    assert ledger.read()["step"].to_pylist() == [0, 0, 0, 1, 1, 1]
+    assert not ledger.read().schema.metadata
+
+
+def test_what_was_usual_outlives_a_part_that_is_cut(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.usual = USUAL
+    append(ledger, 0)
+    append(ledger, 1)
+    ledger.flush()
+    Ledger(tmp_path).truncate(1)
+    assert pq.read_table(tmp_path / "to_step_000000000.parquet").num_rows == 3
+    assert same(Ledger(tmp_path).learnt())

@@ -221,9 +221,7 @@ def test_the_pieces_of_a_training_run_are_exported_with_their_views(
         (["mine", "out=x"], "mine: ckpt is missing"),
         (["mine", "ckpt=x"], "mine: out is missing"),
         (["mine", "ckpt=/nowhere.ckpt", "out=OUT"], "/nowhere.ckpt: no such file: set ckpt"),
-        (["mine", "ckpt=/nowhere.ckpt", "out=OUT", "neighbourhood=none"], "neighbourhood=none searches nothing"),
-        (["mine", "ckpt=/nowhere.ckpt", "out=OUT", "search.depth=-1"], "/nowhere.ckpt"),
-        (["export", "run=/nowhere", "out=x"], "/nowhere/.hydra/overrides.yaml: no such file"),
+        (["export", "run=/nowhere", "out=x"], "/nowhere/.hydra/config.yaml: no such file: name the folder of a run"),
         (["export", "run=x"], "use hardmine export run="),
         (["store", "run=/nowhere"], "/nowhere/store.parquet: no such file"),
     ],
@@ -235,6 +233,24 @@ def test_bad_arguments(arguments: list[str], message: str, tmp_path: Path, capsy
         main([*given, *counts])
     assert caught.value.code == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("neighbourhood=none", "neighbourhood=none searches nothing"),
+        ("search.depth=-1", "search: rows and searches must be >= 1, depth and retries >= 0"),
+    ],
+)
+def test_searches_that_cannot_be(
+    setting: str, message: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint, out = weights_of([f"data.root={folder}", *SMALL], tmp_path / "source"), tmp_path / "mined"
+    with pytest.raises(SystemExit) as caught:
+        main(["mine", f"ckpt={checkpoint}", f"out={out}", setting])
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err
+    assert not out.exists()
 
 
 WEIGHTS: dict[str, tuple[Callable[[Path], object], str]] = {

@@ -1,5 +1,6 @@
 import io
 
+import pytest
 import torch
 from conftest import make_recipe, make_store
 
@@ -16,7 +17,7 @@ def batch(miner: Miner, pieces: int = 2) -> Recipe:
 
 
 def test_pieces_get_neighbours_and_clean_rows_get_first_parameters() -> None:
-    miner = Miner(make_store(), 8, Generate(radius=3.0), candidates=2)
+    miner = Miner(make_store(), Generate(radius=3.0), candidates=2)
     rows = batch(miner)
     proposed = miner.propose(rows, step=4)
     assert len(proposed) == 8
@@ -30,12 +31,12 @@ def test_pieces_get_neighbours_and_clean_rows_get_first_parameters() -> None:
 
 
 def test_an_exhausted_neighbourhood_starts_again() -> None:
-    miner = Miner(make_store(), 8, Random())
+    miner = Miner(make_store(), Random())
     assert (miner.propose(batch(miner), 0).parent == -1).all()
 
 
 def test_admits_what_is_below_the_threshold() -> None:
-    miner = Miner(make_store(), 8, Auto())
+    miner = Miner(make_store(), Auto())
     proposed = miner.propose(batch(miner), step=4)
     score = torch.tensor([0.2, 0.9, 0.5, 0.7])
     recipe, verdict = miner.admit(proposed, score, score[:, None].expand(-1, 4), torch.full((4,), -1), threshold=0.7)
@@ -47,7 +48,7 @@ def test_admits_what_is_below_the_threshold() -> None:
 
 
 def test_the_state_brings_everything_back() -> None:
-    miner, again = (Miner(make_store(), 8, Auto()) for _ in range(2))
+    miner, again = (Miner(make_store(), Auto()) for _ in range(2))
     proposed = miner.propose(batch(miner), step=4)
     miner.admit(proposed, torch.zeros(4), torch.zeros(4, 4), torch.full((4,), -1), 0.7)
     file = io.BytesIO()
@@ -60,7 +61,7 @@ def test_the_state_brings_everything_back() -> None:
 
 
 def test_a_gate_keeps_hard_candidates_out() -> None:
-    miner = Miner(make_store(), 8, Auto())
+    miner = Miner(make_store(), Auto())
     proposed = miner.propose(batch(miner), step=4)
     gate = torch.tensor([-1, 0, 1, -1])
     recipe, verdict = miner.admit(proposed, torch.tensor([0.1, 0.1, 0.9, 0.9]), torch.zeros(4, 4), gate, 0.7)
@@ -70,7 +71,7 @@ def test_a_gate_keeps_hard_candidates_out() -> None:
 
 
 def test_an_absent_area_is_remembered() -> None:
-    miner = Miner(make_store(), 8, Generate(radius=3.0, independent=True))
+    miner = Miner(make_store(), Generate(radius=3.0, independent=True))
     proposed = miner.propose(batch(miner), step=0)
     area_score = torch.zeros(4, 4)
     area_score[:, 1] = torch.nan
@@ -81,13 +82,22 @@ def test_an_absent_area_is_remembered() -> None:
     assert not torch.equal(near.parameter[:, 0], recipe.parameter[:, 0])
 
 
-def test_augmentation_takes_first_parameters_where_wanted_and_judges_nothing() -> None:
-    miner = Miner(make_store(), 8, Random())
-    rows, wanted = batch(miner), torch.tensor([False, True, False, True])
-    made = miner.augment(rows, wanted, step=0)
-    assert torch.equal(made.chosen.any(1)[:2], wanted[:2])
-    assert torch.equal(made.parameter[2], rows.parameter[2]) and not torch.equal(made.parameter[3], rows.parameter[3])
-    assert (miner.tally.candidates, miner.tally.pieces, len(miner.buffer)) == (2, 2, 0)
+def test_several_proposals_in_one_step_and_on_several_ranks_differ() -> None:
+    """Rounds of a frozen model share a step; each rank draws on its own."""
+    miner = Miner(make_store(targets=50), Random())
+    clean = Recipe.clean(torch.arange(30), torch.arange(30), miner.store.regions, 6)
+    drawn = [miner.propose(clean, step=4, rank=rank, ranks=2).target[:, 0].tolist() for rank in (0, 0, 1)]
+    assert drawn[0] != drawn[1] != drawn[2]
+    one, two = (Miner(make_store(targets=50), Random()).propose(clean, 4, rank, 2) for rank in range(2))
+    assert one.target.tolist() != two.target.tolist()
+    again = Miner(make_store(targets=50), Random()).propose(clean, 4, 0, 2)
+    assert torch.equal(one.target, again.target)
+
+
+@pytest.mark.parametrize("bad", [{"candidates": 0}, {"hardest": 0.0}, {"hardest": 1.5}])
+def test_impossible_numbers(bad: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(bad))} must be"):
+        Miner(make_store(), Random(), **bad)  # type: ignore[arg-type]
 
 
 def admitted(miner: Miner, scores: list[float], threshold: float = 0.7) -> list[bool]:
@@ -98,7 +108,7 @@ def admitted(miner: Miner, scores: list[float], threshold: float = 0.7) -> list[
 
 
 def test_of_hard_candidates_the_hardest_share_becomes_pieces() -> None:
-    miner = Miner(make_store(), 8, Random(), hardest=0.25)
+    miner = Miner(make_store(), Random(), hardest=0.25)
     assert admitted(miner, [0.1, 0.2, 0.3, 0.4, 0.9]) == [True, False, False, False, False]
     assert admitted(miner, [0.15, 0.5, 0.6, 0.12, 0.2]) == [
         True,
@@ -112,23 +122,23 @@ def test_of_hard_candidates_the_hardest_share_becomes_pieces() -> None:
 
 
 def test_the_share_never_raises_th1() -> None:
-    miner = Miner(make_store(), 8, Random(), hardest=1 - 1e-6)
+    miner = Miner(make_store(), Random(), hardest=1 - 1e-6)
     assert admitted(miner, [0.1, 0.69, 0.7, 0.9]) == [True, True, False, False]
-    easy = Miner(make_store(), 8, Random(), hardest=0.5)
+    easy = Miner(make_store(), Random(), hardest=0.5)
     assert admitted(easy, [0.8, 0.85, 0.9, 0.95]) == [False] * 4
 
 
 def test_what_is_tied_at_the_bottom_is_hard() -> None:
-    miner = Miner(make_store(), 8, Random(), hardest=0.25)
+    miner = Miner(make_store(), Random(), hardest=0.25)
     assert admitted(miner, [0.0, 0.0, 0.0, 0.4, 0.2]) == [True, True, True, False, False]
     assert admitted(miner, [0.1, 0.3, 0.0, 0.5, 0.6]) == [False, False, True, False, False]
-    same = Miner(make_store(), 8, Random(), hardest=0.25)
+    same = Miner(make_store(), Random(), hardest=0.25)
     assert admitted(same, [0.6] * 4) == [True] * 4
     assert admitted(same, [0.9] * 4) == [False] * 4
 
 
 def test_old_scores_are_forgotten() -> None:
-    miner = Miner(make_store(), 8, Random(), hardest=0.5)
+    miner = Miner(make_store(), Random(), hardest=0.5)
     admitted(miner, [0.1] * 4)
     for _ in range(64):
         admitted(miner, [0.5, 0.6, 0.6, 0.6])

@@ -3,16 +3,16 @@
 import pytest
 import torch
 from conftest import make_recipe, make_store
+from quality.rivals import Mixture
 
 from hardmine.memory.graph import Graph
-from hardmine.neighbourhood import Mixture
 from hardmine.store import ParameterStore
 
 
 def drawn(store: ParameterStore, targets: int, n: int = 50) -> tuple[torch.Tensor, torch.Tensor]:
     rows = make_recipe(n, store)
     generator = torch.Generator().manual_seed(0)
-    first, found = Mixture(targets)(rows, store, Graph(store, n), generator)
+    first, found = Mixture(targets)(rows, store, Graph(store), generator)
     assert found.all()
     return first.parameter, first.chosen
 

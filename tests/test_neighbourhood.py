@@ -3,21 +3,21 @@
 import random
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from conftest import make_recipe, make_store
 from hydra.utils import instantiate
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from omegaconf import OmegaConf
 
 from hardmine.cli import config_folder
 from hardmine.errors import InputError
 from hardmine.first import Exhaustive, First
 from hardmine.memory.graph import Graph
-from hardmine.miner import Miner
+from hardmine.memory.hardness import is_hard
 from hardmine.neighbourhood import (
     AdjacentCell,
     AssociatedCell,
@@ -80,9 +80,20 @@ def setting(seed: int, pieces: int = 6) -> tuple[Recipe, ParameterStore, Graph]:
     made = recipe.chosen & chance(0.3, pieces, 1)
     shift = torch.randn(recipe.parameter.shape, generator=generator) * made[..., None]
     recipe = recipe.replace(parameter=recipe.parameter + shift, target=recipe.target.masked_fill(made, -1))
-    graph = Graph(store, sources=pieces)
-    graph.used = chance(0.3, *graph.used.shape)
+    graph = Graph(store)
+    use(graph, chance(0.3, pieces, 12, 4))
     return recipe, store, graph
+
+
+def use(graph: Graph, which: torch.Tensor) -> None:
+    """Mark parameters (S, M, R) as used."""
+    graph.used.add(*which.nonzero().unbind(1))
+
+
+def is_used(graph: Graph, source: int, store: ParameterStore) -> torch.Tensor:
+    """(M, R) bool."""
+    target = torch.arange(len(store))[None, :, None]
+    return graph.used.holds(torch.tensor([source]), target, torch.arange(store.regions))[0]
 
 
 def move(
@@ -154,7 +165,7 @@ def test_a_stored_neighbour_exists_is_unused_and_is_another(seed: int, independe
         target = int(new.target[row, region])
         assert store.valid[target, region]
         assert torch.equal(new.parameter[row, region], store.parameters[target, region])
-        assert not (graph.used[row, target, region] and recipe.counted[row, region])
+        assert not (is_used(graph, row, store)[target, region] and recipe.counted[row, region])
     if not independent:
         assert all(len(set(new.target[row][moved[row]].tolist())) <= 1 for row in range(len(recipe)))
     if isinstance(policy, Stored):
@@ -184,7 +195,7 @@ def test_an_absent_area_has_no_say(seed: int, independent: bool, number: int) ->
         assert torch.equal(new.parameter[absent], recipe.parameter[absent])
         assert torch.equal(new.target[absent], recipe.target[absent])
     elsewhere = torch.where(absent[..., None], recipe.parameter + 50, recipe.parameter)  # nor in distances
-    graph.used |= absent[:, None]  # nor in what counts as used
+    use(graph, absent[:, None].expand(-1, len(store), -1))  # nor in what counts as used
     other = recipe.target.masked_fill(absent, seed % len(store))  # nor in the cell
     again, found_again = move(policy, recipe.replace(parameter=elsewhere, target=other), store, graph, seed)
     assert torch.equal(found, found_again)
@@ -197,11 +208,11 @@ def test_an_absent_area_has_no_say(seed: int, independent: bool, number: int) ->
 def test_an_absent_area_leaves_no_mark(seed: int, independent: bool, number: int) -> None:
     recipe, store, graph = setting(seed)
     new, _ = move(policies(independent)[number], recipe, store, graph, seed)
-    graph.used[:] = False
+    graph = Graph(store)
     score = torch.rand(len(new), 4)
     verdict = Verdict(score[:, -1], score, score[:, -1] < 0.7, new.piece, new.depth)
     graph.update(new, verdict)
-    marked = graph.used.any(1)
+    marked = torch.stack([is_used(graph, row, store).any(0) for row in range(len(new))])
     assert torch.equal(marked, new.counted & (new.target >= 0))
     assert not marked[~recipe.present].any()
 
@@ -230,8 +241,8 @@ def test_the_same_seed_gives_the_same_proposals_and_no_other_chance_is_used(poli
 
 @pytest.mark.parametrize("policy", [Select(60.0), SameCell(), Generate(), Auto(60.0)], ids=lambda it: type(it).__name__)
 def test_another_seed_gives_other_proposals(policy: Neighbourhood) -> None:
-    recipe, store, graph = setting(1)
-    graph.used[:] = False
+    recipe, store, _ = setting(1)
+    graph = Graph(store)
     drawn = {tuple(move(policy, recipe, store, graph, seed)[0].parameter.flatten().tolist()) for seed in range(8)}
     assert len(drawn) > 1
 
@@ -245,7 +256,7 @@ def test_independent_select_finds_whatever_is_there(seed: int, limits: dict[str,
     recipe, store, graph = setting(seed)
     new, _ = move(Select(**limits, channels=channels, independent=True), recipe, store, graph, seed)  # type: ignore[arg-type]
     for row, region in recipe.counted.nonzero().tolist():
-        free = store.valid[:, region] & ~graph.used[row, :, region]
+        free = store.valid[:, region] & ~is_used(graph, row, store)[:, region]
         free &= torch.arange(len(store)) != recipe.target[row, region]
         moved = (store.parameters[:, region].double() - recipe.parameter[row, region].double()).abs()
         last = 1 if channels == "luminance" else 3
@@ -259,13 +270,13 @@ def test_nothing_is_found_where_every_point_is_used(independent: bool, number: i
     recipe, store, graph = setting(3)
     policy = policies(independent)[number]
     assert move(policy, recipe, store, graph)[1].any()
-    graph.used[:] = True
+    use(graph, torch.ones(len(recipe), len(store), store.regions))
     assert not move(policy, recipe, store, graph)[1].any()
 
 
 def test_a_piece_on_another_source_does_not_get_its_own_point_again() -> None:
     store = make_store(2)
-    graph, recipe = Graph(store, sources=1), make_recipe(1, store)
+    graph, recipe = Graph(store), make_recipe(1, store)
     for independent in (False, True):
         for policy in (Select(1e6, independent=independent), SameCell(independent=independent)):
             both = store.with_(environment={"time": ["night", "night"]})
@@ -292,7 +303,7 @@ def test_the_disc_and_the_box_differ_at_their_edges() -> None:
         (Select(radius=5.0), {"disc alone", "both"}),
         (Select(mean_radius=8.0, std_radius=4.0), {"box alone", "both", "edge of the disc, in the box"}),
     ):
-        graph = Graph(store, sources=1)
+        graph = Graph(store)
         taken = {store.ids[int(move(policy, start, store, graph, seed)[0].target[0, 0])] for seed in range(60)}
         assert taken == wanted
 
@@ -301,7 +312,7 @@ def test_the_channels_decide_what_is_measured() -> None:
     points = torch.full((2, 2, 6), 20.0)
     points[1, :, 1] = 60.0  # the same luminance, another a*
     store = ParameterStore(points, torch.full((2, 2), 99), ["river"], ["here", "green"])
-    graph, recipe = Graph(store, 1), make_recipe(1, store)
+    graph, recipe = Graph(store), make_recipe(1, store)
     assert move(Select(5.0), recipe, store, graph)[1].all()
     assert not move(Select(5.0, channels="lab"), recipe, store, graph)[1].any()
     assert not move(Select(mean_radius=5.0, std_radius=5.0, channels="lab"), recipe, store, graph)[1].any()
@@ -312,7 +323,7 @@ def test_areas_that_go_together_are_as_far_as_their_root_mean_square() -> None:
     points[1, :2, 0] += torch.tensor([4.0, -4.0])
     points[2, :2, 0] += torch.tensor([1.0, 8.0])  # sqrt(32.5) = 5.7
     store = ParameterStore(points, torch.full((3, 3), 99), ["river", "grass"], ["here", "near", "far"])
-    graph, here = Graph(store, 1), make_recipe(1, store)
+    graph, here = Graph(store), make_recipe(1, store)
     assert {int(move(Select(5.0), here, store, graph, seed)[0].target[0, 0]) for seed in range(20)} == {1}
     box = Select(mean_radius=5.0, std_radius=1.0)
     assert {int(move(box, here, store, graph, seed)[0].target[0, 0]) for seed in range(20)} == {1}
@@ -355,7 +366,7 @@ def test_rounding_does_not_lead_out_of_the_second_threshold(channels: str, limit
     store = make_store()
     many = make_recipe(4000, store)
     policy = Generate(**limits, channels=channels, independent=True)  # type: ignore[arg-type]
-    made, _ = move(policy, many, store, Graph(store, sources=4000))
+    made, _ = move(policy, many, store, Graph(store))
     mean, std = differences(made, many, channels)
     assert inside(mean, std, limits, slack=0.0).all()
     assert (mean.sum(-1) > 0)[many.chosen].float().mean() > 0.9
@@ -375,7 +386,7 @@ def test_generate_shifts_all_areas_alike_unless_independent() -> None:
 
 def test_generate_fills_the_disc_and_the_box() -> None:
     store = make_store()
-    graph, many = Graph(store, sources=4000), make_recipe(4000, store)
+    graph, many = Graph(store), make_recipe(4000, store)
     many = many.replace(parameter=many.parameter + 20)  # far from the floor
     made, _ = move(Generate(4.0, margin=100.0), many, store, graph)
     mean, std = (moved[:, 0, 0] for moved in differences(made, many, "luminance"))
@@ -419,17 +430,17 @@ def test_figure_8() -> None:
     points = torch.zeros(6, 2, 6)
     points[..., 0], points[..., 3] = luminance[:, :1], luminance[:, 1:]
     store = ParameterStore(points, torch.full((6, 2), 99), ["river"], ["P1", "P2", "P3", "P1'", "P2'", "P3'"])
-    miner = Miner(store, sources=1, neighbourhood=Select(5.0))
+    graph = Graph(store)
     recipe = Recipe.cat([make_recipe(1, store, target) for target in range(3)])
-    score = torch.tensor([0.2, 0.3, 0.9])
-    recipe, verdict = miner.admit(recipe, score, score[:, None].expand(-1, 2), gate=torch.full((3,), -1), threshold=0.5)
+    score, passed = torch.tensor([0.2, 0.3, 0.9]), torch.full((3,), -1)
+    verdict = Verdict(score, score[:, None].expand(-1, 2), is_hard(score, 0.5), passed, torch.zeros(3).long())
+    graph.update(recipe, verdict)
     assert verdict.piece.tolist() == [True, True, False]
-    assert torch.allclose(miner.graph.accuracy[:3, 0], score)
-    for _ in range(5):
-        proposed = miner.propose(recipe, step=1)
-        expanded = proposed.parent >= 0
-        assert expanded.tolist() == [True, True, False]
-        assert [store.ids[target] for target in proposed.target[expanded, 0].tolist()] == ["P1'", "P2'"]
+    assert torch.allclose(graph.accuracy[:3, 0], score)
+    for seed in range(5):
+        proposed, found = move(Select(5.0), recipe[verdict.piece], store, graph, seed)
+        assert found.all()
+        assert [store.ids[target] for target in proposed.target[:, 0].tolist()] == ["P1'", "P2'"]
 
 
 # The environment table
@@ -454,7 +465,7 @@ def test_neighbours_come_from_the_cells_they_should(seed: int, independent: bool
                 assert cell[target] in wanted[area]
         areas = [area for area in counted if independent]
         for area in areas:  # and none is missed
-            free = store.valid[:, area] & ~graph.used[row, :, area]
+            free = store.valid[:, area] & ~is_used(graph, row, store)[:, area]
             free[recipe.target[row, area].long()] = False
             possible = any(cell[target] in wanted[area] for target in free.nonzero().flatten().tolist())
             assert possible == (int(new.target[row, area]) != int(recipe.target[row, area]))
@@ -470,7 +481,7 @@ def figure_7() -> ParameterStore:
 def reached(policy: Neighbourhood, recipe: Recipe, store: ParameterStore, region: int = 3) -> set[tuple[str, ...]]:
     """The environments that neighbours of a region come from, over many draws."""
     cell = list(zip(*store.environment.values(), strict=True))
-    graph = Graph(store, sources=1)
+    graph = Graph(store)
     drawn = [move(policy, recipe, store, graph, seed) for seed in range(40)]
     return {cell[int(new.target[0, region])] for new, found in drawn if found.all()}
 
@@ -490,7 +501,7 @@ def test_figure_7(independent: bool) -> None:
         ("night", "cloudy"),
     }
     assert reached(AssociatedCell(ORDER, associated, independent), e1, store) == {("night", "cloudy")}
-    drawn = {int(move(SameCell(), e1, store, Graph(store, 1), seed)[0].target[0, 3]) for seed in range(20)}
+    drawn = {int(move(SameCell(), e1, store, Graph(store), seed)[0].target[0, 3]) for seed in range(20)}
     assert drawn == {13}  # another of the same cell
 
 
@@ -499,7 +510,7 @@ def test_an_association_of_one_area() -> None:
     night = make_recipe(1, store, target=12)
     associated = {"river sunny night": ["cloudy night"]}
     alone = AssociatedCell(ORDER, associated, independent=True)
-    new, found = move(alone, night, store, Graph(store, 1))
+    new, found = move(alone, night, store, Graph(store))
     assert found.all()
     assert (new.target != night.target).tolist() == [[False, False, False, True, False]]
     assert reached(AssociatedCell(ORDER, associated), night, store, region=0) == {
@@ -519,7 +530,7 @@ def test_a_generated_parameter_belongs_to_the_cell_of_the_nearest_stored_one(ind
     here = torch.zeros(1, 3, 6)
     here[0, :, 0] = torch.tensor([22.0, 62.0, 0.0])
     row = make_recipe(1, store).replace(parameter=here, target=torch.full((1, 3), -1))
-    graph = Graph(store, sources=1)
+    graph = Graph(store)
     new = [move(SameCell(independent=independent), row, store, graph, seed)[0].target[0, :2] for seed in range(30)]
     river, grass = ({int(target[area]) for target in new} for area in (0, 1))
     if independent:
@@ -541,7 +552,7 @@ def test_the_nearest_stored_point_is_one_that_exists() -> None:
     row = make_recipe(1, store, target=3).replace(parameter=torch.zeros(1, 3, 6), target=torch.full((1, 3), -1))
     # dusk has no such areas; by day the mean square over the areas in common is 64, at night 100
     for independent in (False, True):
-        new = [move(SameCell(independent=independent), row, store, Graph(store, 1), seed)[0] for seed in range(20)]
+        new = [move(SameCell(independent=independent), row, store, Graph(store), seed)[0] for seed in range(20)]
         assert {int(one.target[0, 0]) for one in new} == {1, 3}
 
 
@@ -553,7 +564,7 @@ def test_a_stored_parameter_belongs_to_its_own_cell_even_beside_generated_ones()
     row = row.replace(
         target=torch.tensor([[1, -1, 1, -1]]), parameter=row.parameter + torch.tensor([0.0, 1, 0, 0])[:, None]
     )
-    assert move(SameCell(independent=True), row, store, Graph(store, 1))[0].target[0, [0, 2]].tolist() == [2, 2]
+    assert move(SameCell(independent=True), row, store, Graph(store))[0].target[0, [0, 2]].tolist() == [2, 2]
 
 
 def test_an_area_that_kept_its_parameter_does_not_decide_the_cell() -> None:
@@ -570,12 +581,12 @@ def test_a_cell_without_another_parameter_has_no_neighbour() -> None:
     count = store.count.clone()
     count[13, 3] = 0
     store, e1 = store.with_(count=count), make_recipe(1, store, target=12)
-    new, found = move(SameCell(independent=True), e1, store, Graph(store, 1))
+    new, found = move(SameCell(independent=True), e1, store, Graph(store))
     assert found.all()
     assert new.target.tolist() == [[13, 13, 13, 12, -1]]
     river = e1.replace(chosen=torch.tensor([[False, False, False, True, False]]))
-    assert not move(SameCell(independent=True), river, store, Graph(store, 1))[1].any()
-    assert not move(SameCell(), river, store, Graph(store, 1))[1].any()
+    assert not move(SameCell(independent=True), river, store, Graph(store))[1].any()
+    assert not move(SameCell(), river, store, Graph(store))[1].any()
 
 
 def test_the_table_is_made_once_for_a_store() -> None:
@@ -589,21 +600,22 @@ def test_the_table_is_made_once_for_a_store() -> None:
 def test_the_table_needs_environments(kind: type[Cells]) -> None:
     store = make_store()
     with pytest.raises(InputError, match="has no environment columns"):
-        move(kind(), make_recipe(1, store), store, Graph(store, 1))
+        move(kind(), make_recipe(1, store), store, Graph(store))
 
 
 def test_associated_cell_needs_associations() -> None:
     store = figure_7()
     with pytest.raises(InputError, match=r"environment.associations: no cells are associated"):
-        move(AssociatedCell(), make_recipe(1, store), store, Graph(store, 1))
+        move(AssociatedCell(), make_recipe(1, store), store, Graph(store))
 
 
 @pytest.mark.parametrize("name", ["same_cell", "adjacent_cell", "associated_cell"])
 def test_configs_of_the_table(name: str) -> None:
     folder: Path = config_folder()
+    train: Any = OmegaConf.load(folder / "train.yaml")
     config = OmegaConf.create(
         {
-            "environment": OmegaConf.load(folder / "environment/default.yaml"),
+            "environment": train.environment,
             "neighbourhood": OmegaConf.load(folder / f"neighbourhood/{name}.yaml"),
         }
     )
@@ -619,7 +631,7 @@ def test_configs_of_the_table(name: str) -> None:
 
 def firsts(policy: First, n: int, store: ParameterStore, seed: int = 0) -> Recipe:
     rows = Recipe.clean(torch.arange(n), torch.arange(n), store.regions, len(store.space))
-    first, found = move(policy, rows, store, Graph(store, sources=n), seed)
+    first, found = move(policy, rows, store, Graph(store), seed)
     assert found.all()
     assert (first.parent == -1).all() and (first.depth == 0).all()
     return first
@@ -628,7 +640,7 @@ def firsts(policy: First, n: int, store: ParameterStore, seed: int = 0) -> Recip
 @pytest.mark.parametrize("independent", [False, True])
 def test_first_parameters_are_others_than_the_source_has_seen(independent: bool) -> None:
     store = make_store(targets=6)
-    graph, seen = Graph(store, sources=2), []
+    graph, seen = Graph(store), []
     rows = Recipe.clean(torch.arange(2), torch.arange(2), 4, 6)
     for turn in range(6):
         first, found = First(independent=independent)(rows, store, graph, torch.Generator().manual_seed(turn))
@@ -699,18 +711,17 @@ def test_thresholds_that_cannot_be(
 def test_an_enumeration_gives_each_first_parameter_once_beside_neighbours() -> None:
     """Pieces and clean rows of one source in a batch: a piece takes a neighbour and no number."""
     store = make_store(targets=2)
-    miner = Miner(store, sources=2, neighbourhood=Generate(), first=Exhaustive())
+    graph, first = Graph(store), Exhaustive()
     clean = Recipe.clean(torch.tensor([1]), torch.tensor([0]), store.regions, len(store.space))
-    pieces = make_recipe(2, store).replace(piece=torch.tensor([0, 1]))
+    pieces = make_recipe(2, store).replace(source=torch.ones(2).long(), parent=torch.tensor([0, 1]))
     walked: list[tuple[object, int]] = []
     for step in range(9):
-        rows = Recipe.cat([pieces[1:], clean, clean, pieces[:1]]) if step % 2 else clean
-        n = len(rows)
-        proposed = miner.propose(rows, step)
-        assert torch.equal(proposed.source, rows.source)
-        assert torch.equal(proposed.parent, rows.piece)
-        miner.admit(proposed, torch.ones(n), torch.ones(n, 4), gate=torch.full((n,), -1), threshold=0.7)
-        first = proposed[proposed.parent < 0]
-        walked += zip(map(tuple, first.chosen.tolist()), first.target.amax(1).tolist(), strict=True)
+        rows = Recipe.cat([clean, clean]) if step % 2 else clean
+        proposed, found = move(first, rows, store, graph)
+        assert found.all() and torch.equal(proposed.source, rows.source)
+        judged = Recipe.cat([pieces[:1], proposed, pieces[1:]]) if step % 2 else proposed
+        score, nothing = torch.ones(len(judged)), torch.full((len(judged),), -1)
+        graph.update(judged, Verdict(score, score[:, None].expand(-1, 4), score < 0.7, nothing, nothing))
+        walked += zip(map(tuple, proposed.chosen.tolist()), proposed.target.amax(1).tolist(), strict=True)
     assert len(walked) == len(set(walked)) == 13
-    assert miner.graph.tried.tolist() == [0, 13]
+    assert graph.tried == {1: 13}

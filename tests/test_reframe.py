@@ -84,6 +84,45 @@ def test_follows_a_colour_transfer() -> None:
     assert chain.space.names == ColorTransfer().space.names
 
 
+def test_no_frame_moves_where_not_everything_is_known_that_would_have_to() -> None:
+    scenes = coordinates()
+    fixed = Scenes(scenes.image, scenes.regions, 4, scenes.labels, movable=False)
+    rows = recipe()
+    rows.chosen[1] = False
+    made, share = Reframe(0.5)(fixed, rows)
+    assert made is fixed and share.nan_to_num(-1).tolist() == [0, -1, 0, 0]
+
+
+def test_classes_stay_and_every_label_map_goes() -> None:
+    scenes = coordinates()
+    labels = {"target": torch.tensor([3, 1, 0, 2]), "mask": scenes.regions > 1, "edge": scenes.regions.int() * 10}
+    made, _ = Reframe(0.5)(Scenes(scenes.image, scenes.regions, 4, labels), recipe())
+    assert made.labels["target"].tolist() == [3, 1, 0, 2]
+    assert torch.equal(made.labels["mask"], made.regions > 1) and made.labels["mask"].dtype == torch.bool
+    assert torch.equal(made.labels["edge"], made.regions.int() * 10)
+
+
+def test_the_frame_lies_inside_the_images_own_extent() -> None:
+    """An image in the upper left corner, and white around it: no white comes in, and what shows is what shows alone."""
+    scenes, rows = coordinates(), recipe()
+    expected, _ = Reframe(0.5)(cropped(scenes, 30, 45), rows)
+    scenes.image[:, :, 30:], scenes.image[..., 45:] = 255, 255
+    scenes.regions[:, 30:], scenes.regions[..., 45:] = 255, 255
+    extent = torch.tensor([[0.75, 0.75]]).expand(4, 2)
+    made, _ = Reframe(0.5)(Scenes(scenes.image, scenes.regions, 4, scenes.labels, extent=extent), rows)
+    assert torch.equal(made.image[..., :30, :45], expected.image)
+    assert torch.equal(made.regions[..., :30, :45], expected.regions)
+    assert torch.equal(made.labels["boxes"], expected.labels["boxes"])
+    assert (made.labels["boxes"] <= torch.tensor([45, 30, 45, 30])).all()
+    assert (made.image[:, :, 30:] == 255).all() and (made.image[..., 45:] == 255).all()
+    assert (made.regions[:, 30:] == 255).all() and (made.regions[..., 45:] == 255).all()
+
+
+def cropped(scenes: Scenes, height: int, width: int) -> Scenes:
+    labels = {**scenes.labels, "target": scenes.labels["target"][:, :height, :width]}
+    return Scenes(scenes.image[..., :height, :width], scenes.regions[:, :height, :width], 4, labels)
+
+
 @pytest.mark.parametrize("smallest", [0.0, -1.0, 1.5])
 def test_a_share_out_of_range_is_refused(smallest: float) -> None:
     with pytest.raises(ValueError, match="smallest must be a share"):

@@ -4,7 +4,8 @@ import skimage.color
 import torch
 from conftest import make_images
 
-from hardmine.kernels.color import srgb_to_lab
+from hardmine.kernels import Way, cpu, measure, reference
+from hardmine.kernels.color import Colors, srgb_to_lab
 from hardmine.kernels.statistics import region_statistics, region_sums
 
 
@@ -40,3 +41,49 @@ def test_any_number_of_areas_and_pixels(areas: int, pixels: int) -> None:
     assert sums.shape == (1, 1, areas + 1)
     assert sums[0, 0, :-1].tolist() == [len(range(area, pixels, areas)) for area in range(areas)]
     assert sums[0, 0, -1] == pixels
+
+
+@pytest.mark.parametrize("colors", ["lab", "rgb"])
+def test_both_ways_measure_the_same(colors: Colors) -> None:
+    image, regions = make_images(batch=3, areas=3)
+    mine, other = (way.statistics(way.pixels(image, colors), regions.flatten(1), 4) for way in (cpu, reference))
+    assert torch.equal(mine.count, other.count)
+    assert torch.allclose(mine.mean, other.mean, atol=1e-3) and torch.allclose(mine.std, other.std, atol=1e-3)
+
+
+def test_padding_is_no_part_of_the_whole_image() -> None:
+    image, regions = make_images(batch=3, areas=3, size=(24, 32))
+    sizes = [(24, 32), (12, 20), (24, 32)]
+    image[1, :, 12:], image[1, :, :, 20:], regions[1, 12:], regions[1, :, 20:] = 0, 0, 255, 255
+    extent = torch.tensor([[1.0, 1.0], [0.5, 20 / 32], [1.0, 1.0]])
+    pixels, together = measure(image, regions, 3, "lab", extent)
+    for row, (height, width) in enumerate(sizes):
+        part = image[row : row + 1, :, :height, :width], regions[row : row + 1, :height, :width]
+        of_part, alone = measure(*part, 3, "lab")
+        assert torch.equal(pixels[row].view(3, 24, 32)[:, :height, :width].flatten(1), of_part[0])
+        for name, value in alone.tensors().items():
+            assert torch.equal(together.tensors()[name][row : row + 1], value)
+        assert together.count[row, -1] == height * width
+
+
+def test_statistics_have_a_slope_where_an_area_is_flat_or_absent() -> None:
+    image = torch.full((1, 3, 4, 4), 90.0)
+    image[:, :, 2:] += torch.arange(8.0).view(2, 4)
+    image.requires_grad_(True)
+    regions = torch.tensor([[0] * 8 + [1] * 8], dtype=torch.uint8)
+    measured = reference.statistics(reference.pixels(image, "lab"), regions, 3)
+    (measured.std.sum() + measured.mean.sum()).backward()  # type: ignore[no-untyped-call]
+    assert image.grad is not None and image.grad.isfinite().all() and image.grad.any()
+
+
+@pytest.mark.parametrize("way", [cpu, reference])
+@pytest.mark.parametrize("size", [(7, 5), (33, 57), (48, 64)])
+def test_an_image_is_measured_alike_in_any_batch(way: Way, size: tuple[int, int]) -> None:
+    """To the last bit of a float, also where the pixels are no multiple of what a processor takes in one go."""
+    image, regions = make_images(batch=5, areas=3, size=size)
+    pixels = way.pixels(image, "lab")
+    together = way.statistics(pixels, regions.flatten(1), 3)
+    for row in (slice(0, 1), slice(1, 3), slice(4, 5)):
+        assert way is reference or torch.equal(way.pixels(image[row], "lab"), pixels[row])
+        alone = way.statistics(pixels[row], regions[row].flatten(1), 3)
+        assert torch.equal(alone.mean, together.mean[row]) and torch.equal(alone.std, together.std[row])

@@ -14,6 +14,7 @@ from hardmine.errors import InputError
 from hardmine.kernels.color import srgb_to_lab
 from hardmine.kernels.statistics import region_statistics
 from hardmine.records import Recipe
+from hardmine.scenes import Scenes
 from hardmine.space import RGB, Axis, Space
 from hardmine.store import ParameterStore
 
@@ -147,6 +148,74 @@ def test_rgb_is_measured_without_lab() -> None:
     inside = image[0].double()[:, regions[0] == 1]
     assert torch.allclose(store.parameters[0, 1, :3], inside.mean(1).float())
     assert torch.allclose(store.parameters[0, 1, 3:], inside.std(1, unbiased=False).float())
+
+
+def test_a_store_of_whole_images() -> None:
+    store = make_store(environment={"time": ["night"] * 6})
+    whole = store.whole()
+    assert whole.areas == ("whole image",) and whole.regions == 2
+    assert torch.equal(whole.parameters, store.parameters[:, [3, 3]])
+    assert torch.equal(whole.count, store.count[:, [3, 3]])
+    assert (whole.ids, whole.environment) == (store.ids, store.environment)
+    assert store.whole("frame").areas == ("frame",)
+    count = store.count.clone()
+    count[:, -1] = 0
+    with pytest.raises(InputError, match="no parameter of a whole image"):
+        store.with_(count=count).whole()
+
+
+class View:
+    """Reads batches that are scenes already."""
+
+    def read(self, batch: Scenes, areas: tuple[str, ...] | None) -> Scenes:
+        if areas is None:
+            return Scenes(batch.image, torch.zeros_like(batch.regions), 1, source=batch.source)
+        return batch
+
+
+def test_a_store_of_any_loader() -> None:
+    image, regions = make_images(batch=4)
+    named: list[tuple[str, torch.Tensor, torch.Tensor, dict[str, str]]]
+    named = [(f"{i}", image[i], regions[i], {}) for i in range(4)]
+    wanted = ParameterStore.from_images(named, ("a", "b", "c"), min_pixels=5)
+    batches = [Scenes(image[:3], regions[:3], 3), Scenes(image[3:], regions[3:], 3)]
+    store = ParameterStore.from_loader(batches, View(), ("a", "b", "c"), min_pixels=5)
+    assert torch.equal(store.parameters, wanted.parameters) and torch.equal(store.count, wanted.count)
+    assert (store.ids, store.areas, store.environment) == (("0", "1", "2", "3"), ("a", "b", "c"), {})
+    rgb = ParameterStore.from_loader(batches, View(), ("a", "b", "c"), missing="whole", colors="rgb")
+    assert rgb.space.names[0] == "mean_R" and rgb.missing == "whole"
+
+
+def test_targets_of_a_loader_are_called_by_their_numbers() -> None:
+    image, regions = make_images(batch=4)
+    scenes = Scenes(image, regions, 3, source=torch.tensor([7, 5, 7, -1]))
+    assert ParameterStore.from_loader([scenes], View(), "abc").ids == ("7", "5", "7 (2)", "3")
+
+
+def test_a_loader_without_regions_gives_whole_images() -> None:
+    image, regions = make_images(batch=2)
+    store = ParameterStore.from_loader([Scenes(image, regions, 3)], View(), None)
+    assert store.areas == ("whole image",)
+    assert torch.equal(store.parameters[:, 0], store.parameters[:, 1])
+    assert store.count.tolist() == [[24 * 32] * 2] * 2
+
+
+def test_padding_is_not_measured() -> None:
+    image, regions = make_images(batch=1)
+    padded = torch.nn.functional.pad(image, (0, 15, 0, 9), value=255)
+    void = torch.nn.functional.pad(regions, (0, 15, 0, 9), value=255)
+    extent = torch.tensor([[24 / 33, 32 / 47]])
+    store = ParameterStore.from_loader([Scenes(padded, void, 3, extent=extent)], View(), "abc")
+    wanted = ParameterStore.from_loader([Scenes(image, regions, 3)], View(), "abc")
+    assert torch.equal(store.parameters, wanted.parameters) and torch.equal(store.count, wanted.count)
+
+
+def test_a_loader_of_other_areas_or_of_nothing_is_refused() -> None:
+    image, regions = make_images(batch=1)
+    with pytest.raises(InputError, match="areas: 2 are named and the batches have 3"):
+        ParameterStore.from_loader([Scenes(image, regions, 3)], View(), ("a", "b"))
+    with pytest.raises(InputError, match="store is empty"):
+        ParameterStore.from_loader([], View(), None)
 
 
 def test_empty_is_an_error() -> None:

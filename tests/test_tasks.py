@@ -1,7 +1,7 @@
 """The tasks: what they learn from, what they measure, what they keep."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchmetrics.classification import MulticlassJaccardIndex
-from torchvision.models.detection import FCOS, FasterRCNN
+from torchvision.models.detection import FCOS
 
 from hardmine.errors import InputError
 from hardmine.report import environment_table
 from hardmine.report.prediction import draw_prediction, paint
 from hardmine.tasks import ClassificationTask, DetectionTask, SegmentationTask, Task
-from hardmine.tasks.detectors import faster_rcnn, fcos
+from hardmine.tasks.detectors import fcos
 from hardmine.tasks.metrics import (
     BalancedAccuracy,
     ClassAccuracy,
@@ -70,7 +70,6 @@ MAKERS: dict[str, tuple[type[Task], Any, type[Rows]]] = {
     "segmentation": (SegmentationTask, pixelwise, Masks),
     "classification": (ClassificationTask, pooled, Rows),
     "fcos": (DetectionTask, partial(fcos, 3, channels=32, convolutions=1), Rows),
-    "faster_rcnn": (DetectionTask, partial(faster_rcnn, 3, channels=32, proposals=20, samples=8), Rows),
 }
 
 
@@ -200,15 +199,14 @@ def test_names_and_not_a_number_of_classes() -> None:
         SegmentationTask(pixelwise(), "sky")
 
 
-def test_detectors_learn_from_images_without_objects() -> None:
-    for kind in ("fcos", "faster_rcnn"):
-        task, loader = make(kind)
-        batch = next(iter(loader))
-        batch["labels"] = torch.full_like(batch["labels"], -1)
-        task.log = lambda *_, **__: None
-        loss = task.training_step(batch, 0)
-        loss.backward()
-        assert loss.isfinite() and all(p.grad is None or p.grad.isfinite().all() for p in task.parameters())
+def test_a_detector_learns_from_images_without_objects() -> None:
+    task, loader = make("fcos")
+    batch = next(iter(loader))
+    batch["labels"] = torch.full_like(batch["labels"], -1)
+    task.log = lambda *_, **__: None
+    loss = task.training_step(batch, 0)
+    loss.backward()
+    assert loss.isfinite() and all(p.grad is None or p.grad.isfinite().all() for p in task.parameters())
 
 
 @pytest.fixture(autouse=True)
@@ -220,18 +218,17 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-@pytest.mark.parametrize(("make_net", "steps"), [(fcos, 25), (faster_rcnn, 50)])
-def test_a_detector_overfits_one_image(make_net: Callable[..., nn.Module], steps: int) -> None:
+def test_a_detector_overfits_one_image() -> None:
     """Classes count from 0 on both sides, boxes are not resized: a bright box of class 2 and a dark one of class 0."""
     torch.manual_seed(0)
-    task = DetectionTask(make_net(3, channels=64), CLASSES, lr=2e-3)
+    task = DetectionTask(fcos(3, channels=64), CLASSES, lr=2e-3)
     task.log = lambda *_, **__: None  # type: ignore[method-assign]
     image = torch.full((1, 3, 64, 64), 0.5)
     image[0, :, 8:40, 6:28], image[0, :, 30:52, 36:60] = 1.0, 0.0
     boxes = torch.tensor([[[6.0, 8.0, 28.0, 40.0], [36.0, 30.0, 60.0, 52.0]]])
     batch = {"image": image, "boxes": boxes, "labels": torch.tensor([[2, 0]])}
     optimizer = task.configure_optimizers()
-    for _ in range(steps):
+    for _ in range(25):
         optimizer.zero_grad()
         task.training_step(batch, 0).backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -265,24 +262,15 @@ def test_pretrained_weights_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch) 
         fcos(3, weights_backbone="DEFAULT")
 
 
-def test_faster_rcnn_has_a_background_and_the_labels_have_not() -> None:
-    net = faster_rcnn(3, channels=32).net
-    assert isinstance(net, FasterRCNN)
-    predictor = net.roi_heads.box_predictor
-    assert predictor is not None and predictor.cls_score.out_features == 4
-
-
 def test_coordinates_are_never_bfloat16() -> None:
-    """Its steps are 2 pixels wide beyond 256; the first stage of Faster R-CNN would hand such boxes on."""
-    one, two = fcos(3, channels=32), faster_rcnn(3, channels=32).net
-    assert isinstance(one, FCOS) and isinstance(two, FasterRCNN)
+    """Its steps are 2 pixels wide beyond 256."""
+    net = fcos(3, channels=32)
+    assert isinstance(net, FCOS)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        for backbone, head in ((one.backbone, one.head), (two.backbone, two.rpn.head)):
-            features = list(backbone(torch.rand(1, 3, 64, 128)).values())
-            given = head(features)
-            assert features[0].dtype == torch.bfloat16
-            tensors = given.values() if isinstance(given, dict) else [item for part in given for item in part]
-            assert all(tensor.dtype == torch.float32 for tensor in tensors)
+        features = list(net.backbone(torch.rand(1, 3, 64, 128)).values())
+        given = net.head(features)
+    assert features[0].dtype == torch.bfloat16
+    assert all(value.dtype == torch.float32 for value in given.values())
 
 
 class TestMetrics:

@@ -13,8 +13,11 @@ from omegaconf import DictConfig
 from PIL import Image
 from torch import nn
 
+from hardmine.cli.build import build_data, build_mining, build_task
 from hardmine.cli.train import train
 from hardmine.judge import without_trace
+from hardmine.memory.ledger import Ledger
+from hardmine.numbered import Numbered
 
 Configured = Callable[..., DictConfig]
 
@@ -39,15 +42,6 @@ def test_mining_with_threshold_0_trains_bit_equal_to_no_mining(
     assert mined["candidates"] == 24
     assert mined["pieces"] == plain["candidates"] == 0
     assert_equal(weights(tmp_path / "mined"), weights(tmp_path / "plain"))
-
-
-def test_plain_augmentation_trains_on_every_image_made_and_scores_none(configured: Configured, tmp_path: Path) -> None:
-    made = train(configured("method=random", run="random"))
-    assert made["pieces"] == made["candidates"] == 6 * 2  # half of each batch
-    assert not list((tmp_path / "random/ledger").glob("*.parquet"))
-    train(configured("neighbourhood=none", run="plain"))
-    one, two = weights(tmp_path / "random"), weights(tmp_path / "plain")
-    assert any(not torch.equal(value, two[name]) for name, value in one.items())
 
 
 def test_mining_changes_the_weights(configured: Configured, tmp_path: Path) -> None:
@@ -129,7 +123,7 @@ PARTS: dict[str, list[str]] = {
     "color and filters": ["conversion=color_and_filters"],
     "mean class": ["scoring=mean_class"],
     "worst class, converted": ["scoring=worst_class", "scoring.converted=true"],
-    "fresh sources": ["mining.fresh_sources=true"],
+    "labelled targets": ["data.targets=0.5"],
     "superfluous gate": ["gate=all", "gate.gamut.max_share=1", "gate.gain.max_share=1", "gate.teacher.min_score=0"],
 }
 
@@ -145,33 +139,27 @@ def test_every_part_mines(configured: Configured, tmp_path: Path, part: str) -> 
 
 def test_the_ledger_makes_every_candidate_again(configured: Configured, tmp_path: Path) -> None:
     """A recipe from the ledger, applied to the source it names, scores what the ledger says."""
-    from hydra.utils import instantiate
-
-    from hardmine.candidates import Candidates
-    from hardmine.cli.build import build_conversion, build_data, build_mining, build_task
-    from hardmine.data.replay import Replayed
-    from hardmine.judge import Judge
-    from hardmine.memory.ledger import Ledger
-    from hardmine.miner import Miner
-    from hardmine.scenes import Scenes
-
     config = configured("mining.threshold=1.1", "trainer.max_steps=1", "trainer.precision=32-true", "seed=3")
     torch.manual_seed(3)  # weights as the run begins with
     data = build_data(config)
     net = build_task(config, data)
     train(config)
     ledger = Ledger(tmp_path / "run/ledger")
-    recipe, convert = ledger.pieces(), build_conversion(config, data)
+    recipe = ledger.pieces()
     assert len(recipe) == 4
-    batch = Replayed(data.split("train"), torch.utils.data.default_collate)[recipe]
-    source = Scenes.of_batch(batch, 4)
-    made, capped = convert(source, recipe)
-    store = build_mining(config, data).store
-    assert store is not None
-    miner = Miner(store, 12, instantiate(config.neighbourhood))
-    offered = data.on_after_batch_transfer({**batch, "image": made.image, "regions": made.regions, **made.labels}, 0)
-    judged = Judge()(net, Candidates(offered, recipe, recipe, miner, source, made, capped))
-    assert torch.equal(judged[:, 0], torch.tensor(ledger.read()["score"].to_pylist()))
+    numbered = Numbered(data.training)
+    places = zip(recipe.source.tolist(), recipe.draw.tolist(), strict=True)
+    mining = build_mining(config, data)
+    assert mining is not None
+    mining.offer(
+        mining.read(torch.utils.data.default_collate([numbered[place] for place in places])),
+        recipe,
+        lambda batch: data.on_after_batch_transfer(batch, 0),
+    )
+    mining.judge(net)
+    mining.settle()
+    assert mining.offered is not None and mining.offered.score is not None
+    assert torch.equal(mining.offered.score, torch.tensor(ledger.read()["score"].to_pylist()))
 
 
 def test_scoring_leaves_no_trace() -> None:
@@ -196,5 +184,6 @@ def test_scoring_leaves_no_trace() -> None:
 def test_checkpoints_hold_nothing_but_plain_values(configured: Configured, tmp_path: Path) -> None:
     train(configured("mining.threshold=1.1"))
     saved = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)
-    assert len(saved["MiningDataModule"]["miner"]["buffer"]["score"]) == 24
+    assert len(saved["callbacks"]["HardMining"]["miner"]["buffer"]["score"]) == 24
     assert ModelCheckpoint.__name__ in " ".join(saved["callbacks"])
+    assert saved["MiningDataModule"] == {"cursor": 24, "target_cursor": 0}

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from hardmine.candidates import KEY, Candidates
+from hardmine.candidates import Candidates
 from hardmine.files import write_atomically
+from hardmine.mining import Mining
 from hardmine.report.prediction import draw_prediction, paint
 
 COLUMNS = ("source", "index image", "target", "converted", "prediction")
@@ -30,6 +31,7 @@ class Pictures(L.Callback):
         rows: candidates per sheet.
         targets: id, image (3, H, W) and index image of each row of the store; None leaves the target blank, as for
             a store without pixels.
+        mining: whose candidates are shown; may be set later.
     """
 
     def __init__(
@@ -38,16 +40,24 @@ class Pictures(L.Callback):
         every: int = 100,
         rows: int = 4,
         targets: Iterable[tuple[str, Tensor, Any, Any]] | None = None,
+        mining: Mining | None = None,
     ) -> None:
         self.folder, self.every, self.rows = Path(folder), every, rows
         self.targets = {name: image for name, image, *_ in targets or ()}
+        self.mining: Mining | None = mining
+        self._step = 0  # updates of the model at the last look
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._step = trainer.global_step
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        candidates: Candidates | None = batch.get(KEY) if isinstance(batch, dict) else None
-        due = trainer.global_step % self.every == 0 or trainer.global_step == trainer.max_steps
-        if candidates is None or not due or not trainer.is_global_zero:
+        candidates = None if self.mining is None else self.mining.offered
+        step, since = trainer.global_step, self._step
+        self._step = step
+        due = step // self.every > since // self.every or (step == trainer.max_steps and step > since)
+        if candidates is None or candidates.score is None or not due or not trainer.is_global_zero:
             return
         sheet = self.sheet(candidates, getattr(pl_module, "classes", ()))
         path = self.folder / f"step_{trainer.global_step:06d}.png"
@@ -64,10 +74,10 @@ class Pictures(L.Callback):
             classes: names of what is recognised; numbers where there are none.
         """
         assert candidates.prediction is not None and candidates.score is not None
-        per_source = len(candidates.converted) // len(candidates.source)
-        areas = len(candidates.miner.store.areas)
+        areas = candidates.converted.areas
         height, width = candidates.converted.image.shape[2:]
-        rows = [index * per_source for index in range(min(self.rows, len(candidates.source)))]
+        sources = candidates.of.tolist()
+        rows = [row for row, source in enumerate(sources) if source not in sources[:row]][: self.rows]
         sheet = Image.new(
             "RGB",
             (len(COLUMNS) * (width + _GAP) - _GAP, len(rows) * (height + _HEAD + _GAP) - _GAP),
@@ -75,7 +85,7 @@ class Pictures(L.Callback):
         )
         draw = ImageDraw.Draw(sheet)
         for place, row in enumerate(rows):
-            source = row // per_source
+            source = sources[row]
             name, target = self._target(candidates, row, (height, width))
             score = float(candidates.score[row])
             converted = candidates.converted.image[row].permute(1, 2, 0).cpu().numpy()
@@ -95,11 +105,12 @@ class Pictures(L.Callback):
         return np.asarray(sheet)
 
     def _target(self, candidates: Candidates, row: int, size: tuple[int, int]) -> tuple[str, NDArray[np.uint8]]:
-        stored = candidates.mine.target[row]
+        assert self.mining is not None
+        stored = candidates.recipe.target[row]
         stored = stored[stored >= 0]
         if not len(stored):
             return "generated", np.full((*size, 3), 230, np.uint8)
-        name = candidates.miner.store.ids[int(stored[0])]
+        name = self.mining.store.ids[int(stored[0])]
         image = self.targets.get(name)
         if image is None:
             return f"target {name}", np.full((*size, 3), 230, np.uint8)

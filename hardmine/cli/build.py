@@ -6,20 +6,23 @@ from textwrap import shorten
 from typing import Any
 
 import torch
-from hydra.utils import instantiate
+from hydra.utils import get_class, instantiate
 from omegaconf import OmegaConf
 from torch import Tensor
 
 from hardmine.conversions import Chain, ColorTransfer, Conversion
-from hardmine.data import LabelledData, MiningDataModule
+from hardmine.data import LabelledData
 from hardmine.data.labelled import LabelledImages
 from hardmine.errors import InputError
 from hardmine.judge import without_trace
 from hardmine.judge.gates import Gate
+from hardmine.mining import Mining
+from hardmine.runs import RunFolder
 from hardmine.scenes import Colors
 from hardmine.store import ParameterStore
 from hardmine.tasks.base import Task
 from hardmine.tasks.weights import load_weights
+from hardmine.view import View
 
 _SCORED = {"masks": "segmentation", "classes": "classification", "boxes": "detection"}
 
@@ -31,12 +34,7 @@ def build_data(cfg: Any, **changes: Any) -> LabelledData:
     """
     if cfg.data.get("regions") == "predicted":
         changes["predictor"] = _build_predictor(cfg)
-    if cfg.augment["_target_"] is not None:
-        changes["augment"] = instantiate(cfg.augment, _convert_="all")
     data: LabelledData = instantiate(cfg.data, _convert_="all", **changes)
-    data.with_targets = cfg.mining.targets > 0  # here, not with the mining: an export counts its sources likewise
-    if data.with_targets and not data.has("target"):
-        raise InputError("mining.targets: the data has no images in the split target: add some or set mining.targets=0")
     cfg.classes = len(data.classes)
     if cfg.scoring.get("by_class", False) is None:
         cfg.scoring.by_class = _areas_are_classes(data)
@@ -131,33 +129,28 @@ def build_gates(cfg: Any) -> list[Gate]:
     return [instantiate(gate) for gate in cfg.gate.values()]
 
 
-def build_mining(cfg: Any, data: LabelledData) -> MiningDataModule:
-    """The data with mining around it; without a neighbourhood, plain training on the same batches."""
-    mining = cfg.neighbourhood["_target_"] is not None
+def build_mining(cfg: Any, data: LabelledData) -> Mining | None:
+    """The search; None where there is no neighbourhood, which is plain training on the same batches."""
+    if cfg.neighbourhood["_target_"] is None:
+        return None
     conversion = build_conversion(cfg, data)
     if data.kind == "boxes" and "scale" in conversion.space.names and not _areas_are_classes(data):
         raise InputError("conversion: it moves boxes by the area of their class, which needs data.regions=boxes")
-    return MiningDataModule(
-        data,
-        build_store(cfg, data, conversion) if mining else None,
-        instantiate(cfg.neighbourhood, _convert_="all") if mining else None,
-        areas=data.areas,
+    settings: dict[str, Any] = OmegaConf.to_container(cfg.mining, resolve=True)  # type: ignore[assignment]
+    return get_class(settings.pop("_target_"))(  # type: ignore[no-any-return]
+        build_store(cfg, data, conversion),
+        **settings,
+        neighbourhood=instantiate(cfg.neighbourhood, _convert_="all"),
         first=instantiate(cfg.first, _convert_="all"),
         conversion=conversion,
-        buffer=instantiate(cfg.buffer),
-        update=instantiate(cfg["update"]),
-        stopping=instantiate(cfg.stopping),
-        mined=cfg.mining.mined,
-        candidates=cfg.mining.candidates,
-        search_every=cfg.mining.search_every,
-        start=cfg.mining.start,
-        fresh_sources=cfg.mining.fresh_sources,
-        judged=cfg.mining.judged,
-        hardest=cfg.mining.hardest,
+        scoring=instantiate(cfg.scoring),
+        gates=build_gates(cfg),
         seed=cfg.seed,
-        targets=cfg.mining.targets,
-        target_sources=len(data.split("target")) if data.with_targets else 0,
-        convert_targets=cfg.mining.convert_targets,
+        view=View(image="image", label=None if data.kind == "boxes" else "target", regions="regions"),
+        areas=data.areas,
+        update=instantiate(cfg["update"]),
+        buffer=instantiate(cfg.buffer),
+        stopping=instantiate(cfg.stopping),
     )
 
 
@@ -166,13 +159,13 @@ def _build_predictor(cfg: Any) -> Any:
     from hardmine.tasks.predictor import AreaPredictor, classes_of
 
     path = Path(cfg.predictor or "").expanduser()
-    settings = path.parent.parent / ".hydra/config.yaml"
-    if not settings.is_file():
+    folder = RunFolder(path.parent.parent)
+    if not folder.frozen.is_file():
         raise InputError(
-            f"predictor: {path} is no checkpoint in the folder of a segmentation run ({settings} is missing): set "
+            f"predictor: {path} is no checkpoint in the folder of a segmentation run ({folder.frozen} is missing): set "
             "predictor=RUN_FOLDER/checkpoints/last.ckpt"
         )
-    run = OmegaConf.load(settings)
+    run = folder.config()
     names = classes_of(path)
     run.classes = len(names)
     task: Task = instantiate(run.task, net=instantiate(run.model), classes=names)

@@ -1,6 +1,7 @@
 """From arguments to a composed config, and from errors to one line."""
 
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -19,8 +20,14 @@ def config_folder() -> Path:
     return inside if inside.is_dir() else package.parent / "conf"
 
 
-def run_configured(name: str, arguments: Sequence[str], run: Callable[[Any], Any]) -> None:
+def run_configured(name: str, arguments: Sequence[str], run: Callable[[Any], Any], frozen: Path | None = None) -> None:
     """Compose `conf/<name>.yaml` with the arguments and run, for each job of a sweep.
+
+    Args:
+        name: of the command.
+        arguments: Hydra's.
+        run: takes the config.
+        frozen: a config in place of the command's own.
 
     Raises:
         InputError: a key or value that the config does not know.
@@ -32,7 +39,7 @@ def run_configured(name: str, arguments: Sequence[str], run: Callable[[Any], Any
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions reach the handlers below in place of Hydra's own report
     program = f"hardmine {name}"
-    sys.argv = [program, *_with_root(arguments)]
+    sys.argv = [program, *(with_root(arguments) if frozen is None else arguments)]
     bad = (InputError, HydraException, OmegaConfBaseException)
 
     def job(cfg: DictConfig) -> Any:
@@ -40,12 +47,21 @@ def run_configured(name: str, arguments: Sequence[str], run: Callable[[Any], Any
             return run(cfg)
         except bad as error:
             _remove_empty_run()
-            raise failed(explain(error, program)) from None  # Hydra adds lines of its own to any other exception
+            raise failed(
+                _with_key(explain(error, program), cfg)
+            ) from None  # Hydra adds lines of its own to any other exception
 
     try:
-        hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=name)(job)()
+        where, what = (config_folder(), name) if frozen is None else (frozen.parent.resolve(), frozen.stem)
+        hydra.main(version_base="1.3", config_path=str(where), config_name=what)(job)()
     except bad as error:
         raise InputError(explain(error, program)) from None
+
+
+def _with_key(message: str, cfg: Any) -> str:
+    """The library names an argument of `Mining`; here it is a key of the block `mining`."""
+    name = re.split(r"[^a-z_]", message, maxsplit=1)[0]
+    return f"mining.{message}" if name in cfg.get("mining", {}) else message
 
 
 def failed(message: str) -> SystemExit:
@@ -60,7 +76,7 @@ def _remove_empty_run() -> None:
 
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
-    of_hydra = {hydra.output_subdir, f"{hydra.job.name}.log"}
+    of_hydra = {hydra.output_subdir, f"{hydra.job.name}.log", "run.json"}
     with suppress(OSError):  # another rank may have been faster
         if folder != Path.cwd() and {path.name for path in folder.iterdir()} <= of_hydra:
             shutil.rmtree(folder)
@@ -79,27 +95,19 @@ def plain_arguments(command: str, arguments: Sequence[str], known: Sequence[str]
     return given
 
 
-def settings_of(run: Path, arguments: Sequence[str]) -> list[str]:
-    """The arguments a run was started with, with others after them, which win.
+def values_of(arguments: Sequence[str]) -> dict[str, Any]:
+    """Keys and values of arguments, as Hydra reads them."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    Raises:
-        InputError: no run folder.
-    """
-    from omegaconf import OmegaConf
-
-    overrides = run / ".hydra/overrides.yaml"
-    if not overrides.is_file():
-        raise InputError(f"{overrides}: no such file: name the folder of a run")
-    later = {key_of(argument) for argument in arguments}
-    earlier = [str(argument) for argument in OmegaConf.load(overrides)]
-    return [argument for argument in earlier if key_of(argument) not in later] + list(arguments)
+    parsed = OverridesParser.create().parse_overrides(list(arguments))
+    return {each.key_or_group: each.value() for each in parsed}
 
 
 def key_of(argument: str) -> str:
     return argument.split("=", 1)[0].lstrip("+~")
 
 
-def _with_root(arguments: Sequence[str]) -> list[str]:
+def with_root(arguments: Sequence[str]) -> list[str]:
     """`data.root=PATH` alone means `data=folder`, unless an experiment says what data it is."""
     keys = {key_of(argument) for argument in arguments}
     if "data.root" in keys and not keys & {"data", "experiment"}:

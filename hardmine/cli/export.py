@@ -3,14 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-from hardmine.cli.config import config_folder, key_of, plain_arguments, settings_of
+from hardmine.cli.config import plain_arguments
 from hardmine.errors import InputError
+from hardmine.runs import RunFolder
 
 
 def command(arguments: list[str]) -> None:
     """Make every piece in the run's ledger again and write it."""
-    from hydra import compose, initialize_config_dir
-
     from hardmine.cli.build import build_conversion, build_data
     from hardmine.memory.ledger import Ledger
     from hardmine.store import ParameterStore
@@ -18,16 +17,14 @@ def command(arguments: list[str]) -> None:
     given = plain_arguments("export", arguments, ("run", "out", "sources"))
     if not given.keys() >= {"run", "out"}:
         raise InputError("export: use hardmine export run=RUN_FOLDER out=FOLDER [sources=false]")
-    run, out = Path(given["run"]), Path(given["out"])
+    run, out = RunFolder(given["run"]), Path(given["out"])
     if (out / "metadata.csv").exists():
         raise InputError(f"{out}: already holds a data set: set out= to another folder")
-    settings = [argument for argument in settings_of(run, []) if key_of(argument) not in ("resume", "run_dir")]
-    with initialize_config_dir(str(config_folder()), version_base="1.3"):
-        cfg = compose("train", [*settings, f"run_dir={run}"])
+    cfg = run.config()
     data = build_data(cfg)
     conversion = build_conversion(cfg, data)
-    store = ParameterStore.load(run / "store.parquet")
-    pieces = Ledger(run / "ledger").pieces()
+    store = ParameterStore.load(run.store)
+    pieces = Ledger(run.ledger).pieces()
     write_pieces(out, data, conversion, store, pieces, given.get("sources", "true") != "false")
     print(f"{len(pieces)} pieces\n{what_next(out, data.kind)}")
 

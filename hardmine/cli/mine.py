@@ -5,87 +5,106 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hardmine.cli.config import key_of, run_configured, settings_of
+from hardmine.cli.config import key_of, run_configured, values_of
 from hardmine.errors import InputError
+from hardmine.runs import RunFolder
+
+# what a training run says of its data and its model, not how it searched or trained
+_KEPT = ("data", "model", "task", "store", "conversion", "scoring", "environment", "predictor")
 
 
 def command(arguments: list[str]) -> None:
     """Search with the model of `ckpt`; settings of the run it stands in hold, where not given anew."""
     given = {key_of(argument): argument.split("=", 1)[-1] for argument in arguments}
+    run = None
     if not any(argument in ("--help", "-h") for argument in arguments):
         for name, remedy in (("ckpt", "a checkpoint or a state dict"), ("out", "the folder to write to")):
             if name not in given:
                 raise InputError(f"mine: {name} is missing: set {name}=PATH to {remedy}")
-        run = Path(given["ckpt"]).expanduser().parent.parent
-        if (run / ".hydra/overrides.yaml").is_file():
-            kept = settings_of(run, arguments)
-            arguments = [argument for argument in kept if argument in arguments or _describes(argument)]
-    run_configured("mine", arguments, mine)
+        folder = RunFolder(Path(given["ckpt"]).expanduser().parent.parent)
+        if folder.frozen.is_file() and "experiment" not in given:
+            run = folder
+            if "data.root" in given and "data" not in given and "root" not in run.config().data:
+                arguments = ["data=folder", *arguments]  # the run had no folder
+    if run is None:
+        run_configured("mine", arguments, mine)
+        return
+    chosen = {key_of(argument) for argument in arguments}
+    blocks = [block for block in _KEPT if block not in chosen]
+    later = [argument for argument in arguments if key_of(argument).split(".")[0] in blocks]  # of what the run lends
 
+    def configured(cfg: Any) -> None:
+        run.lend(cfg, blocks, values_of(later))
+        RunFolder(cfg.out).freeze(cfg)  # as it is searched with
+        mine(cfg)
 
-def _describes(argument: str) -> bool:
-    """Whether a training run's argument says what its data and model are, not how it searched or trained."""
-    groups = ("data", "model", "task", "store", "conversion", "scoring", "environment", "experiment", "predictor")
-    return key_of(argument).split(".")[0] in groups
+    run_configured("mine", [argument for argument in arguments if argument not in later], configured)
 
 
 def mine(cfg: Any) -> None:
     """Search, then write the pieces; a search that was stopped goes on."""
-    from hydra.utils import instantiate
+    import torch
 
-    from hardmine.cli.build import build_conversion, build_data, build_store, build_task
+    from hardmine.cli.build import build_data, build_mining, build_task
     from hardmine.cli.export import write_pieces
     from hardmine.cli.train import quieten
     from hardmine.memory.ledger import Ledger
-    from hardmine.miner import Miner
-    from hardmine.search import Search
+    from hardmine.numbered import Numbered
 
     quieten()
     out = Path(cfg.out)
     if (out / "metadata.csv").exists():
         raise InputError(f"{out}: already holds a data set: set out= to another folder")
-    if cfg.neighbourhood["_target_"] is None:
-        raise InputError("neighbourhood=none searches nothing: take auto, or random for a plain threshold filter")
     data = build_data(cfg, flip=False)
     task = build_task(cfg, data)
+    mining = build_mining(cfg, data)
+    if mining is None:
+        raise InputError("neighbourhood=none searches nothing: take auto, or random for a plain threshold filter")
     images = data.split("train")
     images.preload()
-    conversion = build_conversion(cfg, data)
-    miner = Miner(
-        build_store(cfg, data, conversion),
-        len(images),
-        instantiate(cfg.neighbourhood, _convert_="all"),
-        instantiate(cfg.first, _convert_="all"),
-        conversion,
-        instantiate(cfg.buffer),
-        instantiate(cfg.stopping),
-        seed=cfg.seed,
-        hardest=cfg.mining.hardest,
-    )
-    ledger = Ledger(out / "ledger")
-    _search(cfg, Search(miner, len(images), **cfg.search), ledger, data, task)
-    write_pieces(out, data, miner.conversion, miner.store, ledger.pieces(), cfg.sources)
-    _show(out, cfg.mining.threshold, miner, data.kind)
+    mining.ledger = Ledger(out / "ledger")
+    device = torch.device("cuda" if torch.cuda.is_available() and cfg.trainer.accelerator != "cpu" else "cpu")
+    numbered = Numbered(images)
+
+    def load(rows: Any) -> Any:
+        samples = [numbered[place] for place in zip(rows.source.tolist(), rows.draw.tolist(), strict=True)]
+        batch = torch.utils.data.default_collate(samples)
+        return {name: value.to(device) for name, value in batch.items()}
+
+    _search(cfg, mining, len(images), load, data, task.to(device))
+    write_pieces(out, data, mining.conversion, mining.store, mining.ledger.pieces(), cfg.sources)
+    _show(out, cfg.mining.threshold, mining.miner, data.kind)
 
 
-def _search(cfg: Any, search: Any, ledger: Any, data: Any, task: Any) -> None:
+def _search(cfg: Any, mining: Any, sources: int, load: Any, data: Any, task: Any) -> None:
     """To the end, from where an earlier call was stopped."""
     import torch
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     from hardmine.files import write_atomically
+    from hardmine.records import Recipe
+    from hardmine.search import Search
 
+    mining.read(load(Recipe.clean(torch.tensor([0]), torch.tensor([0]), 1, 1)))  # tells what the images are
+    search = Search(mining.miner, sources, **cfg.search)
     kept = Path(cfg.out) / "search.pt"
     if kept.exists():
-        search.load_state_dict(torch.load(kept, weights_only=True))
-    ledger.truncate(search.miner.rounds)
+        saved = torch.load(kept, weights_only=True)
+        mining.load_state_dict(saved["mining"])
+        search.load_state_dict(saved["search"])
+    mining.ledger.truncate(mining.step)
 
     def keep() -> None:
-        ledger.flush()
-        write_atomically(kept, lambda file: torch.save(search.state_dict(), file))
+        mining.ledger.flush()
+        saved = {"mining": mining.state_dict(), "search": search.state_dict()}
+        write_atomically(kept, lambda file: torch.save(saved, file))
 
-    judge = _judge(cfg, data, task, search.miner)
+    autocast = _autocast(cfg, next(task.parameters()).device)
+
+    def admit(tries: Any) -> Any:
+        return mining.verdicts(tries, load, task, autocast, lambda batch: data.on_after_batch_transfer(batch, 0))
+
     console = Console(stderr=True)
     columns = (TextColumn("searching"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(
@@ -93,49 +112,25 @@ def _search(cfg: Any, search: Any, ledger: Any, data: Any, task: Any) -> None:
     ) as bar:
         shown = bar.add_task("", total=1.0, found="")
         while not search.done:
-            ledger.append(*search.step(judge, cfg.mining.threshold))
-            tally = search.miner.tally
-            found = f"hit rate {tally.hit_rate:.0%}  pieces {tally.pieces}"
+            search.step(admit, mining.step)
+            mining.step += 1  # rounds, as the ledger counts them
+            found = f"hit rate {mining.tally.hit_rate:.0%}  pieces {mining.tally.pieces}"
             bar.update(shown, completed=search.progress, found=found)
-            if search.miner.rounds % cfg.keep_every == 0:
+            if mining.step % cfg.keep_every == 0:
                 keep()
                 if not console.is_terminal:
                     console.print(f"{search.progress:.0%} searched  {found}", soft_wrap=True)
     keep()
 
 
-def _judge(cfg: Any, data: Any, task: Any, miner: Any) -> Callable[[Any], Any]:
-    """Convert, score and gate the candidates of a recipe with the frozen model, on the fastest device there is."""
+def _autocast(cfg: Any, device: Any) -> Callable[[], Any]:
+    """The precision that a training run would score with."""
     import torch
-    from hydra.utils import instantiate
 
-    from hardmine.candidates import Candidates
-    from hardmine.cli.build import build_gates
-    from hardmine.data.replay import Replayed
-    from hardmine.judge import Judge, split
-    from hardmine.scenes import Scenes
     from hardmine.tasks.precision import auto_precision
 
-    device = torch.device("cuda" if torch.cuda.is_available() and cfg.trainer.accelerator != "cpu" else "cpu")
     precision = auto_precision(cfg.trainer.accelerator) if cfg.trainer.precision == "auto" else cfg.trainer.precision
-    judge = Judge(instantiate(cfg.scoring), build_gates(cfg))
-    task = task.to(device)
-    for gate in judge.gates:
-        gate.start(task)
-    replayed = Replayed(data.split("train"), torch.utils.data.default_collate)
-
-    def autocast() -> torch.autocast:
-        return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16-mixed")
-
-    def judged(recipe: Any) -> Any:
-        batch = {name: value.to(device) for name, value in replayed[recipe].items()}
-        source = Scenes.of_batch(batch, len(miner.store.areas))
-        made, capped = miner.conversion(source, recipe)
-        batch = {**batch, "image": made.image, "regions": made.regions, **made.labels}
-        offered = data.on_after_batch_transfer(batch, 0)
-        return split(judge(task, Candidates(offered, recipe, recipe, miner, source, made, capped), autocast).cpu())
-
-    return judged
+    return lambda: torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16-mixed")
 
 
 def _show(out: Path, threshold: float, miner: Any, kind: str) -> None:

@@ -2,9 +2,20 @@
 
 from hardmine.conversions.affine_object import AffineObject
 from hardmine.conversions.base import Conversion
-from hardmine.conversions.chain import Chain
+from hardmine.conversions.chain import Chain, unlearnt
 from hardmine.conversions.color_transfer import ColorTransfer
 from hardmine.conversions.filters import Filter, Outline, Sharpen, Smooth
 from hardmine.conversions.reframe import Reframe
 
-__all__ = ["AffineObject", "Chain", "ColorTransfer", "Conversion", "Filter", "Outline", "Reframe", "Sharpen", "Smooth"]
+__all__ = [
+    "AffineObject",
+    "Chain",
+    "ColorTransfer",
+    "Conversion",
+    "Filter",
+    "Outline",
+    "Reframe",
+    "Sharpen",
+    "Smooth",
+    "unlearnt",
+]

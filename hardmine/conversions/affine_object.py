@@ -11,6 +11,8 @@ from kornia.filters import gaussian_blur2d
 from kornia.geometry import remap
 from torch import Tensor
 
+from hardmine.conversions.base import inside, taken
+from hardmine.errors import InputError
 from hardmine.records import VOID, Recipe
 from hardmine.scenes import Colors, Scenes
 from hardmine.space import Axis, Space
@@ -49,15 +51,28 @@ class AffineObject:
             ]
         )
 
-    def __call__(self, scenes: Scenes, recipe: Recipe) -> tuple[Scenes, Tensor]:
-        """See `Conversion`; no limit cuts a parameter short."""
+    def __call__(self, scenes: Scenes, recipe: Recipe, source_of_row: Tensor | None = None) -> tuple[Scenes, Tensor]:
+        """See `Conversion`; no limit cuts a parameter short.
+
+        Raises:
+            InputError: not everything is known that has a place in the image.
+        """
+        if not scenes.movable:
+            raise InputError(
+                "an object cannot be moved where a field with a place in the image is not known: name the label maps "
+                "in View(maps=...), or leave AffineObject out"
+            )
+        return inside(scenes, recipe, source_of_row, self._convert)
+
+    def _convert(self, scenes: Scenes, recipe: Recipe, source_of_row: Tensor | None) -> tuple[Scenes, Tensor]:
+        scenes = taken(scenes, source_of_row)
         device = scenes.image.device
         moving = recipe.chosen[:, :-1] & (recipe.parameter[:, :-1] != torch.tensor([1.0, 0.0])).any(-1)
         for area in range(scenes.areas):
             rows = moving[:, area].nonzero().flatten()
             if len(rows):
                 there = rows.to(device, non_blocking=True)
-                scenes = _with_rows(scenes, there, _moved(scenes[there], area, recipe.parameter[rows, area]))
+                scenes = _with_rows(scenes, there, _moved(scenes[rows], area, recipe.parameter[rows, area]))
         share = torch.where(recipe.chosen[:, :-1].any(1), 0.0, torch.nan)
         return scenes, share.to(device, non_blocking=True)
 
@@ -154,8 +169,7 @@ def _warped(part: Scenes, labels: dict[str, Tensor], inside: Tensor, turn: _Turn
     regions = relabelled(part.regions)
     maps = {  # what is to be recognised often is the index image itself
         name: regions.to(value.dtype) if torch.equal(value, part.regions) else relabelled(value)
-        for name, value in labels.items()
-        if name not in ("boxes", "labels")
+        for name, value in part.maps.items()
     }
     return part.replace(torch.where(free[:, None], new, part.image), regions, {**labels, **maps})
 

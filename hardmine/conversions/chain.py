@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from hardmine.conversions.base import Conversion
+from hardmine.conversions.color_transfer import ColorTransfer
 from hardmine.errors import InputError
 from hardmine.records import Recipe
 from hardmine.scenes import Colors, Scenes
@@ -34,16 +35,26 @@ class Chain:
         colored = [part for part in parts if part.colors is not None]
         if len(colored) > 1:
             names = " and ".join(type(part).__name__ for part in colored)
-            raise InputError(f"conversion.parts: {names} both take a target's colours: keep one of them")
+            raise InputError(f"parts: {names} both take a target's colours: keep one of them")
         self.parts = tuple(parts)
         self.colors: Colors | None = colored[0].colors if colored else None
         self.space = Space([axis for part in parts for axis in part.space.axes])
 
-    def __call__(self, scenes: Scenes, recipe: Recipe) -> tuple[Scenes, Tensor]:
+    def __call__(self, scenes: Scenes, recipe: Recipe, source_of_row: Tensor | None = None) -> tuple[Scenes, Tensor]:
         """See `Conversion`; the share is the largest of the parts' shares."""
         share = torch.full((len(recipe),), torch.nan, device=scenes.image.device)
         points = recipe.parameter.split([len(part.space) for part in self.parts], dim=-1)  # type: ignore[no-untyped-call]
         for part, point in zip(self.parts, points, strict=True):
-            scenes, of_part = part(scenes, recipe.replace(parameter=point))
+            scenes, of_part = part(scenes, recipe.replace(parameter=point), source_of_row)
+            source_of_row = None  # the first part has made N rows
             share = torch.fmax(share, of_part)  # NaN where no part has chosen anything
         return scenes, share
+
+
+def unlearnt(conversion: Conversion) -> list[ColorTransfer]:
+    """The parts of a conversion that have yet to be told what is usual, see `ColorTransfer.learn`."""
+    if isinstance(conversion, Chain):
+        return [found for part in conversion.parts for found in unlearnt(part)]
+    if isinstance(conversion, ColorTransfer) and conversion.individual and conversion.usual is None:
+        return [conversion]
+    return []

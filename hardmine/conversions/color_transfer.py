@@ -3,8 +3,11 @@
 import torch
 from torch import Tensor
 
+from hardmine import kernels
+from hardmine.conversions.base import inside, taken
+from hardmine.errors import InputError
 from hardmine.kernels import transfer
-from hardmine.kernels.color import full_precision, lab_to_srgb
+from hardmine.kernels.transfer import Table
 from hardmine.records import Distribution, Recipe
 from hardmine.scenes import Colors, Scenes
 from hardmine.space import COLORS
@@ -19,8 +22,8 @@ class ColorTransfer:
         min_std: floor of the source's standard deviation, Lab units (of RGB: hundredths of the range).
         max_gain: cap of t_std / s_std.
         individual: an area keeps what sets it apart from those of other sources (see `transfer.affine`), which
-            `compare_with` must have been told of. Otherwise every road takes the very same mean, and what tells a road
-            from the pavement beside it is that mean alone.
+            `compare_with` or `learn` must have been told of. Otherwise every road takes the very same mean, and what
+            tells a road from the pavement beside it is that mean alone.
     """
 
     def __init__(
@@ -52,39 +55,81 @@ class ColorTransfer:
         self.usual = Distribution.cat([kind.pooled() for kind in kinds])
         self.ends = torch.tensor([len(kind) for kind in kinds]).cumsum(0)
 
-    def __call__(self, scenes: Scenes, recipe: Recipe) -> tuple[Scenes, Tensor]:
-        """See `Conversion`. The whole image is measured after its areas have been converted."""
-        whole = recipe.chosen[:, -1].nonzero().flatten()
-        if len(whole) == len(recipe) and not recipe.chosen[:, :-1].any():
-            return self._convert(scenes, recipe, whole=True)
-        converted, capped = self._convert(scenes, recipe, whole=False)
-        if len(whole):
-            rows = whole.to(scenes.image.device, non_blocking=True)
-            last, also = self._convert(converted[rows], recipe[whole], whole=True)
-            converted = converted.replace(converted.image.index_copy(0, rows, last.image))
-            capped = capped.index_copy(0, rows, torch.maximum(capped[rows].nan_to_num(0), also))
-        return converted, capped
+    def learn(self, usual: Distribution) -> None:
+        """Take what is usual as it was found elsewhere, for instance in the first batches of a run.
 
-    @full_precision()
-    def _convert(self, scenes: Scenes, recipe: Recipe, whole: bool) -> tuple[Scenes, Tensor]:
+        Args:
+            usual: 1 row of R regions, in `colors`.
+
+        Raises:
+            ValueError: another number of rows.
+        """
+        if len(usual) != 1:
+            raise ValueError(f"usual must be 1 row, got {len(usual)}")
+        self.usual = Distribution(**{name: value.detach().cpu().clone() for name, value in usual.tensors().items()})
+        self.ends = torch.empty(0, dtype=torch.int64)
+
+    def __call__(self, scenes: Scenes, recipe: Recipe, source_of_row: Tensor | None = None) -> tuple[Scenes, Tensor]:
+        """See `Conversion`. The whole image is measured after its areas have been converted.
+
+        Raises:
+            InputError: RGB of scenes that have one channel.
+            ValueError: what is usual is not known.
+        """
+        if scenes.grey and self.colors != "lab":
+            raise InputError(f'one grey channel moves in L* alone: give colors="lab", got "{self.colors}"')
+        return inside(scenes, recipe, source_of_row, self._convert)
+
+    def _convert(self, scenes: Scenes, recipe: Recipe, source_of_row: Tensor | None) -> tuple[Scenes, Tensor]:
+        areas, whole = recipe.chosen[:, :-1].any(1), recipe.chosen[:, -1]
+        first = recipe.chosen.clone()
+        first[areas, -1] = False
+        converted, share = self._moved(scenes, recipe.replace(chosen=first), source_of_row)
+        both = (areas & whole).nonzero().flatten()
+        if len(both):
+            last = torch.zeros_like(first[both])
+            last[:, -1] = True
+            after, of_whole = self._moved(converted[both], recipe[both].replace(chosen=last), None)
+            rows = both.to(share.device, non_blocking=True)
+            converted = converted.replace(converted.image.index_copy(0, rows, after.image))
+            share = share.index_copy(0, rows, torch.maximum(share[rows].nan_to_num(0), of_whole))
+        return converted, share
+
+    def _moved(self, scenes: Scenes, recipe: Recipe, source_of_row: Tensor | None) -> tuple[Scenes, Tensor]:
+        """Rows in which either areas or the whole image are chosen."""
+        usual = self._usual(recipe.source) if self.individual else None
         pixels, measured = scenes.measured(self.colors)
-        usual = self._usual(recipe.source).to(pixels.device) if self.individual and not whole else None
-        recipe = recipe.to(pixels.device)
+        device = pixels.device
+        recipe = recipe.to(device)
+        if source_of_row is None:
+            source = torch.arange(len(scenes), device=device)
+        else:
+            source = source_of_row.to(device, non_blocking=True)
+            measured = measured[source]
         gain, offset, capped = transfer.affine(
-            measured, recipe, min_std=self.min_std, max_gain=self.max_gain, usual=usual
+            measured,
+            recipe,
+            min_std=self.min_std,
+            max_gain=self.max_gain,
+            usual=None if usual is None else usual.to(device),
+            grey=scenes.grey,
         )
-        part = slice(-1, None) if whole else slice(None, -1)
-        share = capped[:, part].sum(1) / (recipe.chosen & (measured.count > 0))[:, part].sum(1)
-        chosen = recipe.chosen
-        if whole:  # one map for every labelled pixel
-            gain, offset, chosen = (x[:, -1:].expand_as(x) for x in (gain, offset, chosen))
-        moved = transfer.apply(pixels, scenes.regions.flatten(1), chosen, gain, offset)
-        # no mask is needed: each of the 2^24 colours comes back from Lab as it went in
-        image = lab_to_srgb(moved) if self.colors == "lab" else moved.round_().clamp_(0, 255).byte()
-        return scenes.replace(image.view(scenes.image.shape)), share
+        share = capped.sum(1) / (recipe.chosen & (measured.count > 0)).sum(1)
+        whole = recipe.chosen[:, -1:]  # one map for every labelled pixel
+        gain, offset = (torch.where(whole[..., None], values[:, -1:], values) for values in (gain, offset))
+        table = Table(recipe.chosen | whole, gain, offset, source)
+        image = kernels.convert(scenes.image, scenes.regions, table, self.colors, pixels)
+        if scenes.grey:  # one level, whatever each channel was rounded to; green is nearest to lightness
+            image = image[:, 1:2].repeat(1, 3, 1, 1)
+        return taken(scenes, source_of_row).replace(image), share
 
     def _usual(self, source: Tensor) -> Distribution:
-        """What is usual among the like of each of N sources; 1 row where they are all of one kind."""
+        """What is usual of the areas among the like of each of N sources; 1 row where they are all of one kind."""
         if self.usual is None:
-            raise ValueError("individual=True needs the colours of the source images: call compare_with first")
-        return self.usual if len(self.usual) == 1 else self.usual[torch.bucketize(source, self.ends, right=True)]
+            raise ValueError(
+                "individual=True needs the colours of the source images: call compare_with first (or learn)"
+            )
+        count = self.usual.count.clone()
+        count[:, -1] = 0  # the whole image has nothing that sets it apart
+        usual = Distribution(self.usual.mean, self.usual.std, count)
+        return usual if len(usual) == 1 else usual[torch.bucketize(source, self.ends, right=True)]

@@ -7,6 +7,7 @@ import torch
 from kornia.filters import gaussian_blur2d, sobel
 from torch import Tensor
 
+from hardmine.conversions.base import inside, taken
 from hardmine.records import Recipe
 from hardmine.scenes import Colors, Scenes
 from hardmine.space import Axis, Space
@@ -44,8 +45,12 @@ class Filter(ABC):
             (N, 3, H, W) float32; rounded and clipped by the caller.
         """
 
-    def __call__(self, scenes: Scenes, recipe: Recipe) -> tuple[Scenes, Tensor]:
+    def __call__(self, scenes: Scenes, recipe: Recipe, source_of_row: Tensor | None = None) -> tuple[Scenes, Tensor]:
         """See `Conversion`; no limit cuts a strength short."""
+        return inside(scenes, recipe, source_of_row, self._convert)
+
+    def _convert(self, scenes: Scenes, recipe: Recipe, source_of_row: Tensor | None) -> tuple[Scenes, Tensor]:
+        scenes = taken(scenes, source_of_row)
         chosen, strength = recipe.chosen, recipe.parameter[..., 0]
         image = self._areas(scenes.image, scenes.regions, chosen[:, :-1], strength[:, :-1])
         every = chosen[:, :-1].shape

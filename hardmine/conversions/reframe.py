@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hardmine.conversions.base import inside, taken
 from hardmine.records import Recipe
 from hardmine.rng import keyed
 from hardmine.scenes import Colors, Scenes
@@ -16,8 +17,9 @@ class Reframe:
     """Enlarges a random part of each converted image to the whole size.
 
     A piece is made from an image the model was trained on, and may know by heart; from another frame it has to
-    recognise it. The frame is drawn from the recipe's view: a piece keeps it, a light on another source has another.
-    There is nothing to search for in it, so that it adds no axis; rows where no region is chosen stay as they are.
+    recognise it. The frame is drawn from the recipe's draw: a piece keeps it, a light on another source has another.
+    There is nothing to search for in it, so that it adds no axis; rows where no region is chosen stay as they are, and
+    so do all where not everything is known that has a place in the image (`Scenes.movable`).
 
     Args:
         smallest: least share of height and width that is kept, in (0, 1]; the share is uniform from there to 1.
@@ -31,12 +33,16 @@ class Reframe:
         self.smallest = smallest
         self.space = Space([])
 
-    def __call__(self, scenes: Scenes, recipe: Recipe) -> tuple[Scenes, Tensor]:
+    def __call__(self, scenes: Scenes, recipe: Recipe, source_of_row: Tensor | None = None) -> tuple[Scenes, Tensor]:
         """See `Conversion`; no limit cuts anything short."""
+        return inside(scenes, recipe, source_of_row, self._convert)
+
+    def _convert(self, scenes: Scenes, recipe: Recipe, source_of_row: Tensor | None) -> tuple[Scenes, Tensor]:
+        scenes = taken(scenes, source_of_row)
         chosen = recipe.chosen.any(1)
         share = torch.where(chosen, 0.0, torch.nan).to(scenes.image.device, non_blocking=True)
         rows = chosen.nonzero().flatten()
-        if not len(rows) or self.smallest == 1:
+        if not len(rows) or self.smallest == 1 or not scenes.movable:
             return scenes, share
         frame = self._frames(recipe.draw[rows]).to(scenes.image.device, non_blocking=True)
         there = rows.to(scenes.image.device, non_blocking=True)
@@ -55,16 +61,16 @@ class Reframe:
             return labels.index_copy(0, there, seen(labels[:, None], "nearest")[:, 0].to(labels.dtype))
 
         image = scenes.image.index_copy(0, there, seen(scenes.image, "bilinear").round_().byte())
-        labels = {name: mapped(value) for name, value in scenes.labels.items() if name not in ("boxes", "labels")}
+        labels = {name: mapped(value) for name, value in scenes.maps.items()}
         if "boxes" in scenes.labels:
             boxes, of = _cropped(scenes.labels["boxes"][there], scenes.labels["labels"][there], side, corner, size)
             labels["boxes"] = scenes.labels["boxes"].index_copy(0, there, boxes)
             labels["labels"] = scenes.labels["labels"].index_copy(0, there, of)
         return scenes.replace(image, mapped(scenes.regions), {**scenes.labels, **labels}), share
 
-    def _frames(self, view: Tensor) -> Tensor:
+    def _frames(self, draw: Tensor) -> Tensor:
         """(N, 3): share of the side that is kept, and left and top edge as shares of width and height."""
-        drawn = torch.stack([torch.rand(3, generator=keyed("reframe", int(each))) for each in view])
+        drawn = torch.stack([torch.rand(3, generator=keyed("reframe", int(each))) for each in draw])
         side = self.smallest + (1 - self.smallest) * drawn[:, :1]
         return torch.cat([side, drawn[:, 1:] * (1 - side)], dim=1)
 

@@ -12,11 +12,12 @@ from torch import Tensor
 from hardmine.conversions import Conversion
 from hardmine.data.annotations import write_coco
 from hardmine.data.labelled import LabelledImages
-from hardmine.data.replay import Replayed
+from hardmine.errors import InputError
 from hardmine.files import write_atomically
+from hardmine.numbered import Numbered
 from hardmine.records import Recipe
-from hardmine.scenes import Scenes
 from hardmine.store import ParameterStore
+from hardmine.view import View
 
 _PIECES = ("id", "piece", "source", "targets", "parent", "depth")  # columns of pieces.csv
 
@@ -50,10 +51,15 @@ class Export:
             pieces: recipes, at least one region chosen in each.
             batch_size: pieces made at a time.
         """
-        replayed = Replayed(images, torch.utils.data.default_collate)
+        if bool((pieces.source < 0).any()):
+            raise InputError("the pieces do not say of which image they are: wrap the data set in hardmine.Numbered")
+        numbered = Numbered(images)
+        view = View(image="image", label=None if images.kind == "boxes" else "target", regions="regions")
         for start in range(0, len(pieces), batch_size):
             recipe = pieces[start : start + batch_size]
-            scenes = Scenes.of_batch(batch := replayed[recipe], len(images.areas))
+            places = zip(recipe.source.tolist(), recipe.draw.tolist(), strict=True)
+            batch = torch.utils.data.default_collate([numbered[place] for place in places])
+            scenes = view.read(batch, images.areas)
             made, _ = self.conversion(scenes, recipe)
             for row in range(len(recipe)):
                 source = int(recipe.source[row])

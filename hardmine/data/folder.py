@@ -10,7 +10,7 @@ from torch import Tensor
 from hardmine.data.annotations import Annotations, ImageBoxes, read_coco
 from hardmine.data.images import read_image, read_regions
 from hardmine.data.index_images import Predictor, from_image, regions_of_boxes
-from hardmine.data.labelled import Augment, Kind, LabelledImages, Sample
+from hardmine.data.labelled import Kind, LabelledImages, Sample
 from hardmine.data.metadata import Row, read_metadata, read_table
 from hardmine.data.module import LabelledData
 from hardmine.errors import InputError
@@ -221,7 +221,7 @@ class FolderData(LabelledData):
     Args:
         root, labels, regions, superpixels, predictor: see `Folder`.
         size: height and width all images are resized to.
-        batch_size, num_workers, flip, cache_gib, augment: see `LabelledData`.
+        batch_size, num_workers, flip, cache_gib, targets, seed: see `LabelledData`.
     """
 
     def __init__(
@@ -236,9 +236,10 @@ class FolderData(LabelledData):
         regions: Regions = "auto",
         superpixels: int = 32,
         predictor: Predictor | None = None,
-        augment: Augment | None = None,
+        targets: float = 0.0,
+        seed: int = 0,
     ) -> None:
-        super().__init__(batch_size, num_workers, flip, cache_gib, augment)
+        super().__init__(batch_size, num_workers, flip, cache_gib, targets, seed)
         self.folder = Folder(root, labels, regions, superpixels, predictor)
         self.folder.classes  # noqa: B018  # all rows have labels: said now, not when the first batch is read
         self.size = (int(size[0]), int(size[1]))

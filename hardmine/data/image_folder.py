@@ -7,7 +7,7 @@ from torchvision.datasets import ImageFolder
 
 from hardmine.data.images import read_image
 from hardmine.data.index_images import FromImage, Predictor, from_image
-from hardmine.data.labelled import Augment, LabelledImages, Sample
+from hardmine.data.labelled import LabelledImages, Sample
 from hardmine.data.module import LabelledData
 from hardmine.errors import InputError
 
@@ -71,7 +71,7 @@ class ImageFolderData(LabelledData):
     Args:
         root: the folder of the splits.
         size: height and width all images are resized to.
-        batch_size, num_workers, flip, cache_gib, augment: see `LabelledData`.
+        batch_size, num_workers, flip, cache_gib, targets, seed: see `LabelledData`.
         regions, superpixels, predictor: how index images come about, see `Folder`.
 
     Raises:
@@ -89,9 +89,10 @@ class ImageFolderData(LabelledData):
         regions: FromImage = "whole",
         superpixels: int = 32,
         predictor: Predictor | None = None,
-        augment: Augment | None = None,
+        targets: float = 0.0,
+        seed: int = 0,
     ) -> None:
-        super().__init__(batch_size, num_workers, flip, cache_gib, augment)
+        super().__init__(batch_size, num_workers, flip, cache_gib, targets, seed)
         self.root = Path(root).expanduser()
         if not self.root.is_dir():
             raise InputError(f"{self.root}: no such folder: set data.root to one with train/<class>/<image>")

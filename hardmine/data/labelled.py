@@ -1,6 +1,6 @@
 """Labelled images, decoded once and kept in memory."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
@@ -10,11 +10,8 @@ from rich.progress import track
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from hardmine.errors import InputError
-
 Sample = dict[str, Tensor]
 Kind = Literal["masks", "classes", "boxes"]
-Augment = Callable[[Tensor], Tensor]
 
 
 class LabelledImages(Dataset[Sample]):
@@ -39,12 +36,7 @@ class LabelledImages(Dataset[Sample]):
         environment: for each image its value of each component (time, weather, ...).
         flip: mirror left and right with probability 1/2.
         cache_gib: memory for decoded images, GiB.
-
-    Attributes:
-        augment: changes the colours of a sample's image after mirroring, (3, H, W) uint8 to the same; None leaves them.
     """
-
-    augment: Augment | None = None
 
     def __init__(
         self,
@@ -106,8 +98,6 @@ class LabelledImages(Dataset[Sample]):
         entries = self.kept(index)
         if self.flip and torch.rand(()) < 0.5:
             entries = mirrored(entries)
-        if self.augment is not None:
-            entries = {**entries, "image": _augmented(entries["image"], self.augment)}
         return {
             **entries,
             "index": torch.tensor(index),
@@ -164,16 +154,6 @@ def mirrored(entries: Sample) -> Sample:
 def environment_name(values: Mapping[str, str]) -> str:
     """One word for an environment, as in `test/miou/night_rainy`."""
     return "_".join(values.values()) or "all"
-
-
-def _augmented(image: Tensor, augment: Augment) -> Tensor:
-    made = augment(image)
-    if made.dtype != torch.uint8 or made.shape != image.shape:
-        raise InputError(
-            f"augment must keep an image {tuple(image.shape)} uint8, it made {tuple(made.shape)} {made.dtype}: take "
-            "one that changes colours alone"
-        )
-    return made
 
 
 def _nbytes(entries: Sample) -> int:

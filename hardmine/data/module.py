@@ -6,10 +6,12 @@ from typing import Any
 import lightning as L
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
-from hardmine.data.labelled import Augment, Joined, Kind, LabelledImages, Sample
+from hardmine.data.labelled import Joined, Kind, LabelledImages, Sample
+from hardmine.data.order import Order, OrderedLoader
 from hardmine.errors import InputError
+from hardmine.numbered import Numbered
 
 
 class LabelledData(L.LightningDataModule):
@@ -17,24 +19,40 @@ class LabelledData(L.LightningDataModule):
 
     Without images in `val` or `test` there is no validation or no test; everything else goes its way.
 
+    Training batches follow an `Order`, whose place belongs to the fit and is kept in its checkpoints: a resumed run
+    goes on with the very next batch.
+
     Args:
         batch_size: B, rows per batch and rank.
         num_workers: loader processes. 0 suits images that fit in memory: handing over a batch then costs no copy.
         flip: mirror training images left and right with probability 1/2.
         cache_gib: memory for decoded images, GiB per split.
-        augment: changes the colours of training images, see `LabelledImages`.
+        targets: share of each batch, its last rows, that is labelled images of `target`, augmented alike.
+        seed: of the order and the augmentation of training images.
 
-    Attributes:
-        with_targets: the images of `target` follow those of `train` as training data, augmented alike.
+    Raises:
+        InputError: a share that is none, or no row; in use, one of a split that is empty, or fewer training images
+            than a batch has rows.
     """
 
     def __init__(
-        self, batch_size: int, num_workers: int, flip: bool, cache_gib: float, augment: Augment | None = None
+        self,
+        batch_size: int,
+        num_workers: int,
+        flip: bool,
+        cache_gib: float,
+        targets: float = 0.0,
+        seed: int = 0,
     ) -> None:
         super().__init__()
+        if not 0 <= targets <= 1:
+            raise InputError(f"data.targets must be a share from 0 to 1, got {targets}")
         self.batch_size, self.num_workers, self.flip, self.cache_gib = batch_size, num_workers, flip, cache_gib
-        self.augment, self.with_targets = augment, False
+        self.target_share, self.seed = targets, seed
+        self._target_rows()
         self._splits: dict[str, LabelledImages] = {}
+        self._place = 0, 0  # sources and targets delivered before `_order`
+        self._order: Order | None = None
 
     def images(self, split: str, flip: bool) -> LabelledImages:
         """The images of a split, not yet read."""
@@ -48,9 +66,19 @@ class LabelledData(L.LightningDataModule):
         """The images of a split, made once."""
         if name not in self._splits:
             images = self.images(name, flip=self.flip and name == "train")
-            images.augment = self.augment if name == "train" else None
             self._splits[name] = images
         return self._splits[name]
+
+    @property
+    def with_targets(self) -> bool:
+        """Whether the images of `target` follow those of `train` as training data.
+
+        Raises:
+            InputError: they shall, and there are none.
+        """
+        if self.target_share and not self.has("target"):
+            raise InputError("data.targets: the data has no images in the split target: add some or set data.targets=0")
+        return self.target_share > 0
 
     @property
     def training(self) -> LabelledImages:
@@ -59,7 +87,6 @@ class LabelledData(L.LightningDataModule):
         if not self.with_targets:
             return sources
         joined = Joined(sources, self.split("target"), self.flip)
-        joined.augment = self.augment
         return joined
 
     @property
@@ -105,26 +132,68 @@ class LabelledData(L.LightningDataModule):
             yield (f"train/{name}" if name in taken else name, *images.pixels(index), images.environment[index])
 
     def setup(self, stage: str) -> None:
+        if stage == "fit":  # a checkpoint is read after this
+            self._place, self._order = (0, 0), None
         fit = ("train", "target", "val") if self.with_targets else ("train", "val")
         for name in {"fit": fit, "validate": ("val",), "test": ("test",)}.get(stage, ()):
             if name == "train" or self.has(name):  # training images there must be
                 self.split(name).preload()
 
-    def train_dataloader(self) -> DataLoader[Sample]:
-        return self._loader(self.training, shuffle=True)
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Numbered samples in order; to overfit a few batches, the first ones as they come."""
+        images, trainer = Numbered(self.training), self.trainer
+        if trainer is not None and trainer.overfit_batches > 0:  # type: ignore[attr-defined]
+            return self._loader(images)
+        ranks = 1 if trainer is None else trainer.world_size
+        sources, rows = len(self.split("train")), self.batch_size * ranks
+        if sources < rows:
+            less = f" on each of {ranks} ranks" if ranks > 1 else ""
+            raise InputError(
+                f"{sources} training images are fewer than data.batch_size={self.batch_size}{less}: lower it"
+            )
+        order = Order(sources, self.batch_size, self.seed, len(images) - sources, self._target_rows())
+        order.rank, order.ranks = 0 if trainer is None else trainer.global_rank, ranks
+        order.cursor, order.target_cursor = self._reached  # a loader made anew goes on in the order of its fit
+        self._order = order
+        return OrderedLoader(
+            images,
+            batch_sampler=order,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+        )
+
+    def _target_rows(self) -> int:
+        rows = round(self.target_share * self.batch_size)
+        if self.target_share and not rows:
+            raise InputError(
+                f"data.targets={self.target_share} is no row of data.batch_size={self.batch_size}: raise it"
+            )
+        return rows
+
+    @property
+    def _reached(self) -> tuple[int, int]:
+        """Sources and targets delivered in this fit so far, over all ranks."""
+        return self._place if self._order is None else (self._order.cursor, self._order.target_cursor)
+
+    def state_dict(self) -> dict[str, Any]:
+        cursor, target_cursor = self._reached
+        return {"cursor": cursor, "target_cursor": target_cursor}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._place = state_dict["cursor"], state_dict["target_cursor"]
+        if self._order is not None:
+            self._order.cursor, self._order.target_cursor = self._place
 
     def val_dataloader(self) -> DataLoader[Sample] | list[DataLoader[Sample]]:
-        return self._loader(self.split("val"), shuffle=False) if self.has("val") else []
+        return self._loader(self.split("val")) if self.has("val") else []
 
     def test_dataloader(self) -> DataLoader[Sample] | list[DataLoader[Sample]]:
-        return self._loader(self.split("test"), shuffle=False) if self.has("test") else []
+        return self._loader(self.split("test")) if self.has("test") else []
 
-    def _loader(self, images: LabelledImages, shuffle: bool) -> DataLoader[Sample]:
+    def _loader(self, images: Dataset[Any]) -> DataLoader[Any]:
         return DataLoader(
             images,
             batch_size=self.batch_size,
-            shuffle=shuffle,
-            drop_last=shuffle,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
         )

@@ -53,7 +53,7 @@ class Exhaustive:
     def __call__(
         self, rows: Recipe, store: ParameterStore, graph: Graph, generator: torch.Generator
     ) -> tuple[Recipe, Tensor]:
-        """`rows` with first parameters, and that every row has one; see `Neighbourhood`."""
+        """`rows` with first parameters, and that every row has one; see `FirstParameter`."""
         members = self.members(store)
         chosen = torch.zeros(len(rows), store.regions, dtype=torch.bool)
         target = torch.zeros(len(rows), dtype=torch.int64)
@@ -66,6 +66,5 @@ class Exhaustive:
 
 def _numbers(rows: Recipe, graph: Graph) -> list[int]:
     """How many first parameters each row's source has had; rows of the same source count on."""
-    earlier = (rows.source[:, None] == rows.source).tril(diagonal=-1).sum(dim=1)
-    numbers: list[int] = (graph.tried[rows.source] + earlier).tolist()
-    return numbers
+    earlier = (rows.source[:, None] == rows.source).tril(diagonal=-1).sum(dim=1).tolist()
+    return [graph.tried.get(source, 0) + more for source, more in zip(rows.source.tolist(), earlier, strict=True)]

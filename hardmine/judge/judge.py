@@ -8,9 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from hardmine.candidates import Candidates
+from hardmine.errors import InputError
 from hardmine.judge.average import Average
 from hardmine.judge.gates import Gate
-from hardmine.judge.scoring import PixelRate, Scoring
+from hardmine.judge.prediction import canonical
+from hardmine.judge.scoring import Scoring
+
+Predict = Callable[[nn.Module, Any], Any]
 
 
 class Judge:
@@ -19,11 +23,12 @@ class Judge:
     Args:
         scoring: recognition accuracy of what the model gives.
         gates: what a hard candidate must pass as well.
+        predict: what a module gives for a batch of candidates.
     """
 
-    def __init__(self, scoring: Scoring | None = None, gates: Sequence[Gate] = ()) -> None:
-        self.scoring = scoring or PixelRate()
-        self.gates = list(gates)
+    def __init__(self, scoring: Scoring, gates: Sequence[Gate], predict: Predict) -> None:
+        self.scoring, self.gates, self.predict = scoring, list(gates), predict
+        self._tried = False
 
     def __call__(
         self,
@@ -35,32 +40,49 @@ class Judge:
         """Start computing on the device; nothing waits for it.
 
         Args:
-            model: maps `candidates.batch["image"]` to a prediction, which is kept with the candidates.
-            candidates: N of them.
+            model: what is trained.
+            candidates: N of them; the prediction is kept with them.
             forward_context: autocast, as the model is trained.
             average: of the model, which judges in its place; None takes the model as it is.
 
         Returns:
             (N, R + 2) float32: score, score of each region, and the number of the gate that refused or -1; see
-            `verdicts`.
+            `split`.
+
+        Raises:
+            InputError: a forward that does not take the images alone, in the first call.
         """
-        areas = len(candidates.miner.store.areas)
-        chosen = candidates.mine.chosen.to(candidates.converted.image.device, non_blocking=True)
+        areas = candidates.converted.areas
+        chosen = candidates.recipe.chosen.to(candidates.converted.image.device, non_blocking=True)
 
         def predicted(module: nn.Module) -> Any:
             with forward_context():
-                return module(candidates.batch["image"])
+                return self.predict(module, candidates.batch)
 
         def judged(of: Average) -> tuple[Any, Tensor, Tensor]:
-            prediction = of(model, predicted)
-            return prediction, *self.scoring(prediction, candidates.batch, areas, chosen)
+            prediction = canonical(self._first(of, model, predicted), candidates.labels)
+            return prediction, *self.scoring(prediction, candidates.labels, areas, chosen)
 
         candidates.prediction, score, area_score = judged(average or Average(0.0))
         refused = torch.full_like(score, -1)
         for number, gate in enumerate(self.gates):
             passed = gate(candidates.source, candidates.converted, candidates.capped, lambda other: judged(other)[1])
             refused = torch.where((refused < 0) & ~passed, number, refused)
-        return torch.cat([score[:, None], area_score, refused[:, None]], dim=1)
+        return torch.cat([score[:, None], area_score, refused[:, None]], dim=1).float()
+
+    def _first(self, of: Average, model: nn.Module, predicted: Callable[[nn.Module], Any]) -> Any:
+        if self._tried:
+            return of(model, predicted)
+        try:
+            prediction = of(model, predicted)
+        except (NotImplementedError, TypeError, AttributeError, KeyError) as error:
+            why = " ".join(str(error).split())[:160]
+            raise InputError(
+                f"predict: the module cannot be called with the images alone ({why}): give "
+                "predict=lambda module, batch: logits"
+            ) from error
+        self._tried = True
+        return prediction
 
 
 def split(judged: Tensor) -> tuple[Tensor, Tensor, Tensor]:

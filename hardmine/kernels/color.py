@@ -8,9 +8,12 @@ constant folds into the next offset. And memory that is free is written again: n
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from typing import Literal
 
 import torch
 from torch import Tensor
+
+Colors = Literal["lab", "rgb"]
 
 _WHITE = (0.95047, 1.0, 1.08883)  # XYZ of D65, 2 degrees
 _RGB_TO_XYZ = ((0.412453, 0.357580, 0.180423), (0.212671, 0.715160, 0.072169), (0.019334, 0.119193, 0.950227))
@@ -28,6 +31,22 @@ def full_precision() -> Iterator[None]:
         yield
     finally:
         torch.set_float32_matmul_precision(kept)
+
+
+@contextmanager
+def exactly(device: torch.device) -> Iterator[None]:
+    """`full_precision` where autocast is on too, and on a GPU the same bits in any batch.
+
+    There kornia's matrix of three channels is a convolution, which cuDNN would make in TF32, and in a way that it
+    chooses by the shape of the batch; without cuDNN it is a matrix product for each image.
+    """
+    kept = torch.backends.cudnn.enabled
+    with full_precision(), torch.autocast(device.type, enabled=False):
+        torch.backends.cudnn.enabled = False
+        try:
+            yield
+        finally:
+            torch.backends.cudnn.enabled = kept
 
 
 @cache
@@ -96,6 +115,16 @@ def lab_to_srgb(lab: Tensor) -> Tensor:
     Returns:
         (..., 3, P) uint8.
     """
-    step = lab_to_linear(lab, scale=_LEVELS).clamp_(0, _LEVELS - 1).long().flatten(0, -2)
-    rows = _encoding(lab.device).expand(len(step), _LEVELS)
-    return torch.gather(rows, 1, step).view(lab.shape)  # gather runs on all cores where index_select does not
+    return _encoded(lab_to_linear(lab, scale=_LEVELS))
+
+
+def linear_to_srgb(linear: Tensor) -> Tensor:
+    """8-bit sRGB (..., P) of linear light, [0, 1] and clipped to it."""
+    return _encoded(linear * _LEVELS)
+
+
+def _encoded(steps: Tensor) -> Tensor:
+    """8-bit sRGB of linear light (..., P), in steps of the gamma table; written over."""
+    step = steps.clamp_(0, _LEVELS - 1).long().flatten(0, -2)
+    rows = _encoding(steps.device).expand(len(step), _LEVELS)
+    return torch.gather(rows, 1, step).view(steps.shape)  # gather runs on all cores where index_select does not

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from hardmine.kernels.color import exactly
 from hardmine.records import Distribution
 
 _MEMBERS = 1 << 20  # entries of the pixel-in-area table made at a time for each image; bounds its memory at 4 MiB
@@ -25,11 +26,12 @@ def region_sums(regions: Tensor, areas: int, *values: Tensor) -> tuple[Tensor, .
     area = torch.arange(areas, dtype=torch.uint8, device=regions.device)[:, None]
     sums = tuple(value.new_zeros(*value.shape[:2], areas + 1) for value in values)
     chunk = max(_MEMBERS // areas, 1)
-    for start in range(0, regions.shape[1], chunk):
-        part = slice(start, start + chunk)
-        inside = (regions[:, None, part] == area).to(values[0].dtype).transpose(1, 2)
-        for total, value in zip(sums, values, strict=True):
-            total[..., :-1] += value[..., part] @ inside
+    with exactly(regions.device):
+        for start in range(0, regions.shape[1], chunk):
+            part = slice(start, start + chunk)
+            inside = (regions[:, None, part] == area).to(values[0].dtype).transpose(1, 2)
+            for total, value in zip(sums, values, strict=True):
+                total[..., :-1] += value[..., part] @ inside
     for total, value in zip(sums, values, strict=True):
         total[..., -1] = value.sum(-1)
     return sums
@@ -55,9 +57,10 @@ def region_statistics(lab: Tensor, regions: Tensor, areas: int) -> Distribution:
     ones = lab.new_ones(len(lab), 1, lab.shape[2])
     count, first, second = region_sums(regions, areas, ones, shifted, shifted * shifted)
     mean = first / count.clamp(min=1)
-    variance = second / count.clamp(min=1) - mean * mean
+    variance = (second / count.clamp(min=1) - mean * mean).transpose(1, 2)
+    varied = variance > 0  # the slope of a root has no end at 0
     return Distribution(
         mean=torch.where(count > 0, mean + center, 0).transpose(1, 2).contiguous(),
-        std=variance.clamp(min=0).sqrt().transpose(1, 2).contiguous(),
+        std=torch.where(varied, torch.where(varied, variance, 1).sqrt(), 0).contiguous(),
         count=count[:, 0].long(),
     )

@@ -4,10 +4,29 @@ Expr. 1, `s_normed = (source - s_mean) / s_std`, and Expr. 2, `source' = s_norme
 `source' = gain * source + offset` with `gain = t_std / s_std` and `offset = t_mean - gain * s_mean`.
 """
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
-from hardmine.records import Distribution, Recipe
+from hardmine.records import Distribution, Recipe, Rows
+
+
+@dataclass(frozen=True)
+class Table(Rows):
+    """The affine map of each region, for N images made of S sources.
+
+    Attributes:
+        chosen: (N, R) bool; the last region is not looked at, for it has no pixels of its own.
+        gain: (N, R, 3) float32.
+        offset: (N, R, 3) float32, in the units of the pixels.
+        source: (N,) int64, the source each row is made of.
+    """
+
+    chosen: Tensor
+    gain: Tensor
+    offset: Tensor
+    source: Tensor
 
 
 def affine(
@@ -17,16 +36,18 @@ def affine(
     min_std: float = 1.0,
     max_gain: float = 4.0,
     usual: Distribution | None = None,
+    grey: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Expr. 1 and 2 as a gain and an offset.
 
     Args:
         source: statistics of the source images, one row per row of `recipe`.
-        recipe: chosen regions and their t_mean, t_std, the first six axes of `point`.
+        recipe: chosen regions and their t_mean, t_std, the first six axes of `parameter`.
         min_std: floor of s_std in the units of `source`; flat areas have no contrast to stretch.
         max_gain: cap of the gain; unbounded gains turn sensor noise into blotches.
         usual: 1 row or N, of the pixels of all sources. By how many of its deviations a source's mean differs from it,
             by so many of the target's the converted mean differs from t_mean: a dark road stays darker than others.
+        grey: the first channel moves alone.
 
     Returns:
         gain (N, R, 3), offset (N, R, 3), and capped (N, R) bool: chosen regions whose gain met the cap in a channel.
@@ -38,7 +59,11 @@ def affine(
         apart = (source.mean - usual.mean) / usual.std.clamp(min=min_std)
         t_mean = t_mean + t_std * torch.where(usual.count[..., None] > 0, apart, 0.0)
     offset = t_mean - gain * source.mean
-    return gain, offset, (raw > max_gain).any(-1) & recipe.chosen & (source.count > 0)
+    capped = raw > max_gain
+    if grey:
+        moves = torch.arange(3, device=gain.device) == 0
+        gain, offset, capped = torch.where(moves, gain, 1.0), torch.where(moves, offset, 0.0), capped & moves
+    return gain, offset, capped.any(-1) & recipe.chosen & (source.count > 0)
 
 
 def apply(pixels: Tensor, regions: Tensor, chosen: Tensor, gain: Tensor, offset: Tensor) -> Tensor:

@@ -18,19 +18,12 @@ class RecipeBuffer:
         capacity: pieces held at most; one takes about 400 bytes with 11 areas.
         max_replays: how often a piece is trained on.
         max_age: optimiser steps a score is believed.
-        sharpness: how much more often the harder of two pieces is drawn: e^(sharpness * difference of their scores).
-            0 draws all alike.
     """
 
-    def __init__(
-        self, capacity: int = 4096, max_replays: int = 16, max_age: int = 1000, sharpness: float = 30.0
-    ) -> None:
+    def __init__(self, capacity: int = 4096, max_replays: int = 16, max_age: int = 1000) -> None:
         if min(capacity, max_replays, max_age) < 1:
             raise ValueError(f"buffer limits must be >= 1, got {capacity=}, {max_replays=}, {max_age=}")
-        if not sharpness >= 0:
-            raise ValueError(f"sharpness must be >= 0, got {sharpness}")
         self.capacity, self.max_replays, self.max_age = capacity, max_replays, max_age
-        self.sharpness = sharpness
         self.recipe: Recipe | None = None
         self.score = torch.empty(0)  # (n,) float32, recognition accuracy when it was scored
         self.step = torch.empty(0, dtype=torch.int64)  # (n,) optimiser step of that score
@@ -65,29 +58,36 @@ class RecipeBuffer:
             self._drop("evicted", torch.arange(len(self)) < len(self) - self.capacity)
         return recipe
 
-    def rescore(self, score: Tensor) -> None:
-        """Newer scores (n,) of the pieces, which decide how often they are drawn; NaN keeps the old one."""
-        self.score = torch.where(score.isnan(), self.score, score)
-
     def draw(self, n: int, step: int, generator: torch.Generator) -> Recipe | None:
-        """At most `n` different pieces, the harder ones with more chance; None where the buffer is empty.
+        """At most `n` different pieces, all with the same chance; None where the buffer is empty.
 
-        Prioritised without replacement (Schaul et al. 2016; Efraimidis and Spirakis 2006): the n smallest of
-        exponential waiting times.
+        A draw is no replay: ranks draw on their own, and `replayed` tells what all of them trained on.
 
         Args:
             n: pieces wanted.
             step: the present optimiser step; pieces scored more than `max_age` before it are dropped.
             generator: draws which.
         """
-        self._drop("replayed", self.replays >= self.max_replays)
         self._drop("aged", step - self.step > self.max_age)
         if self.recipe is None or not len(self) or n < 1:
             return None
         waiting = -torch.rand(len(self), generator=generator, dtype=torch.float64).log()
-        picked = (waiting.log() + self.sharpness * self.score.double()).argsort()[:n]
-        self.replays[picked] += 1
+        picked = waiting.argsort()[:n]
         return self.recipe[picked]
+
+    def replayed(self, piece_numbers: Tensor) -> None:
+        """Count that pieces were trained on; those that were `max_replays` times leave.
+
+        Args:
+            piece_numbers: (K,) int64, once for each time; those of pieces that are gone, and -1, count nothing.
+        """
+        if self.recipe is None or not len(self):
+            return
+        number = self.recipe.piece  # rising
+        place = torch.searchsorted(number, piece_numbers.contiguous()).clamp(max=len(self) - 1)
+        there = place[number[place] == piece_numbers]
+        self.replays = self.replays + there.bincount(minlength=len(self))
+        self._drop("replayed", self.replays >= self.max_replays)
 
     def _drop(self, why: str, mask: Tensor) -> None:
         if self.recipe is not None and mask.any():

@@ -1,5 +1,6 @@
 """The ledger: an append-only record of every verdict."""
 
+import json
 from dataclasses import fields
 from pathlib import Path
 
@@ -11,7 +12,9 @@ from torch import Tensor
 
 from hardmine.errors import InputError
 from hardmine.files import write_atomically
-from hardmine.records import Recipe, Verdict
+from hardmine.records import Distribution, Recipe, Verdict
+
+_USUAL = "hardmine.usual"
 
 
 class Ledger:
@@ -26,6 +29,7 @@ class Ledger:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
+        self.usual: Distribution | None = None  # of the areas, where conversions compare with it; kept with the parts
         self._rows: list[pa.Table] = []
 
     def append(self, candidates: Recipe, verdict: Verdict) -> None:
@@ -54,12 +58,24 @@ class Ledger:
 
     def _write(self, table: pa.Table) -> None:
         last = pc.max(table["step"]).as_py()
+        if self.usual is not None:
+            values = {name: value.tolist() for name, value in self.usual.tensors().items()}
+            table = table.replace_schema_metadata({_USUAL: json.dumps(values)})
         write_atomically(self.folder / f"to_step_{last:09d}.parquet", lambda file: pq.write_table(table, file))
+
+    def learnt(self) -> Distribution | None:
+        """What was usual of the areas when the candidates were made, as far as a part on the disk says so."""
+        for part in sorted(self.folder.glob("*.parquet")):
+            kept = (pq.read_schema(part).metadata or {}).get(_USUAL.encode())
+            if kept is not None:
+                values = {name: torch.tensor(value) for name, value in json.loads(kept).items()}
+                return Distribution(values["mean"].float(), values["std"].float(), values["count"].long())
+        return None
 
     def read(self) -> pa.Table:
         """Every verdict on the disk, oldest first."""
-        parts = sorted(self.folder.glob("*.parquet"))
-        return pa.concat_tables([pq.read_table(part) for part in parts]) if parts else pa.table({})
+        parts = [pq.read_table(part).replace_schema_metadata() for part in sorted(self.folder.glob("*.parquet"))]
+        return pa.concat_tables(parts) if parts else pa.table({})
 
     def pieces(self) -> Recipe:
         """The recipes of all pieces on the disk, in the order of their numbers.

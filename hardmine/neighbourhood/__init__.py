@@ -7,7 +7,6 @@ from hardmine.neighbourhood.base import Neighbourhood
 from hardmine.neighbourhood.blend import Blend
 from hardmine.neighbourhood.cells import Cells
 from hardmine.neighbourhood.generate import Generate
-from hardmine.neighbourhood.mixture import Mixture
 from hardmine.neighbourhood.random import Random
 from hardmine.neighbourhood.reach import Channels, Reach
 from hardmine.neighbourhood.same_cell import SameCell
@@ -22,7 +21,6 @@ __all__ = [
     "Cells",
     "Channels",
     "Generate",
-    "Mixture",
     "Neighbourhood",
     "Random",
     "Reach",

@@ -12,7 +12,7 @@ from hardmine.store.store import ParameterStore
 
 
 class Auto:
-    """`Select` first; where it finds no unused stored point, `Generate`, for each area where they are independent.
+    """`Select` first; where it finds no unused stored parameter, `Generate`, for each area where they are independent.
 
     Args:
         radius, mean_radius, std_radius, channels, independent: see `Select`; `Generate` takes the same.

@@ -16,11 +16,11 @@ class Neighbourhood(Protocol):
     def __call__(
         self, rows: Recipe, store: ParameterStore, graph: Graph, generator: torch.Generator
     ) -> tuple[Recipe, Tensor]:
-        """One proposal per row, for the same source and view.
+        """One proposal per row, for the same source and draw.
 
         Args:
             rows: N pieces; rows where no region is chosen have no neighbour.
-            store: the stored points.
+            store: the stored parameters.
             graph: which of them are used.
             generator: the only source of chance.
 

@@ -1,4 +1,4 @@
-"""Light between the one that was hard and stored ones near it."""
+"""A parameter between the one that was hard and stored ones near it."""
 
 import torch
 from torch import Tensor
@@ -7,21 +7,22 @@ from hardmine.memory.graph import Graph
 from hardmine.neighbourhood.generate import Generate
 from hardmine.neighbourhood.reach import Channels
 from hardmine.neighbourhood.select import Select
+from hardmine.neighbourhood.stored import taken
 from hardmine.records import Recipe
 from hardmine.store.store import ParameterStore
 
 
 class Blend:
-    """A convex combination of the hard parameter and stored points inside the second threshold (R39).
+    """A convex combination of the hard parameter and stored ones inside the second threshold (R39).
 
     It lies inside too, and unlike a shift by chance it changes areas and channels together as real light does. Weights
-    come from a flat Dirichlet distribution over the parameter and up to `targets` random stored points near it, the
-    same for all areas; an area that a stored point lacks counts there as the parameter's own. Where no stored point is
-    near, `Generate` gives the neighbour.
+    come from a flat Dirichlet distribution over the parameter and those of up to `targets` random targets near it, the
+    same for all areas; an area that a target lacks counts there as the parameter's own. Where no target is near,
+    `Generate` gives the neighbour.
 
     Args:
         radius, mean_radius, std_radius, channels: see `Reach`.
-        targets: stored points at most.
+        targets: stored parameters at most.
         margin: see `Generate`.
     """
 
@@ -44,15 +45,13 @@ class Blend:
         self, rows: Recipe, store: ParameterStore, graph: Graph, generator: torch.Generator
     ) -> tuple[Recipe, Tensor]:
         """See `Neighbourhood`."""
-        own = (rows.target[:, None] == torch.arange(len(store))[:, None]) & rows.counted[:, None]  # (N, M, R)
-        near = self.select.near(rows, store)[..., 0] & ~own.any(-1)
-        draw = torch.rand(near.shape, generator=generator).masked_fill(~near, -1)
-        found, other = draw.topk(min(self.targets, len(store)), dim=1)  # (N, K)
-        weight = torch.rand(len(rows), 1 + other.shape[1], generator=generator).clamp(min=1e-9).log().neg()
-        weight[:, 1:] *= found >= 0  # fewer may be near
+        other = self.select.near(rows, store, self.targets, generator, taken(rows, store))  # (N, C)
+        near = other >= 0  # fewer may be
+        weight = torch.rand(len(rows), 1 + self.targets, generator=generator).clamp(min=1e-9).log().neg()
+        weight[:, 1:] *= near
         weight = weight[:, 1:] / weight.sum(1, keepdim=True)
-        moves, points, _ = store.of_targets(other[..., None].expand(-1, -1, store.regions), rows.chosen[:, None])
-        shift = torch.where(moves[..., None], points - rows.parameter[:, None], 0.0)
+        moves, parameters, _ = store.of_targets(other[..., None].expand(-1, -1, store.regions), rows.chosen[:, None])
+        shift = torch.where(moves[..., None], parameters - rows.parameter[:, None], 0.0)
         proposal = rows.replace(
             parameter=rows.parameter + (weight[..., None, None] * shift).sum(1),
             target=torch.where(rows.chosen, -1, rows.target).int(),

@@ -7,15 +7,16 @@ from hardmine.neighbourhood.reach import Reach
 from hardmine.neighbourhood.stored import Stored
 from hardmine.records import Recipe
 from hardmine.store.environment import Associations, EnvironmentTable, Order
+from hardmine.store.near import Taken, common, draw, nearest
 from hardmine.store.store import ParameterStore
 
 
 class Cells(Stored):
-    """A stored point of the cells that a subclass links with the cell of each row's parameter.
+    """A stored parameter of the cells that a subclass links with the cell of each row's parameter.
 
-    A parameter that was generated belongs to the cell of the stored point nearest to it in the graph, for each area or,
-    where all areas take the same light, by the root mean square over the areas the two have in common. There an
-    association of one area holds for the whole image when that area counts.
+    A parameter that was generated belongs to the cell of the stored one nearest to it in the graph, for each area or,
+    where all areas go together, by the root mean square over the areas the two have in common. There an association of
+    one area holds for the whole image when that area counts.
 
     Args:
         order, associations: see `EnvironmentTable`.
@@ -42,36 +43,41 @@ class Cells(Stored):
             self._known = store, EnvironmentTable(store, self.order, self.associations)
         return self._known[1]
 
-    def near(self, rows: Recipe, store: ParameterStore) -> Tensor:
+    def near(
+        self, rows: Recipe, store: ParameterStore, most: int, generator: torch.Generator, taken: Taken | None = None
+    ) -> Tensor:
         """See `Stored`."""
         table = self.table(store)
+        linked, regions = self.linked(table).expand(store.regions, -1, -1), range(store.regions)
         cell = table.cell[self._home(rows, store)]  # (N, R)
-        linked = self.linked(table).expand(store.regions, -1, -1)[torch.arange(store.regions), cell]  # (N, R, C)
-        near = linked[..., table.cell].movedim(1, 2)
+
+        def each(part: slice) -> Tensor:
+            there = [linked[region][cell[:, region, None], table.cell[part]] for region in regions]
+            return torch.stack(there, dim=1) & rows.counted[..., None] & store.valid[part].T
+
         if self.independent:
-            return near
-        return (near & rows.counted[:, None]).any(dim=-1, keepdim=True)
+            return draw(each, len(rows), store, most, generator, taken)
+        reached = torch.zeros(len(rows), len(table.cells), dtype=torch.bool)  # from any of a row's regions
+        for region in regions:
+            reached |= linked[region][cell[:, region]] & rows.counted[:, region, None]
+
+        def together(part: slice) -> Tensor:
+            return reached[:, table.cell[part]] & common(rows.counted, store.valid[part])
+
+        return draw(together, len(rows), store, most, generator, taken)
 
     def _home(self, rows: Recipe, store: ParameterStore) -> Tensor:
-        """(N, R) int64: the stored point that each parameter is, or is nearest to."""
+        """(N, R) int64: the target that each parameter is of, or is nearest to."""
         stored = rows.target.long()
-        if not self.independent:
-            votes = torch.zeros(len(rows), len(store), dtype=torch.int64)
-            votes.scatter_add_(1, stored.clamp(min=0), (rows.counted & (stored >= 0)).long())
-            most = votes.max(dim=1)  # an area that the present target lacks keeps the one before
-            stored = most.indices.masked_fill(most.values == 0, -1)[:, None].expand_as(stored)
+        if not self.independent:  # that of most regions; an area that the present target lacks keeps the one before
+            voting = rows.counted & (stored >= 0)
+            votes = ((stored[:, :, None] == stored[:, None]) & voting[:, None]).sum(-1) * voting
+            winning = voting & (votes == votes.amax(dim=1, keepdim=True))
+            home = stored.masked_fill(~winning, len(store)).amin(dim=1, keepdim=True)
+            stored = home.masked_fill(~voting.any(dim=1, keepdim=True), -1).expand_as(stored)
         generated = (rows.counted & (stored < 0)).any(dim=1)
         if generated.any():
             stored = stored.clone()
-            nearest = self._nearest(rows[generated], store)
-            stored[generated] = torch.where(stored[generated] < 0, nearest, stored[generated])
+            closest = nearest(rows[generated], store, Reach(), self.independent)
+            stored[generated] = torch.where(stored[generated] < 0, closest, stored[generated])
         return stored.clamp(min=0)  # of what is not converted, any: it has no neighbour
-
-    def _nearest(self, rows: Recipe, store: ParameterStore) -> Tensor:
-        """(N, R), or (N, 1) where all areas go together."""
-        squares = Reach().squares(rows.parameter[:, None], store.parameters, store.space).sum(-1)  # (N, M, R)
-        shared = rows.counted[:, None] & store.valid
-        if not self.independent:
-            squares = (squares * shared).sum(-1, keepdim=True) / shared.sum(-1, keepdim=True)
-            shared = shared.any(-1, keepdim=True)
-        return squares.masked_fill(~shared, torch.inf).argmin(dim=1)

@@ -12,7 +12,7 @@ from hardmine.store.store import ParameterStore
 class Generate:
     """(t_mean1 + alpha, t_std1 + beta), uniform inside the second threshold (Expr. 3 or 4).
 
-    The point is projected into the box that the store's valid points of that area span, widened by `margin`, and into
+    The parameter is projected into the box that the store's valid ones of that area span, widened by `margin`, and into
     the bounds of the axes: no negative deviation, no mean that no image has. The projection is onto a convex set that
     holds the parent, so the result is never farther from it than what was drawn.
 
@@ -46,7 +46,7 @@ class Generate:
         high = torch.minimum(store.highest + self.margin * space.unit, space.high)
         # a stored parent may lie outside the bounds (an area without contrast): the box always holds the parent
         drawn = torch.maximum(torch.minimum(drawn, torch.maximum(high, here)), torch.minimum(low, here))
-        # adding a shift to a large number rounds; where that leads out of the second threshold the point stays
+        # adding a shift to a large number rounds; where that leads out of the second threshold the parameter stays
         inside = self.reach.holds(self.reach.squares(drawn, here, space), space)
         drawn = torch.where(inside[..., None], drawn, here)
         moved = rows.counted if self.independent else rows.chosen

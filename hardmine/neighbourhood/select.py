@@ -1,15 +1,17 @@
-"""Select an unused stored point near the one that was hard (R35-R38; D55-D60)."""
+"""Select an unused stored parameter near the one that was hard (R35-R38; D55-D60)."""
 
+import torch
 from torch import Tensor
 
 from hardmine.neighbourhood.reach import Channels, Reach
 from hardmine.neighbourhood.stored import Stored
 from hardmine.records import Recipe
+from hardmine.store.near import Taken, near
 from hardmine.store.store import ParameterStore
 
 
 class Select(Stored):
-    """A stored point inside the second threshold: Expr. 3 with `radius`, Expr. 4 with `mean_radius` and `std_radius`.
+    """A stored parameter inside the second threshold: Expr. 3 with `radius`, Expr. 4 with `mean_` and `std_radius`.
 
     Where all areas take the same target, differences are root mean squares over the areas the two have in common.
 
@@ -29,11 +31,8 @@ class Select(Stored):
         super().__init__(independent)
         self.reach = Reach(radius, mean_radius, std_radius, channels)
 
-    def near(self, rows: Recipe, store: ParameterStore) -> Tensor:
+    def near(
+        self, rows: Recipe, store: ParameterStore, most: int, generator: torch.Generator, taken: Taken | None = None
+    ) -> Tensor:
         """See `Stored`."""
-        squares = self.reach.squares(rows.parameter[:, None], store.parameters, store.space)  # (N, M, R, d)
-        if self.independent:
-            return self.reach.holds(squares, store.space)
-        shared = (rows.counted[:, None] & store.valid)[..., None]
-        squares = (squares * shared).sum(2) / shared.sum(2)  # NaN, and so not near, where nothing is shared
-        return self.reach.holds(squares, store.space)[..., None]
+        return near(rows, store, self.reach, most, generator, self.independent, taken)

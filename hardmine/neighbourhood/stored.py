@@ -1,15 +1,17 @@
-"""What the policies share that take an unused stored point (R35, R36; D55, D69)."""
+"""What the policies share that take an unused stored parameter (R35, R36; D55, D69)."""
 
 import torch
 from torch import Tensor
 
 from hardmine.memory.graph import Graph
+from hardmine.memory.used import Used
 from hardmine.records import Recipe
+from hardmine.store.near import Taken
 from hardmine.store.store import ParameterStore
 
 
 class Stored:
-    """A stored point that a subclass calls near, unused on this source, each such point with the same chance.
+    """A stored parameter that a subclass calls near, unused on this source, each such one with the same chance.
 
     Where all areas go together they take the same target; a chosen area that the new target lacks keeps its parameter.
 
@@ -20,33 +22,52 @@ class Stored:
     def __init__(self, independent: bool = False) -> None:
         self.independent = independent
 
-    def near(self, rows: Recipe, store: ParameterStore) -> Tensor:
-        """(N, M, R) bool: stored points near each row's parameter, for each region or (N, M, 1) all together."""
-        raise TypeError(f"{type(self).__name__} must say which points are near")
+    def near(
+        self, rows: Recipe, store: ParameterStore, most: int, generator: torch.Generator, taken: Taken | None = None
+    ) -> Tensor:
+        """Targets near each row's parameter: (N, C) ids, or (N, R, C) where areas are independent.
+
+        Args:
+            rows: N pieces.
+            store: the targets.
+            most: C; each with the same chance where more are near, -1 where fewer are.
+            generator: the only source of chance.
+            taken: those that are left out.
+        """
+        raise TypeError(f"{type(self).__name__} must say which targets are near")
 
     def __call__(
         self, rows: Recipe, store: ParameterStore, graph: Graph, generator: torch.Generator
     ) -> tuple[Recipe, Tensor]:
         """See `Neighbourhood`."""
-        near = self.near(rows, store) & self._free(rows, store, graph)
-        draw = torch.rand(near.shape, generator=generator).masked_fill(~near, -1)
-        target = draw.argmax(dim=1).masked_fill(~near.any(dim=1), -1).expand_as(rows.chosen)
+        ids = self.near(rows, store, 1, generator, taken(rows, store, graph.used))
+        target = (ids[..., 0] if self.independent else ids).expand_as(rows.chosen)
         moving = rows.counted if self.independent else rows.chosen  # an absent area goes along, or stays as it is
-        moved, point, stored = store.of_targets(target, moving)
+        moved, parameter, stored = store.of_targets(target, moving)
         proposal = rows.replace(
-            parameter=torch.where(moved[..., None], point, rows.parameter),
+            parameter=torch.where(moved[..., None], parameter, rows.parameter),
             target=torch.where(moved, stored, rows.target),
         )
         found = (moved & rows.present).any(dim=1)
         return proposal.where(found, rows), found
 
-    def _free(self, rows: Recipe, store: ParameterStore, graph: Graph) -> Tensor:
-        """(N, M, R), or (N, M, 1): points that exist, that this source has not seen, and that are another's.
 
-        A piece that goes on with another source (`fresh_sources`) has a point that is unused there.
-        """
-        shared = rows.counted[:, None] & store.valid
-        free = graph.unused(rows.source) & (torch.arange(len(store))[:, None] != rows.target[:, None])
-        if self.independent:
-            return shared & free
-        return (shared.any(-1) & (free | ~shared).all(-1))[..., None]
+def taken(rows: Recipe, store: ParameterStore, used: Used | None = None) -> Taken:
+    """What is not to be drawn: the targets that rows have already and, with `used`, those that their sources have seen.
+
+    Both only where a row converts the region and the target has it. A piece that goes on with another source has a
+    target that is unused there.
+    """
+    own_row, own_region = (rows.counted & (rows.target >= 0)).nonzero(as_tuple=True)
+    own = rows.target[own_row, own_region].long()
+
+    def of(part: slice) -> tuple[Tensor, Tensor, Tensor]:
+        here = (own >= part.start) & (own < part.stop)
+        row, region, target = own_row[here], own_region[here], own[here]
+        if used is not None:
+            seen = used.marks(rows.source, part)
+            row, region, target = (torch.cat(both) for both in zip((row, region, target), seen, strict=True))
+        about = rows.counted[row, region] & store.valid[target, region]
+        return row[about], region[about], target[about]
+
+    return of

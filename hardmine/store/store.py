@@ -1,8 +1,9 @@
 """The parameter store: parameters of every region, for colours those of target images without their pixels (R4-R9)."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Protocol, Self
 
 import torch
 from torch import Tensor
@@ -11,8 +12,19 @@ from hardmine.errors import InputError
 from hardmine.kernels.color import srgb_to_lab
 from hardmine.kernels.statistics import region_statistics
 from hardmine.records import Distribution, Recipe
+from hardmine.scenes import Scenes
 from hardmine.space import COLORS, LAB, Space
 from hardmine.store.file import read_store, write_store
+
+WHOLE_IMAGE = "whole image"  # name of the one area where no regions are known
+
+
+class Reader(Protocol):
+    """What reads batches, as `View` does."""
+
+    def read(self, batch: Any, areas: tuple[str, ...] | None) -> Scenes:
+        """The images of a batch with their regions; the areas' names in label order, or None for the whole image."""
+        ...
 
 
 class ParameterStore:
@@ -146,6 +158,20 @@ class ParameterStore:
         order = [(*names, *(axis.name for axis in further)).index(axis.name) for axis in space.axes]
         return self.with_(parameters=points[..., order], space=space)
 
+    def whole(self, name: str = WHOLE_IMAGE) -> Self:
+        """The same targets with one area that stands for the whole image, for images whose regions are not known.
+
+        Args:
+            name: of the area.
+
+        Raises:
+            InputError: the store has nothing of whole images, as a table made elsewhere may.
+        """
+        if not self.valid[:, -1].any():
+            raise InputError("the parameter store has no parameter of a whole image: measure the targets again")
+        last = torch.tensor([-1, -1])
+        return self.with_(parameters=self.parameters[:, last], count=self.count[:, last], areas=(name,))
+
     # Building and keeping
 
     @classmethod
@@ -175,7 +201,7 @@ class ParameterStore:
             ids.append(name)
             environments.append(environment)
         if not ids:
-            raise InputError("the parameter store is empty: no image has the split it is built from (store.split)")
+            raise InputError("the parameter store is empty: no target image was given to measure")
         columns = {key: [environment[key] for environment in environments] for key in environments[0]}
         return cls(torch.cat(points), torch.cat(counts), areas, ids, columns, COLORS[colors], min_pixels, missing)
 
@@ -205,6 +231,35 @@ class ParameterStore:
         images = ((row.id, *folder.read(row), row.environment) for row in rows)
         return cls.from_images(images, folder.areas, **kwargs)  # type: ignore[arg-type]
 
+    @classmethod
+    def from_loader(
+        cls,
+        loader: Iterable[Any],
+        view: Reader,
+        areas: Sequence[str] | None,
+        min_pixels: int = 20,
+        missing: Literal["keep", "whole"] = "keep",
+        colors: Literal["lab", "rgb"] = "lab",
+    ) -> Self:
+        """Measure the images of any loader, in float64.
+
+        They are called by their numbers in the data set where the batches say them (one that comes again is a target
+        again: `5`, `5 (2)`), otherwise by a running number. Environments are not known.
+
+        Args:
+            loader: gives batches.
+            view: reads them.
+            areas: names of the areas, in label order; None where regions are the whole image.
+            min_pixels, missing: see the class.
+            colors: the colour space.
+
+        Raises:
+            InputError: no image, or other areas than those named.
+        """
+        names = (WHOLE_IMAGE,) if areas is None else tuple(areas)
+        images = _of_batches(loader, view, None if areas is None else names, len(names))
+        return cls.from_images(images, names, min_pixels, missing, colors)
+
     def save(self, path: str | Path) -> None:
         """One Parquet file: a row for each target and region, and the store's facts in the schema's metadata."""
         write_store(self, Path(path))
@@ -227,3 +282,24 @@ class ParameterStore:
             InputError: no such file, not Parquet, a column missing, a value that no colour has.
         """
         return cls(**read_store(Path(path), space), min_pixels=min_pixels, missing=missing)
+
+
+def _of_batches(
+    loader: Iterable[Any], view: Reader, areas: tuple[str, ...] | None, count: int
+) -> Iterator[tuple[str, Tensor, Tensor, dict[str, str]]]:
+    """What `ParameterStore.from_images` takes, of the batches of a loader; padding is cut off."""
+    number, times = 0, Counter[str]()
+    for batch in loader:
+        scenes = view.read(batch, areas)
+        if scenes.areas != count:
+            raise InputError(f"areas: {count} are named and the batches have {scenes.areas}: name each area in order")
+        height, width = scenes.image.shape[-2:]
+        for row in range(len(scenes)):
+            source = -1 if scenes.source is None else int(scenes.source[row])
+            name = str(number if source < 0 else source)
+            number += 1
+            times[name] += 1
+            tall, wide = (1.0, 1.0) if scenes.extent is None else scenes.extent[row].tolist()
+            inside = ..., slice(round(tall * height)), slice(round(wide * width))
+            image, regions = scenes.image[row].cpu()[inside], scenes.regions[row].cpu()[inside]
+            yield name if times[name] == 1 else f"{name} ({times[name]})", image, regions, {}

@@ -1,4 +1,4 @@
-"""Detectors of torchvision for labels that count from 0 and images in the size they have."""
+"""A detector of torchvision for labels that count from 0 and images in the size they have."""
 
 from typing import Any
 from urllib.error import URLError
@@ -6,13 +6,11 @@ from urllib.error import URLError
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 from torchvision.models import get_model
-from torchvision.models.detection import FCOS, FasterRCNN
+from torchvision.models.detection import FCOS
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.backbone_utils import BackboneWithFPN
-from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.fcos import FCOSHead
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
-from torchvision.ops import MultiScaleRoIAlign
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from hardmine.errors import InputError
@@ -54,54 +52,9 @@ def fcos(
     )
     net.transform = _AsTheyAre()
     net.head.regression_head.bbox_reg.register_forward_hook(_above_zero)
-    _in_float32(net.head)
+    net.head.register_forward_hook(_in_float32)
     detector: nn.Module = net
     return detector
-
-
-def faster_rcnn(
-    num_classes: int,
-    backbone: str = "resnet18",
-    weights_backbone: str | None = None,
-    channels: int = 128,
-    proposals: int = 200,
-    samples: int = 64,
-    score_threshold: float = 0.1,
-    detections: int = 100,
-) -> nn.Module:
-    """Faster R-CNN (Ren et al. 2015) on the pyramid of `fcos`: two stages, slower, with tighter boxes.
-
-    Args:
-        num_classes: classes, without the background.
-        backbone: torchvision's name of a residual network.
-        weights_backbone: torchvision's name of its pretrained weights, which are downloaded; null starts from scratch.
-        channels: of the pyramid; torchvision's own has 256.
-        proposals: boxes per image that the first stage hands on; torchvision's own has 1000 to 2000.
-        samples: of them the second stage learns from; torchvision's own has 512.
-        score_threshold: confidence in [0, 1] below which nothing is detected.
-        detections: the most confident kept per image.
-    """
-    levels = [str(level) for level in range(len(_STRIDES) - 1)]
-    net = FasterRCNN(
-        _pyramid(backbone, weights_backbone, channels),
-        rpn_anchor_generator=AnchorGenerator(
-            tuple((2 * stride, 3 * stride) for stride in _STRIDES), ((0.5, 1.0, 2.0),) * len(_STRIDES)
-        ),
-        rpn_pre_nms_top_n_train=proposals,
-        rpn_pre_nms_top_n_test=proposals,
-        rpn_post_nms_top_n_train=proposals,
-        rpn_post_nms_top_n_test=proposals,
-        box_roi_pool=MultiScaleRoIAlign(levels, output_size=7, sampling_ratio=2),
-        box_head=TwoMLPHead(channels * 7 * 7, 2 * channels),
-        box_predictor=FastRCNNPredictor(2 * channels, num_classes + 1),
-        box_batch_size_per_image=samples,
-        box_score_thresh=score_threshold,
-        box_detections_per_img=detections,
-    )
-    net.transform = _AsTheyAre()
-    _in_float32(net.rpn.head)
-    _in_float32(net.roi_heads.box_predictor)
-    return _FromZero(net)
 
 
 def _pyramid(backbone: str, weights: str | None, channels: int) -> nn.Module:
@@ -133,33 +86,12 @@ class _AsTheyAre(GeneralizedRCNNTransform):  # type: ignore[misc]  # torchvision
         return image, target
 
 
-class _FromZero(nn.Module):
-    """A detector whose class 0 is the background, for labels that know none."""
-
-    def __init__(self, net: nn.Module) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, images: list[Tensor], targets: list[dict[str, Tensor]] | None = None) -> Any:
-        if self.training and targets is not None:
-            return self.net(images, [{**target, "labels": target["labels"] + 1} for target in targets])
-        return [{**found, "labels": found["labels"] - 1} for found in self.net(images)]
-
-
 def _above_zero(module: nn.Module, inputs: Any, distances: Tensor) -> Tensor:
     """Distances to the sides of a box, before torchvision's ReLU, which has no gradient where all of them are negative:
     from scratch, training often ends there in its first steps, with boxes of no size, and never comes back."""
     return softplus(distances.float())
 
 
-def _in_float32(head: nn.Module) -> None:
+def _in_float32(module: nn.Module, inputs: Any, outputs: dict[str, Tensor]) -> dict[str, Tensor]:
     """Under autocast the convolutions run in bfloat16, but its 8 bits are too few for coordinates and losses."""
-    head.register_forward_hook(_as_float32)
-
-
-def _as_float32(module: nn.Module, inputs: Any, output: Any) -> Any:
-    if isinstance(output, Tensor):
-        return output.float()
-    if isinstance(output, dict):
-        return {name: _as_float32(module, inputs, value) for name, value in output.items()}
-    return type(output)(_as_float32(module, inputs, value) for value in output)
+    return {name: value.float() for name, value in outputs.items()}

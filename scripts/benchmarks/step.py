@@ -1,8 +1,8 @@
 """The training step with mining (one candidate per row) against the same step without, alternated in one run.
 
 ratio_c1           step with mining / step without, median of neighbouring pairs
-share_conversion   conversion and bookkeeping (what mining adds to the transfer hook, and the admission) as a share of
-                   the scoring forward pass
+share_conversion   conversion and bookkeeping (what mining adds before a batch's hooks, and the admission) as a share
+                   of the scoring forward pass
 share_scores       turning logits into scores, likewise
 peak_memory_ratio  peak memory with mining / without: of the process on a CPU (a process each), of the device on a GPU
 share_data_wait    share of the step with mining spent waiting for the loader
@@ -25,7 +25,7 @@ import lightning as L
 import torch
 from segmentation_models_pytorch import Unet
 
-from hardmine import Blend, Chain, ColorTransfer, HardMining, MiningDataModule, ParameterStore, Reframe
+from hardmine import Blend, Chain, ColorTransfer, HardMining, Mining, Numbered, ParameterStore, Reframe, View
 from hardmine.cli.train import quieten
 from hardmine.data import RiversideData
 from hardmine.tasks import SegmentationTask
@@ -56,7 +56,7 @@ class Clock:
 
 
 class TimedTask(SegmentationTask):
-    """Times its forward passes outside training, its copies' too: the judge is one."""
+    """Times its forward passes outside training, with the judge's tensors too."""
 
     clock: Clock
 
@@ -67,29 +67,30 @@ class TimedTask(SegmentationTask):
 
 
 class Alternate(L.Callback):
-    """Mining in every second step; `modes` fixes what is run instead."""
+    """Mining in every second step; `modes` fixes what is run instead.
 
-    def __init__(self, data: MiningDataModule, mining: HardMining, clock: Clock, modes: tuple[str, ...]) -> None:
-        self.data, self.mining, self.clock, self.modes = data, mining, clock, modes
+    Without the callback that judges, a trainer's batches are not mined either.
+    """
+
+    def __init__(self, mining: HardMining, clock: Clock, modes: tuple[str, ...]) -> None:
+        self.mining, self.clock, self.modes = mining, clock, modes
         self.steps: list[tuple[str, float, dict[str, float]]] = []
         self.peaks: dict[str, int] = defaultdict(int)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self.miner = self.data.miner
-        self._next(0)
+        self._next(trainer)
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *args: Any) -> None:
         parts = {part: sum(spent) for part, spent in self.clock.spent.items()}
         self.steps.append((self.mode, self.clock.now() - self.started, parts))
         if torch.cuda.is_available():
             self.peaks[self.mode] = max(self.peaks[self.mode], torch.cuda.max_memory_allocated())
-        self._next(len(self.steps))
+        self._next(trainer)
 
-    def _next(self, step: int) -> None:
-        self.mode = self.modes[step % len(self.modes)]
-        self.data.miner = self.miner if self.mode == "mining" else None
-        decay = self.mining.ema_decay if self.mode == "mining" else 1.0  # the average is kept and costs nothing
-        self.mining.average.decay = decay
+    def _next(self, trainer: L.Trainer) -> None:
+        self.mode = self.modes[len(self.steps) % len(self.modes)]
+        # a new list, as Lightning is going through the old one
+        trainer.callbacks = [self.mining, self] if self.mode == "mining" else [self]  # type: ignore[attr-defined]
         self.clock.spent.clear()
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
@@ -101,21 +102,33 @@ def run(size: tuple[int, int], batch: int, steps: int, modes: tuple[str, ...]) -
     quieten()
     L.seed_everything(0, verbose=False)
     source = RiversideData(size, {"train": 8 * batch, "val": 1, "target": 32}, batch_size=batch)
-    store = ParameterStore.from_images(source.targets(), source.areas)
-    conversion = Chain([ColorTransfer(), Reframe(0.7)])
-    data = MiningDataModule(source, store, Blend(), areas=source.areas, conversion=conversion, hardest=1.0)
+    mining = Mining(
+        ParameterStore.from_images(source.targets(), source.areas),
+        Blend(),
+        conversion=Chain([ColorTransfer(), Reframe(0.7)]),
+        threshold=1.1,
+        start=0,
+        view=View(image="image", label="target", regions="regions"),
+        areas=source.areas,
+        ledger=tempfile.mkdtemp(),
+        hardest=1.0,
+    )
     TimedTask.clock = clock = Clock()
     task = TimedTask(Unet("resnet18", encoder_weights=None, classes=4), source.areas)
-    mining = HardMining(threshold=1.1, ledger=tempfile.mkdtemp())
-    alternate = Alternate(data, mining, clock, modes)
-    data.on_after_batch_transfer = clock.timed("transfer", data.on_after_batch_transfer)
-    mining.on_train_batch_start = clock.timed("score", mining.on_train_batch_start)
-    mining.on_train_batch_end = clock.timed("admit", mining.on_train_batch_end)
+    data, judging = mining.around(source), HardMining(mining)
+    alternate = Alternate(judging, clock, modes)
+    for owner, method, name in (
+        (data, "on_before_batch_transfer", "transfer"),
+        (judging, "on_train_batch_start", "score"),
+        (judging, "on_train_batch_end", "admit"),
+        (Numbered, "__getitems__", "wait"),
+    ):
+        setattr(owner, method, clock.timed(name, getattr(owner, method)))
     trainer = L.Trainer(
         max_steps=steps,
         precision=auto_precision(),
         devices=1,
-        callbacks=[mining, alternate],
+        callbacks=[judging, alternate],
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -123,15 +136,14 @@ def run(size: tuple[int, int], batch: int, steps: int, modes: tuple[str, ...]) -
         limit_val_batches=0,
         use_distributed_sampler=False,
     )
-    loader = data.train_dataloader
+    loader = source.train_dataloader
 
     def waiting() -> Any:
         made = loader()
-        dataset = made.dataset
-        dataset.__class__.__getitem__ = clock.timed("wait", dataset.__class__.__getitem__)
+        made.collate_fn = clock.timed("wait", made.collate_fn)
         return made
 
-    data.train_dataloader = waiting
+    source.train_dataloader = waiting  # type: ignore[method-assign]
     trainer.fit(task, data)
     return alternate
 

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from hardmine.data.labelled import Augment, LabelledImages, Sample
+from hardmine.data.labelled import LabelledImages, Sample
 from hardmine.data.module import LabelledData
 from hardmine.data.riverside.render import AREAS, render
 from hardmine.rng import key
@@ -45,27 +45,28 @@ class RiversideData(LabelledData):
     Args:
         size: height and width.
         counts: scenes of each split.
-        seed: of the scenes.
-        batch_size, num_workers, flip, cache_gib, augment: see `LabelledData`.
+        scene_seed: of the scenes.
+        batch_size, num_workers, flip, cache_gib, targets, seed: see `LabelledData`.
     """
 
     def __init__(
         self,
         size: tuple[int, int] = (96, 128),
         counts: dict[str, int] | None = None,
-        seed: int = 0,
+        scene_seed: int = 0,
         batch_size: int = 8,
         num_workers: int = 0,
         flip: bool = True,
         cache_gib: float = 1.0,
-        augment: Augment | None = None,
+        targets: float = 0.0,
+        seed: int = 0,
     ) -> None:
-        super().__init__(batch_size, num_workers, flip, cache_gib, augment)
-        self.size, self.seed = (int(size[0]), int(size[1])), seed
+        super().__init__(batch_size, num_workers, flip, cache_gib, targets, seed)
+        self.size, self.scene_seed = (int(size[0]), int(size[1])), scene_seed
         self.counts = {"train": 240, "val": 40, "target": 32, "test": 96, **(counts or {})}
 
     def has(self, split: str) -> bool:
         return self.counts.get(split, 0) > 0
 
     def images(self, split: str, flip: bool) -> LabelledImages:
-        return RiversideImages(split, self.counts[split], self.size, self.seed, flip, self.cache_gib)
+        return RiversideImages(split, self.counts[split], self.size, self.scene_seed, flip, self.cache_gib)

@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hardmine.cli.config import explain, failed
 from hardmine.errors import InputError
-from quality.runs import Run, collect, found, plan, run_all
+from quality.runs import Run, collect, found, plan, present, run_all
 
 PROGRAM = "scripts/benchmark_quality"
 CONF = Path(__file__).parent / "conf"
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--collect", action="store_true", help="read the finished runs under `out` again")
     arguments, overrides = parser.parse_known_args()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions reach the handler below in place of Hydra's own report
-    OmegaConf.register_new_resolver("names", ",".join, replace=True)
+    OmegaConf.register_new_resolver("present", lambda *of: ",".join(present(*of)), replace=True)
     try:
         if any((arguments.table, arguments.classes, arguments.plots, arguments.check, arguments.collect)):
             look(arguments, overrides)

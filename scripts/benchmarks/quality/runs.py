@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from quality.machine import code_version, cores, machine_name
 from quality.results import Key, merge, read, rows_of
 
 TRAIN = (sys.executable, "-m", "hardmine", "train")
+CONFIGS = Path(__file__).parent / "conf/hardmine"  # methods, and what else joins the groups of `hardmine train`
 _LAST_LINES = 8  # of the log of a run that failed
 _DAY = 24 * 3600.0
 
@@ -68,8 +69,8 @@ def plan(cfg: Any) -> Run:
     protocol = _one_of(cfg.protocols, cfg.protocol, "protocol")
     size = _one_of(protocol.sizes, cfg.size, "size")
     hidden = _one_of(cfg.stores, cfg.store, "store")
-    if cfg.method not in cfg.methods:
-        raise InputError(f"method={cfg.method} is unknown: take one of {', '.join(cfg.methods)}")
+    if cfg.method not in (methods := present(cfg.methods, cfg.past)):
+        raise InputError(f"method={cfg.method} is unknown: take one of {', '.join(methods)}")
     for name, good, wanted in (
         ("seed", type(cfg.seed) is int, "a whole number"),
         ("targets", type(cfg.targets) is bool, "true or false"),
@@ -86,6 +87,7 @@ def plan(cfg: Any) -> Run:
     key = Key(cfg.protocol, cfg.size, cfg.method, store, cfg.targets, cfg.seed)
     runs = Path(cfg.out) / f"{key.protocol}-{key.size}"
     common = (
+        f"hydra.searchpath=[{_quoted(f'file://{CONFIGS}')}]",
         f"experiment=quality_{key.protocol}",
         f"seed={key.seed}",
         f"data.root={_quoted(data)}",
@@ -98,7 +100,7 @@ def plan(cfg: Any) -> Run:
         f"_target_:lightning.pytorch.callbacks.ModelCheckpoint,dirpath:{_quoted(weights / 'checkpoints')},save_top_k:0"
     )
     alone = (
-        "method=none",
+        "+method=none",
         "ckpt=null",
         f"trainer.max_steps={size.pretrain}",
         "task.lr=1e-3",
@@ -109,13 +111,18 @@ def plan(cfg: Any) -> Run:
     before = Run(weights, (*common, *alone))
     name = "-".join(filter(None, (key.method, store, "targets" if key.targets else "")))
     own = (
-        f"method={key.method}",
+        f"+method={key.method}",
         f"ckpt={_quoted(before.checkpoint)}",
         f"store.sources={hidden if store else 0}",
-        f"mining.targets={cfg.share if key.targets else 0}",
+        f"data.targets={cfg.share if key.targets else 0}",
         "++trainer.enable_checkpointing=false",  # their weights are of no use, and writing them would count as training
     )
     return Run(runs / name / f"seed{key.seed}", (*common, *own), key, before)
+
+
+def present(methods: Iterable[str], past: Collection[str]) -> list[str]:
+    """The methods that can be run; of those of the past there are results alone."""
+    return [method for method in methods if method not in past]
 
 
 def run_all(planned: Sequence[Run], results: Path, jobs: int, command: Sequence[str] = TRAIN) -> int:
@@ -139,7 +146,7 @@ def run_all(planned: Sequence[Run], results: Path, jobs: int, command: Sequence[
         for needed in (run.start, run)  # what it starts from stands before it in the queue, so that no wait is for ever
         if needed is not None and not needed.finished
     )
-    environment = {**os.environ, "OMP_NUM_THREADS": str(max(1, cores() // jobs))}
+    environment = {**os.environ, "OMP_NUM_THREADS": str(max(1, cores() // jobs)), "PYTHONPATH": _python_path()}
     origin = {"version": code_version(), "machine": machine_name()}
     futures: dict[Run, Future[None]] = {}
 
@@ -229,6 +236,13 @@ def _train(run: Run, command: Sequence[str], environment: dict[str, str], origin
         raise InputError("\n  ".join([f"failed with exit code {code}, see {run.log}", *last]))
 
 
+def _python_path() -> str:
+    """Where a run finds the rivals, and whatever was set before."""
+    given = os.environ.get("PYTHONPATH")
+    here = str(Path(__file__).parents[1])
+    return os.pathsep.join([here, given] if given else [here])
+
+
 def _say(progress: Progress, text: str) -> None:
     progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
@@ -245,6 +259,6 @@ def _one_of(choices: Any, name: Any, key: str) -> Any:
     return choices[name]
 
 
-def _quoted(path: Path) -> str:
+def _quoted(path: Path | str) -> str:
     """As a value for Hydra, which gives commas, brackets and others in a bare one a meaning."""
     return "'" + str(path).replace("'", "\\'") + "'"

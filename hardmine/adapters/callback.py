@@ -1,0 +1,93 @@
+"""When a trainer has the model judge, and when verdicts are taken in."""
+
+from typing import TYPE_CHECKING, Any
+
+import lightning as L
+from lightning.pytorch.utilities.signature_utils import is_param_in_hook_signature
+
+from hardmine.errors import InputError
+
+if TYPE_CHECKING:
+    from hardmine.mining import Mining
+
+
+class HardMining(L.Callback):
+    """Scores the candidates of each batch with the current model and hands those below Th1 to the buffer (R24, R41).
+
+    The scores are computed before the training step and read after it, when a GPU has long finished them, so that
+    nothing waits.
+
+    Args:
+        mining: the search.
+    """
+
+    def __init__(self, mining: "Mining") -> None:
+        self.mining = mining
+        self._clock = 0  # updates of the model when the latest batch came
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        if stage != "fit":
+            return
+        if is_param_in_hook_signature(pl_module.training_step, "dataloader_iter", explicit=True):
+            raise InputError(
+                "training_step(dataloader_iter) fetches its own batches, which cannot be mined: take batch"
+            )
+        self.mining.begin()  # what is found belongs to the fit; a checkpoint is read after this
+        self.mining.followed_by = trainer
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if trainer.lightning_module.automatic_optimization:
+            self.mining.step = trainer.global_step
+        self._clock = trainer.global_step
+        ledger = self.mining.ledger
+        if ledger is not None and trainer.is_global_zero:
+            ledger.truncate(self.mining.step)
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        self._clock = trainer.global_step
+        self.mining.judge(pl_module, trainer.precision_plugin.forward_context)
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        # the clock stands still while gradients are accumulated; by hand, optimisers may make several steps, or none
+        self.mining.settle(trainer.global_step - self._clock if pl_module.automatic_optimization else 1)
+        self._log(pl_module, trainer.global_step % trainer.log_every_n_steps == 0)  # type: ignore[attr-defined]
+
+    def _log(self, pl_module: L.LightningModule, everything: bool) -> None:
+        mining, offered = self.mining, self.mining.offered
+        tally = mining.tally
+        # from the first step on: other callbacks may wait for them
+        shown = {"hit_rate": tally.hit_rate, "pieces": float(tally.pieces), "buffer": float(len(mining.buffer))}
+        pl_module.log_dict(shown, prog_bar=True, batch_size=1)
+        if not everything or offered is None or offered.score is None:
+            return
+        pl_module.log_dict(
+            {
+                "mining/score": offered.score.nanmean(),
+                "mining/hit_rate_now": float((offered.score < mining.threshold).float().mean()),
+                "mining/neighbour_hit_rate": tally.neighbour_pieces / max(tally.neighbours, 1),
+                "mining/refused": float(tally.refused),
+                "mining/capped_gain": offered.capped.nanmean(),
+                **{f"buffer/{why}": float(number) for why, number in mining.buffer.left.items()},
+            },
+            batch_size=1,
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.mining.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.mining.load_state_dict(state_dict)
+
+    def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        self._flush(trainer)  # what the checkpoint knows, the ledger has
+
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        self._flush(trainer)
+
+    def _flush(self, trainer: L.Trainer) -> None:
+        if self.mining.ledger is not None and trainer.is_global_zero:
+            self.mining.ledger.flush()

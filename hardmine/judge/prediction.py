@@ -1,0 +1,70 @@
+"""What a model gives, in the one form that scorings take."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from hardmine.errors import InputError
+
+_LOGITS = ("logits", "out", "pred", "prediction")
+
+
+def canonical(prediction: Any, labels: Mapping[str, Tensor]) -> Any:
+    """Logits (N, C) or (N, C, H, W), or detections, of whatever a forward gives.
+
+    Args:
+        prediction: a tensor; an output with `.logits`; a dict with `logits` or `out`; a tuple that begins with one of
+            them; or, for boxes, a list of dicts. One logit is binary: the second class against the first. Logits of
+            label maps that are smaller than these are enlarged.
+        labels: what is scored, `target` or `boxes`.
+
+    Raises:
+        InputError: something else.
+    """
+    if "boxes" in labels:
+        if isinstance(prediction, tuple) and prediction and isinstance(prediction[-1], Sequence):
+            prediction = prediction[-1]  # scripted detectors give losses too
+        if not isinstance(prediction, Sequence) or not all(
+            isinstance(each, Mapping) and {"boxes", "scores", "labels"} <= each.keys() for each in prediction
+        ):
+            raise InputError(
+                "predict: for boxes the model must give, in eval mode, a dict of boxes, scores and labels for each "
+                "image"
+            )
+        return prediction
+    logits = _logits(prediction)
+    target = labels["target"]
+    if logits.ndim == target.ndim and (logits.ndim == 3 or (logits.ndim == 1 and len(logits) == len(target))):
+        logits = logits[:, None]  # (N, H, W) or (N,), one logit
+    if logits.ndim != target.ndim + 1 or len(logits) != len(target):
+        raise InputError(
+            f"predict: the model gives {tuple(logits.shape)} where labels are {tuple(target.shape)}: give "
+            "predict=lambda module, batch: logits"
+        )
+    if logits.shape[1] == 1:
+        logits = torch.cat([torch.zeros_like(logits), logits], dim=1)
+    if logits.ndim == 4 and logits.shape[2:] != target.shape[1:]:
+        size = [int(side) for side in target.shape[1:]]
+        logits = interpolate(logits.float(), size=size, mode="bilinear", align_corners=False)
+    return logits
+
+
+def _logits(prediction: Any) -> Tensor:
+    if isinstance(prediction, Tensor):
+        return prediction
+    if isinstance(prediction, Mapping):
+        for name in _LOGITS:
+            if name in prediction:
+                return _logits(prediction[name])
+    for name in _LOGITS[:1]:
+        if hasattr(prediction, name):
+            return _logits(getattr(prediction, name))
+    if isinstance(prediction, list | tuple) and prediction:
+        return _logits(prediction[0])
+    raise InputError(
+        f"predict: no logits found in what the model gives ({type(prediction).__name__}): give "
+        "predict=lambda module, batch: logits"
+    )

@@ -1,0 +1,561 @@
+"""The search of one training run, step by step; Lightning and Hydra are not needed here.
+
+scenes = mining.read(batch)                  what the batch holds, on its device
+plan   = mining.plan(scenes)                 which rows become pieces
+made   = mining.make(scenes, plan)           these, converted
+tries  = mining.propose(plan)                neighbours of their parameters, first parameters elsewhere
+mining.offer(scenes, tries)                  candidates, converted
+batch  = mining.view.write(batch, scenes, made)
+mining.judge(model)                          before the training step: scores of the candidates
+mining.settle()                              after it: those below Th1 go into the buffer
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from copy import deepcopy
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from hardmine.candidates import Candidates
+from hardmine.conversions import Chain, ColorTransfer, Conversion, Reframe, unlearnt
+from hardmine.conversions.base import taken
+from hardmine.errors import InputError
+from hardmine.first import FirstParameter
+from hardmine.judge import Average, Judge, split
+from hardmine.judge.gates import Gate
+from hardmine.judge.judge import Predict
+from hardmine.judge.scoring import Confidence, PixelRate, Reliability, Scoring
+from hardmine.memory.buffer import RecipeBuffer
+from hardmine.memory.hardness import DEFAULT
+from hardmine.memory.ledger import Ledger
+from hardmine.memory.signs import Signs
+from hardmine.memory.stopping import Stopping
+from hardmine.miner import Miner, Tally
+from hardmine.neighbourhood import Blend, Neighbourhood
+from hardmine.plan import Plan, pieces_of, planned
+from hardmine.ranks import Ranks, Told, pooled
+from hardmine.records import Distribution, Recipe, Verdict, state
+from hardmine.scenes import Scenes
+from hardmine.store import ParameterStore
+from hardmine.update import Rounds, Update
+from hardmine.view import Path, View
+
+if TYPE_CHECKING:
+    import lightning as L
+
+DECAY = 0.995
+FORMAT = 2  # of the state in a checkpoint
+_LEARNT = 64  # batches from which is learnt what is usual of an area
+Numbers = tuple[Path, Tensor, Tensor]
+_log = logging.getLogger("hardmine")
+
+
+class Mining:
+    """Finds parameters that the model fails with, and makes training images of them.
+
+    Args:
+        store: stored parameters; their areas meet those of the images by name.
+        neighbourhood: turns a hard parameter into the next one; `Blend()`.
+        first: draws first parameters; `First()`.
+        conversion: makes candidates; colours and a new frame.
+        scoring: recognition accuracy; chosen by the labels.
+        gates: what a hard candidate must pass as well.
+        threshold: Th1, recognition accuracy in [0, 1] below which a candidate becomes a piece.
+        start: optimiser steps of plain training before mining starts; a model that knows nothing finds all hard.
+        seed: of every draw.
+        view: reads and writes batches.
+        predict: what a module gives for a batch, where its forward does not take the images alone.
+        areas: names of the areas in label order; None where each image is one area.
+        update: when the model is updated.
+        buffer: the online-update buffer.
+        stopping: when the search is over.
+        ledger: folder, or `Ledger`, that records every verdict; None keeps no record.
+        hardest: only candidates as hard as this share of the latest ones become pieces, in (0, 1]; 1 leaves it to Th1.
+        decay: share, in [0, 1], of the judge's weights that stays in each step. 0 judges with the model as it is; in
+            between, with a moving average of it, which does not yet know by heart what was learnt a few steps ago; 1,
+            the first embodiment, with the model as it was at `start`. None is 0.995, or 0 where `update` waits for
+            pieces.
+        mined: share of the rows of each batch, in [0, 1], that are pieces where the buffer has them.
+        candidates: K, candidates for each row.
+
+    Attributes:
+        tally: what was tried and found so far.
+        step: updates of the model so far.
+        offered: the latest candidates.
+        view, buffer, stopping, gates: of this run; what was given is kept for the next one.
+
+    Raises:
+        InputError: a number out of its range.
+    """
+
+    def __init__(
+        self,
+        store: ParameterStore,
+        neighbourhood: Neighbourhood | None = None,
+        first: FirstParameter | None = None,
+        conversion: Conversion | None = None,
+        scoring: Scoring | None = None,
+        gates: Sequence[Gate] = (),
+        threshold: float = DEFAULT,
+        start: int = 100,
+        seed: int = 0,
+        view: View | None = None,
+        predict: Predict | None = None,
+        areas: Sequence[str] | None = None,
+        update: Update | None = None,
+        buffer: RecipeBuffer | None = None,
+        stopping: Stopping | None = None,
+        ledger: str | Ledger | None = None,
+        hardest: float = 0.1,
+        decay: float | None = None,
+        mined: float = 0.5,
+        candidates: int = 1,
+    ) -> None:
+        if decay is None:
+            decay = DECAY if update is None or not update.every else 0.0
+        for name, value in (("mined", mined), ("decay", decay)):
+            if not 0 <= value <= 1:
+                raise InputError(f"{name} must be a share from 0 to 1, got {value}")
+        if not 0 < hardest <= 1:
+            raise InputError(f"hardest must be a share in (0, 1], got {hardest}")
+        if update is not None and update.every and candidates > 1:
+            raise InputError(
+                f"update.every searches with one candidate for each row: set candidates=1, got {candidates}"
+            )
+        if candidates < 1:
+            raise InputError(f"candidates must be >= 1, got {candidates}")
+        if start < 0:
+            raise InputError(f"start must be >= 0 optimiser steps, got {start}")
+        self.neighbourhood = neighbourhood or Blend()
+        self.first = first
+        self.conversion = conversion or Chain([ColorTransfer(individual=True), Reframe(0.7)])
+        self.scoring, self.gates, self.threshold = scoring, list(gates), threshold
+        self.start, self.seed, self.areas = start, seed, areas
+        self.predict, self.update = predict, update or Update()
+        self.ledger = Ledger(ledger) if isinstance(ledger, str) else ledger
+        self.hardest, self.decay, self.mined, self.candidates = hardest, decay, mined, candidates
+        self.given = store  # its areas as they were named
+        self._unlearnt = unlearnt(self.conversion)
+        self.followed_by: Any = None  # the trainer whose callback judges
+        self._fresh = deepcopy(
+            (
+                View() if view is None else view,
+                RecipeBuffer() if buffer is None else buffer,  # an empty one is no less given
+                Stopping() if stopping is None else stopping,
+                self.gates,
+            )
+        )
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget everything: what is found belongs to one run."""
+        self.view, self.buffer, self.stopping, self.gates = deepcopy(self._fresh)
+        for part in self._unlearnt:
+            part.usual = None
+        self.miner: Miner | None = None
+        self.rounds: Rounds | None = None  # where the model waits for pieces
+        self.ranks = Ranks()
+        self.signs = Signs()
+        self.step = 0
+        self.number = 0  # batches planned
+        self.offered: Candidates | None = None
+        self._average = Average(self.decay)
+        self._learnt: list[Distribution] = []
+        self._searched_at = -1  # the step of the latest proposals
+        self._followed = -1  # the step that the averages have followed; -1 before the first judgement
+        self._batch: Any = None  # that was read last
+        self._at = torch.device("cpu")  # where it lies
+        self._judge: Judge | None = None
+        self._replayed: list[Tensor] = []  # numbers of the pieces trained on and not yet told
+        self._told: Told | None = None
+        self._rounds: dict[str, Any] = {}  # what a checkpoint kept of them
+        self._saved: dict[str, Any] | None = None  # a checkpoint, until the first batch shows what it is about
+
+    @property
+    def tally(self) -> Tally:
+        return Tally() if self.miner is None else self.miner.tally
+
+    @property
+    def store(self) -> ParameterStore:
+        """With the areas in the order of the images', once the first batch has told it."""
+        return self.given if self.miner is None else self.miner.store
+
+    @property
+    def searching(self) -> bool:
+        """Whether mining has begun and is not over."""
+        return (
+            self.miner is not None
+            and self.step >= self.start
+            and not unlearnt(self.conversion)
+            and self.miner.stopping.reason is None
+        )
+
+    # Before the training step
+
+    def read(self, batch: Any, numbers: Sequence[Numbers] = ()) -> Scenes:
+        """The images of a batch, with their areas and labels, where they lie.
+
+        Args:
+            batch: as the loader gives it.
+            numbers: index and draw (B,) int64 of samples that cannot carry them, with the path of their part.
+
+        Raises:
+            InputError: the batch, or how its areas meet the store's, cannot be told.
+        """
+        told = len(self.view.told)
+        scenes = self.view.read(batch, self.areas)
+        for path, index, draw in numbers:
+            if path == self.view.path[: len(path)]:
+                scenes.source, scenes.draw = index, draw
+        self._batch, self._at = batch, scenes.image.device
+        for line in self.view.told[told:]:
+            self.tell(line)
+        if self.miner is None:
+            self._open(scenes)
+        return scenes
+
+    def _open(self, scenes: Scenes) -> None:
+        """The search, now that it is known what the images are."""
+        whole = self.view.whole
+        store = self.given.whole() if whole else self.given.aligned(self.view.names(self.areas))
+        self.miner = Miner(
+            store,
+            self.neighbourhood,
+            self.first,
+            self.conversion,
+            self.buffer,
+            self.stopping,
+            self.candidates,
+            self.seed,
+            self.hardest,
+        )
+        if self.scoring is not None:
+            scoring = self.scoring
+        elif self.view.kind == "boxes":
+            scoring = Reliability(by_class=self.view.by_box)
+        else:
+            scoring = PixelRate() if self.view.kind == "masks" else Confidence()
+        self._judge = Judge(scoring, self.gates, self.predict or self._predict)
+        if scenes.source is None:
+            self.tell(
+                "samples carry no index: their pieces cannot be made again and used parameters are kept for all "
+                "sources together; wrap the data set in hardmine.Numbered"
+            )
+        elif scenes.draw is None:
+            self.tell(
+                "samples carry an index and no draw: pieces of augmented samples cannot be made again; wrap the data "
+                "set in hardmine.Numbered"
+            )
+        if self._saved is not None:
+            self._restore(self._saved)
+
+    def _predict(self, module: nn.Module, batch: Any) -> Any:
+        return module(self.view.input(batch))
+
+    def between(self, sources: int) -> Rounds:
+        """The search between two updates, where `update` waits for pieces, made once.
+
+        Args:
+            sources: S.
+        """
+        if self.rounds is None:
+            if self.update.every % self.ranks.count:
+                raise InputError(
+                    f"update.every={self.update.every} pieces cannot be shared out among {self.ranks.count} "
+                    "ranks: take a multiple"
+                )
+            self.ranks.reserve(self.update.every // self.ranks.count)
+            self.rounds = Rounds(self._opened, self.update, sources)
+            if self._rounds:
+                self.rounds.load_state_dict(self._rounds)
+        return self.rounds
+
+    def plan(self, scenes: Scenes, rows: Recipe | None = None) -> Plan:
+        """Which rows of the batch become pieces, and of which parameters.
+
+        Args:
+            scenes: B of them.
+            rows: B rows that are planned already; None takes pieces of the buffer for rows drawn by chance.
+
+        Raises:
+            InputError: `mined` is no row of the first batch.
+        """
+        miner = self._opened
+        if not self.number and 0 < self.mined * len(scenes) < 0.5:
+            raise InputError(f"mined={self.mined:g} of a batch of {len(scenes)} is no row: raise it, or set 0")
+        number = self.number * self.ranks.count + self.ranks.rank
+        self.number += 1
+        self._learn(scenes)
+        clean = planned(scenes, miner.store.regions, len(miner.store.space), self.seed, number)
+        if rows is not None:
+            return Plan(rows)
+        if self.step < self.start or unlearnt(self.conversion):
+            return Plan(clean)
+        miner.step = self.step
+        return Plan(pieces_of(miner.buffer, clean, self.mined, self.step, self.seed, number))
+
+    def _learn(self, scenes: Scenes) -> None:
+        """What is usual of an area, from the first batches; then it is frozen."""
+        for part in unlearnt(self.conversion):
+            if len(self._learnt) < _LEARNT:
+                self._learnt.append(pooled([scenes.measured(part.colors)[1]]))
+            if self.step >= self.start:
+                usual = self.ranks.total(pooled(self._learnt).to(torch.device("cpu")), scenes.image.device)
+                part.learn(usual)
+                self._learnt = []
+                if self.ledger is not None:
+                    self.ledger.usual = part.usual
+
+    def make(self, scenes: Scenes, plan: Plan) -> Scenes:
+        """The scenes with the rows of pieces converted; `scenes` itself where there are none."""
+        rows = plan.pieces
+        if not len(rows):
+            return scenes
+        if self.conversion.colors is not None:
+            scenes.measured(self.conversion.colors)  # of all rows, since candidates are made of them too
+        there = rows.to(scenes.image.device, non_blocking=True)
+        part = scenes[rows]
+        made, _ = self.conversion(part, plan.rows[rows])
+        image = scenes.image.index_copy(0, there, made.image)
+        if made.regions is part.regions:
+            return scenes.replace(image)
+        labels = {name: value.index_copy(0, there, made.labels[name]) for name, value in scenes.labels.items()}
+        return scenes.replace(image, scenes.regions.index_copy(0, there, made.regions), labels)
+
+    def propose(self, plan: Plan) -> Recipe:
+        """Parameters to try on the sources of the batch, B * K rows; none where this step has been searched already.
+
+        Rows that carry a piece get neighbours of its parameter (R28), the others first parameters.
+        """
+        if self.update.every:  # each piece is trained on once, and what is tried next is the rounds' matter
+            return plan.rows[:0]
+        numbers = plan.rows.piece[plan.rows.piece >= 0]
+        if len(numbers):
+            self._replayed.append(numbers)
+        if not self.searching or self.step == self._searched_at:
+            return plan.rows[:0]
+        self._searched_at = self.step
+        rows = plan.rows
+        if self.ranks.count > 1:  # what a rank may tell of in a step is agreed once
+            rows = rows[: self.ranks.room(len(rows) * self.candidates, self._at) // self.candidates]
+        return self._opened.propose(rows, self.step, self.ranks.rank, self.ranks.count)
+
+    def offer(self, scenes: Scenes, tries: Recipe, hooks: Callable[[Any], Any] = lambda batch: batch) -> None:
+        """Convert candidates, for `judge`.
+
+        Args:
+            scenes: B sources, as read last.
+            tries: of `propose`.
+            hooks: what a batch goes through before a model takes it.
+        """
+        if not len(tries):
+            return
+        of = torch.arange(len(tries)) // self.candidates
+        alone = self.candidates == 1 and len(tries) == len(scenes)
+        made, capped = self.conversion(scenes, tries, None if alone else of)
+        batch, before = self._batch, scenes
+        if not alone:
+            batch, before = self.view.take(self._batch, of), taken(scenes, of)
+        batch = hooks(self.view.write(batch, before, made))
+        self.offered = Candidates(tries, scenes, made, capped, of, batch, self.view.scored(batch, self.areas))
+
+    def judge(self, model: nn.Module, forward_context: Callable[[], AbstractContextManager[Any]] = nullcontext) -> None:
+        """Begin to score what was offered; nothing waits for it and no trace is left in the model.
+
+        Args:
+            model: as it is now.
+            forward_context: autocast, as the model is trained.
+        """
+        if self._told is not None:  # the training step before this one was skipped
+            self._admit()
+        if self.miner is None:
+            return
+        self._follow(model)
+        offered = self.offered is not None and self.offered.score is None
+        # several ranks tell each other in every step: none knows whether another has something to tell
+        begun = self.step >= self.start and not unlearnt(self.conversion) and not self.update.every
+        if offered or (begun if self.ranks.count > 1 else self._replayed):
+            self._score(model, forward_context)
+
+    def _score(self, model: nn.Module, forward_context: Callable[[], AbstractContextManager[Any]]) -> None:
+        """Scores of what was offered, and the pieces trained on, on their way to all ranks."""
+        regions, offered = self._opened.store.regions, self.offered
+        assert self._judge is not None
+        if offered is None or offered.score is not None:
+            nothing = torch.empty(0, dtype=torch.int64)
+            rows = Recipe.clean(nothing, nothing, regions, len(self._opened.store.space))
+            scores = torch.empty(0, regions + 2, device=self._at)
+        else:
+            rows = offered.recipe
+            if not self._average.started:
+                self._average.start(model, self.ranks.first(dict(model.state_dict())))
+            scores = self._judge(model, offered, forward_context, self._average)
+        numbers = torch.cat([*self._replayed, torch.empty(0, dtype=torch.int64)])
+        self._replayed = []
+        self._told = self.ranks.tell(rows.tensors(), scores, numbers)
+
+    def _follow(self, model: nn.Module) -> None:
+        """The averages keep up with the updates."""
+        saved = self._saved or {}
+        if self._followed < 0 or "judge" in saved:
+            for number, gate in enumerate(self.gates):
+                gate.load_state_dict(saved.get("gates", {}).get(str(number), {}))
+                gate.start(model)
+            if saved.get("judge"):
+                self._average.start(model, saved["judge"])
+            self._saved = None
+            self._followed = saved.get("followed", self.step)
+        if self._followed != self.step:
+            self._followed = self.step
+            for gate in self.gates:
+                gate.step(model)
+            self._average.follow(model)
+
+    # After the training step
+
+    def settle(self, updates: int = 1) -> tuple[Recipe, Verdict] | None:
+        """Verdicts of all ranks reach buffer, graph, ledger and stopping.
+
+        Args:
+            updates: how often the model has been updated since `judge`.
+
+        Returns:
+            Candidates, numbered where they became pieces, and verdicts, rank after rank; None where nothing was judged.
+        """
+        settled = self._admit() if self._told is not None else None
+        self.step += updates
+        return settled
+
+    def verdicts(
+        self,
+        tries: Recipe,
+        load: Callable[[Recipe], Any],
+        model: nn.Module,
+        forward_context: Callable[[], AbstractContextManager[Any]] = nullcontext,
+        hooks: Callable[[Any], Any] = lambda batch: batch,
+    ) -> tuple[Recipe, Verdict]:
+        """Judge tries on numbered sources now, between two training steps; ranks share them out.
+
+        Args:
+            tries: N rows, alike on all ranks.
+            load: the batch of the sources of rows, on the device of the model.
+            model, forward_context, hooks: see `judge` and `offer`.
+
+        Returns:
+            N candidates and their verdicts, in the order of the tries.
+        """
+        mine = tries[self.ranks.rank :: self.ranks.count]
+        self.offered = None
+        if len(mine):
+            self.offer(self.read(load(mine)), mine, hooks)
+        self._follow(model)
+        self._score(model, forward_context)
+        settled = self.settle(0)
+        assert settled is not None
+        of = torch.cat([torch.arange(len(tries))[rank :: self.ranks.count] for rank in range(self.ranks.count)])
+        order = of.argsort()
+        return settled[0][order], settled[1][order]
+
+    def _admit(self) -> tuple[Recipe, Verdict] | None:
+        assert self._told is not None and self.miner is not None
+        parts, scores, numbers = self._told.read()
+        self._told = None
+        self.miner.buffer.replayed(numbers)
+        if not len(scores):
+            return None
+        recipe = Recipe.cat([Recipe.from_tensors(part) for part in parts])
+        recipe, verdict = self.miner.admit(recipe, *split(scores), self.threshold)
+        if self.offered is not None:
+            before = sum(len(part["source"]) for part in parts[: self.ranks.rank])
+            mine = slice(before, before + len(self.offered.recipe))
+            self.offered.score, self.offered.recipe = scores[mine, 0], recipe[mine]
+        if self.ledger is not None and not self.ranks.rank:
+            self.ledger.append(recipe, verdict)
+        tally = self.miner.tally
+        line = self.signs.look(verdict.score, self.threshold, tally.candidates, tally.pieces)
+        if line is not None:
+            self.tell(line)
+        return recipe, verdict
+
+    def tell(self, line: str) -> None:
+        """One line for people, on one rank."""
+        if not self.ranks.rank:
+            _log.warning("hardmine: %s", line)
+
+    # What a checkpoint keeps
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain tensors, numbers and strings, loadable with `weights_only=True`."""
+        if self.miner is None:
+            return {} if self._saved is None else self._saved
+        usual = next((part.usual for part in self._unlearnt if part.usual is not None), None)
+        saved = self._saved or {}
+        return {
+            "format": FORMAT,
+            "miner": self.miner.state_dict(),
+            "signs": self.signs.state_dict(),
+            "step": self.step,
+            "number": self.number,
+            "searched_at": self._searched_at,
+            "followed": self._followed,
+            "rounds": {} if self.rounds is None else self.rounds.state_dict(),
+            "usual": {} if usual is None else state(usual),
+            "learnt": [state(part) for part in self._learnt],
+            "judge": self._average.state_dict() or saved.get("judge", {}),
+            "gates": {str(number): gate.state_dict() for number, gate in enumerate(self.gates)},
+        }
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        """Go on where a state was kept; it is taken up with the first batch.
+
+        Raises:
+            InputError: a state of another version.
+        """
+        if saved and saved.get("format") != FORMAT:
+            raise InputError(
+                f"the checkpoint holds a search in format {saved.get('format', 1)}, this version reads {FORMAT}"
+            )
+        self._saved = saved or None
+        if saved and self.miner is not None:
+            self._restore(saved)
+
+    def _restore(self, saved: dict[str, Any]) -> None:
+        assert self.miner is not None
+        self.miner.load_state_dict(saved["miner"])
+        self.signs.load_state_dict(saved["signs"])
+        self.step, self.number = saved["step"], saved["number"]
+        self._searched_at, self._rounds = saved["searched_at"], saved["rounds"]
+        self._learnt = [Distribution.from_tensors(part) for part in saved["learnt"]]
+        if saved["usual"]:
+            for part in self._unlearnt:
+                part.learn(Distribution.from_tensors(saved["usual"]))
+                if self.ledger is not None:
+                    self.ledger.usual = part.usual
+
+    # Lightning
+
+    def around(self, data: Any, val: Any = None) -> "L.LightningDataModule":
+        """The user's data, mined while a Lightning trainer fits.
+
+        Args:
+            data: a LightningDataModule, a loader, or several of them.
+            val: validation loaders beside training loaders.
+        """
+        from hardmine.adapters.data import MiningDataModule
+
+        return MiningDataModule(self, data, val)
+
+    def callback(self) -> "L.Callback":
+        """What judges and settles in a Lightning trainer."""
+        from hardmine.adapters.callback import HardMining
+
+        return HardMining(self)
+
+    @property
+    def _opened(self) -> Miner:
+        if self.miner is None:
+            raise ValueError("no batch has been read yet: call read first")
+        return self.miner

@@ -1,0 +1,69 @@
+"""The rows of a batch: which of them become pieces, and in which light."""
+
+from dataclasses import dataclass
+from math import floor
+
+import torch
+from torch import Tensor
+
+from hardmine.memory.buffer import RecipeBuffer
+from hardmine.records import Recipe
+from hardmine.rng import key, keyed
+from hardmine.scenes import Scenes
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a batch trains on.
+
+    Attributes:
+        rows: B rows; those where no region is chosen stay as they are.
+    """
+
+    rows: Recipe
+
+    @property
+    def pieces(self) -> Tensor:
+        """(m,) int64: the rows that are converted."""
+        return self.rows.chosen.any(1).nonzero().flatten()
+
+
+def planned(scenes: Scenes, regions: int, axes: int, seed: int, number: int) -> Recipe:
+    """Rows that leave every image as it is.
+
+    Args:
+        scenes: B of them. Those that nobody numbered are source -1; a draw that the batch does not say is drawn here.
+        regions: R.
+        axes: D.
+        seed, number: what the draws depend on.
+    """
+    source, draw = scenes.source, scenes.draw
+    if source is None:
+        source = torch.full((len(scenes),), -1)
+    if draw is None:
+        draw = torch.tensor([key(seed, "draw", number, row) for row in range(len(scenes))], dtype=torch.int64)
+    return Recipe.clean(source, draw, regions, axes)
+
+
+def pieces_of(buffer: RecipeBuffer, clean: Recipe, mined: float, step: int, seed: int, number: int) -> Recipe:
+    """Rows drawn by chance carry pieces of the buffer, as many as it has.
+
+    Args:
+        buffer: where they come from.
+        clean: B rows.
+        mined: share of the rows; what is left of a row is one with that chance.
+        step: optimiser steps made.
+        seed, number: what the draws depend on.
+    """
+    wanted = mined * len(clean)
+    generator = keyed(seed, "replay", number)
+    rows = floor(wanted + float(torch.rand((), generator=generator, dtype=torch.float64)))
+    pieces = buffer.draw(rows, step, generator)
+    if pieces is None:
+        return clean
+    place = torch.randperm(len(clean), generator=generator)[: len(pieces)]
+    there = clean[place]
+    pieces = pieces.replace(source=there.source, draw=there.draw, present=there.present)
+    order = torch.arange(len(clean))
+    order[place] = len(clean) + torch.arange(len(pieces))
+    return Recipe.cat([clean, pieces])[order]

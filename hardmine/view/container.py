@@ -1,0 +1,150 @@
+"""Any container of a batch: what lies on a path, and copies with something else there."""
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import is_dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Key = str | int
+Path = tuple[Key, ...]
+MISSING = (KeyError, IndexError, TypeError, AttributeError)  # what a path that leads nowhere raises
+NUMBERS = ("index", "draw")
+_PLACES = ("boxes", "bboxes", "keypoints", "masks")
+OF_OBJECTS = frozenset({"boxes", "labels", "image_id", "area", "iscrowd", *NUMBERS})  # move with boxes, or need not
+
+
+def path_of(key: Key) -> Path:
+    if isinstance(key, int):
+        return (key,)
+    return tuple(int(part) if part.lstrip("-").isdigit() else part for part in key.split("."))
+
+
+def dotted(path: Path) -> str:
+    """The path as people read it."""
+    return f"position {path[0]}" if len(path) == 1 and isinstance(path[0], int) else ".".join(map(str, path))
+
+
+def has(holder: Any, name: Key) -> bool:
+    if isinstance(holder, Mapping):
+        return name in holder
+    return isinstance(name, str) and not isinstance(holder, Tensor) and hasattr(holder, name)
+
+
+def get(holder: Any, path: Path) -> Any:
+    for part in path:
+        holder = holder[part] if isinstance(holder, Mapping) or isinstance(part, int) else getattr(holder, part)
+    return holder
+
+
+def put(holder: Any, path: Path, value: Any) -> Any:
+    """A copy of the containers along the path, with another value at its end."""
+    if not path:
+        return value
+    part, rest = path[0], path[1:]
+    inner = put(get(holder, path[:1]), rest, value)
+    if type(holder) is dict:
+        return {**holder, part: inner}
+    if hasattr(holder, "_fields"):  # a named tuple
+        name = holder._fields[part] if isinstance(part, int) else part
+        return holder._replace(**{str(name): inner})
+    if isinstance(holder, tuple):
+        return type(holder)(inner if place == part else item for place, item in enumerate(holder))
+    new = copy.copy(holder)
+    if isinstance(holder, Mapping | list):
+        new[part] = inner
+    elif is_dataclass(holder):
+        object.__setattr__(new, str(part), inner)  # a frozen one too; its checks have been made
+    else:
+        setattr(new, str(part), inner)
+    return new
+
+
+def rows_of(value: Any, rows: Tensor, count: int, outermost: bool = False) -> Any:
+    """Whatever has a row for each of `count` images, with the rows picked."""
+    if isinstance(value, Tensor):
+        return value[rows.to(value.device)] if value.ndim and len(value) == count else value
+    if isinstance(value, list | tuple) and not outermost and len(value) == count:
+        return type(value)(value[row] for row in rows.tolist())
+    if isinstance(value, Mapping):
+        return put_all(value, {name: rows_of(each, rows, count) for name, each in value.items()})
+    if isinstance(value, list | tuple):
+        parts = [rows_of(each, rows, count) for each in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
+    if is_dataclass(value) and not isinstance(value, type):
+        return put_all(value, {name: rows_of(each, rows, count) for name, each in vars(value).items()})
+    return value
+
+
+def listed(holder: Any) -> str:
+    if isinstance(holder, Mapping):
+        return "keys " + ", ".join(map(str, holder))
+    if isinstance(holder, Sequence) and not isinstance(holder, str):
+        return f"{len(holder)} positions"
+    if isinstance(holder, Tensor):
+        return f"a tensor {tuple(holder.shape)}"
+    return f"{type(holder).__name__} with " + ", ".join(name for name in getattr(holder, "__dict__", {}))
+
+
+def placed_fields(
+    holder: Any, images: Any, size: tuple[int, int], known: set[Path | None], path: Path
+) -> Iterator[str]:
+    """Fields beside the image that have a place in it, as far as shapes tell."""
+    if isinstance(holder, Mapping):
+        items = list(holder.items())
+    elif isinstance(holder, Sequence) and not isinstance(holder, str):
+        items = list(enumerate(holder))
+    else:
+        items = list(getattr(holder, "__dict__", {}).items())
+    boxed = has(holder, "boxes")
+    for name, value in items:
+        here = (*path, name)
+        if here in known:
+            if isinstance(value, Sequence) and value and isinstance(value[0], Mapping):
+                yield from (f"{dotted(here)}.{key}" for key in value[0] if key not in OF_OBJECTS)
+            elif isinstance(value, Mapping):
+                yield from (f"{dotted(here)}.{key}" for key in value if key not in OF_OBJECTS)
+            continue
+        if boxed and name in ("boxes", "labels"):
+            continue
+        first = value[0] if isinstance(value, list | tuple) and value else value
+        if not isinstance(first, Tensor):
+            continue
+        if (first.ndim >= 2 and tuple(first.shape[-2:]) == size) or name in _PLACES:
+            yield dotted(here)
+
+
+def numbers_in(holder: Any, name: str, count: int) -> Tensor | None:
+    """(B,) int64 on the CPU, where the batch says them."""
+    if not has(holder, name):
+        return None
+    value = get(holder, (name,))
+    if isinstance(value, list | tuple) and all(isinstance(each, int) for each in value):
+        value = torch.tensor(value)
+    if not isinstance(value, Tensor) or value.shape != (count,) or value.is_floating_point():
+        return None
+    return value.detach().cpu().long()
+
+
+def plain_tensor(value: Tensor) -> Tensor:
+    """Without the type of torchvision's tensors."""
+    return value.as_subclass(Tensor) if type(value) is not Tensor else value
+
+
+def typed_like(original: Tensor, value: Tensor) -> Tensor:
+    """With the type of torchvision's tensors, where the original has it."""
+    if type(original) is Tensor:
+        return value
+    try:
+        from torchvision.tv_tensors import TVTensor, wrap
+    except ImportError:  # no torchvision, so none of its types
+        return value
+    return wrap(value, like=original) if isinstance(original, TVTensor) else value
+
+
+def put_all(target: Any, values: Mapping[str, Any]) -> Any:
+    for name, value in values.items():
+        target = put(target, (name,), value)
+    return target

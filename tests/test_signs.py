@@ -1,0 +1,128 @@
+"""Signs that a search does not work: each line once, and only where it is due."""
+
+import io
+
+import pytest
+import torch
+from hypothesis import given, settings, strategies as st
+
+from hardmine.memory.signs import Signs
+
+NAN = float("nan")
+
+
+def looked(signs: Signs, scores: list[list[float]], per_search: int = 4, pieces: int = 9) -> list[str | None]:
+    """Searches one after the other, `per_search` candidates in each, as far as the counts go."""
+    return [
+        signs.look(torch.tensor(score), 0.7, (place + 1) * per_search, pieces) for place, score in enumerate(scores)
+    ]
+
+
+# Nothing can be scored
+
+
+def test_nothing_that_can_be_scored_in_five_searches() -> None:
+    told = looked(Signs(), [[NAN] * 4] * 9)
+    assert [line is not None for line in told] == [place == 4 for place in range(9)]
+    assert told[4] == (
+        "no candidate of the first 5 searches could be scored (nothing labelled in them; Th1 is 0.7): look at the "
+        "labels and ignore_index"
+    )
+
+
+@pytest.mark.parametrize("search", range(5))
+def test_a_single_score_is_enough(search: int) -> None:
+    scores = [[NAN] * 4 for _ in range(9)]
+    scores[search][2] = 0.5
+    assert looked(Signs(), scores) == [None] * 9
+
+
+# All alike
+
+
+@pytest.mark.parametrize(("score", "shown"), [(0.0, "0"), (1.0, "1"), (0.123456, "0.123")])
+def test_five_searches_whose_scores_are_all_the_same(score: float, shown: str) -> None:
+    told = looked(Signs(), [[score, score], [score, NAN], [score], [score], [score]] + [[score]] * 9)
+    assert [line is not None for line in told] == [place == 4 for place in range(14)]
+    assert told[4] == (
+        f"all candidates of the first 5 searches have the score {shown}, the median too (Th1 is 0.7): look at predict "
+        "and scoring, or set start later"
+    )
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 4), st.integers(0, 3))
+def test_one_that_differs_is_enough(search: int, row: int) -> None:
+    scores = [[0.25] * 4 for _ in range(9)]
+    scores[search][row] = 0.26
+    assert looked(Signs(), scores) == [None] * 9
+
+
+def test_later_searches_may_be_alike() -> None:
+    assert looked(Signs(), [[0.1, 0.2]] + [[0.5, 0.5]] * 20) == [None] * 21
+
+
+def test_a_single_candidate_says_nothing() -> None:
+    assert looked(Signs(), [[0.5], [], [NAN], [NAN], [NAN], [NAN]]) == [None] * 6
+
+
+def test_a_search_of_nothing_is_none() -> None:
+    """Ranks settle in each step, whether or not something was offered."""
+    told = looked(Signs(), [[], [0.5, 0.5], [], [0.5], [0.5], [], [0.5], [], [0.5]])
+    assert [line is not None for line in told] == [place == 8 for place in range(9)]
+
+
+# Few pieces
+
+VARIED = [0.71, 0.8, 0.9, 0.95]
+
+
+def test_few_pieces_of_many_candidates() -> None:
+    told = looked(Signs(), [VARIED] * 200, pieces=4)
+    assert [line is not None for line in told] == [place == 124 for place in range(200)]  # the 500th candidate
+    assert told[124] == (
+        "500 candidates brought 4 pieces: their median score is 0.8, Th1 is 0.7: set threshold above the median"
+    )
+
+
+def test_enough_pieces_are_no_sign() -> None:
+    assert looked(Signs(), [VARIED] * 200, pieces=5) == [None] * 200
+
+
+def test_the_median_is_of_the_latest_scores() -> None:
+    """500 of them, among which those that could not be scored do not count."""
+    told = looked(Signs(), [[0.1, 0.2]] * 240 + [[0.9, NAN]] * 500, per_search=1, pieces=0)
+    lines = [line for line in told if line is not None]
+    assert len(lines) == 1 and told[499] == lines[0]
+    assert "500 candidates brought 0 pieces: their median score is 0.9," in lines[0]
+
+
+def test_nothing_that_could_be_scored_has_no_median() -> None:
+    told = looked(Signs(), [[NAN] * 4] * 200, pieces=0)
+    assert [place for place, line in enumerate(told) if line is not None] == [4]
+    signs = Signs()
+    looked(signs, [[NAN] * 4] * 200, pieces=0)
+    line = signs.look(torch.tensor([0.9]), 0.7, 801, 0)
+    assert line is not None and "median score is 0.9" in line
+
+
+def test_both_may_be_due() -> None:
+    """Scores all alike, and later on no pieces."""
+    told = looked(Signs(), [[1.0] * 4] * 200, pieces=0)
+    assert [place for place, line in enumerate(told) if line is not None] == [4, 124]
+    many = looked(Signs(), [[1.0] * 200] * 9, per_search=200, pieces=0)
+    assert [place for place, line in enumerate(many) if line is not None] == [2, 4]
+
+
+@pytest.mark.parametrize("stop", [1, 4, 5, 100, 125, 130])
+def test_a_resumed_run_tells_what_it_would_have_told(stop: int) -> None:
+    scores = [[1.0] * 4] * 200
+    whole = looked(Signs(), scores, pieces=0)
+    begun, again, file = Signs(), Signs(), io.BytesIO()
+    first = looked(begun, scores[:stop], pieces=0)
+    torch.save(begun.state_dict(), file)
+    file.seek(0)
+    again.load_state_dict(torch.load(file, weights_only=True))
+    for place in range(stop, 200):
+        first.append(again.look(torch.tensor(scores[place]), 0.7, (place + 1) * 4, 0))
+    assert first == whole

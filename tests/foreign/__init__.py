@@ -1,0 +1,1 @@
+"""Projects that nobody of hardmine wrote, mined as they are."""

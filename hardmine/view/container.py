@@ -94,6 +94,8 @@ def placed_fields(
     """Fields beside the image that have a place in it, as far as shapes tell."""
     if isinstance(holder, Mapping):
         items = list(holder.items())
+    elif hasattr(holder, "_fields"):
+        items = list(holder._asdict().items())
     elif isinstance(holder, Sequence) and not isinstance(holder, str):
         items = list(enumerate(holder))
     else:

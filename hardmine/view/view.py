@@ -37,6 +37,7 @@ _IMAGES = ("image", "img", "images", "pixel_values", "inputs", "x")
 _LABELS = ("mask", "masks", "label", "labels", "target", "targets", "y")
 _OUTSIDE = ("background", "__background__", "rest")
 _UNUSED = "(no box)"  # the place of an area that no box can have
+_LIGHT = 16.0  # a level that something in a batch of 255 levels reaches
 _SLACK = 0.02  # of the range: what rounding to half precision and back may leave
 
 
@@ -350,15 +351,17 @@ class View:
             scale = float(self.scale)
         elif not dtype.is_floating_point and high > 255:
             raise InputError(f"view: {dtype} images up to {high:g}: say what white is, View(scale=65535)")
+        elif not dtype.is_floating_point or high > _LIGHT:
+            scale = 255.0
         else:
-            scale = 1.0 if high <= 1 + _SLACK and dtype.is_floating_point else 255.0
+            scale = 1.0  # between that and black of 255 levels lies what has been normalised
         if low < -_SLACK * scale or high > scale * (1 + _SLACK):
             if self.mean is not None:
                 raise InputError(
                     f"view: undoing mean and std gives values from {low:.3g} to {high:.3g} outside [0, {scale:g}]: "
                     "give those that the images were normalised with, one of each channel and the same for all samples"
                 )
-            if low < 0:
+            if low < -_SLACK:
                 raise InputError(
                     f"view: float images from {low:.3g} to {high:.3g} are normalised: give View(mean=..., std=...)"
                 )

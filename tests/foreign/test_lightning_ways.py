@@ -145,7 +145,7 @@ def test_several_optimizers_by_hand(store: hardmine.ParameterStore) -> None:
     assert search.tally.candidates == 5 * 4
 
 
-def test_a_learning_rate_finder(store: hardmine.ParameterStore) -> None:
+def test_a_learning_rate_finder(store: hardmine.ParameterStore, tmp_path: Path) -> None:
     """It takes all callbacks away while it tries: those batches are not mined, and mining begins with the fit."""
     search = mining(store)
     finder = LearningRateFinder(num_training_steps=5, min_lr=1e-5, max_lr=1e-2)
@@ -157,7 +157,9 @@ def test_a_learning_rate_finder(store: hardmine.ParameterStore) -> None:
             accelerator="cpu",
             callbacks=[search.callback(), finder],
             enable_progress_bar=False,
+            enable_checkpointing=False,
             logger=False,
+            default_root_dir=tmp_path,
         )
         trainer.fit(module, search.around(loader(Segmented(32)), val=loader(Segmented(4))))
     assert search.tally.candidates == 5 * 4
@@ -241,7 +243,13 @@ def test_a_second_fit_begins_anew(store: hardmine.ParameterStore) -> None:
 
 def test_validation_alone_is_not_mined(store: hardmine.ParameterStore) -> None:
     search = mining(store, start=0)
-    trainer = L.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, callbacks=[search.callback()])
+    trainer = L.Trainer(
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        callbacks=[search.callback()],
+    )
     trainer.validate(Validated(), search.around(loader(Segmented()), val=loader(Segmented(4))))
     assert search.tally.candidates == 0
 

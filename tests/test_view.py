@@ -1,0 +1,286 @@
+"""Reading and writing batches of any form."""
+
+import copy
+from collections import UserDict, namedtuple
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings, strategies as st
+from torch import Tensor
+
+from hardmine.errors import InputError
+from hardmine.scenes import Scenes
+from hardmine.view import View
+
+AREAS = ("sky", "road", "tree")
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+Pair = namedtuple("Pair", "image mask")
+
+
+def levels(count: int = 3, size: tuple[int, int] = (6, 8), seed: int = 0) -> Tensor:
+    """Images (B, 3, H, W) uint8, black and white among them, so that a range can be told."""
+    image = torch.randint(0, 256, (count, 3, *size), generator=torch.Generator().manual_seed(seed)).byte()
+    image[:, :, 0, 0], image[:, :, 0, 1] = 0, 255
+    return image
+
+
+def label_map(count: int = 3, size: tuple[int, int] = (6, 8), seed: int = 1) -> Tensor:
+    return torch.randint(0, 3, (count, *size), generator=torch.Generator().manual_seed(seed))
+
+
+def converted(scenes: Scenes, rows: Tensor) -> Scenes:
+    """Road pixels of some rows are inverted."""
+    chosen = rows[:, None, None] & (scenes.regions == 1)
+    return scenes.replace(torch.where(chosen[:, None], 255 - scenes.image, scenes.image))
+
+
+def mirrored(scenes: Scenes) -> Scenes:
+    """Everything that has a place is turned round."""
+    labels = {name: value.flip(-1) for name, value in scenes.labels.items()}
+    return scenes.replace(scenes.image.flip(-1), scenes.regions.flip(-1), labels)
+
+
+def same(one: Any, two: Any) -> bool:
+    if isinstance(one, Tensor):
+        return torch.equal(one, two) and one.dtype == two.dtype
+    if isinstance(one, dict | UserDict):
+        return one.keys() == two.keys() and all(same(one[key], two[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(two) and all(same(a, b) for a, b in zip(one, two, strict=True))
+    return bool(one == two)
+
+
+RANGES: dict[str, tuple[Callable[[Tensor], Tensor], dict[str, Any]]] = {
+    "uint8": (lambda x: x, {}),
+    "unit": (lambda x: x / 255, {}),
+    "levels": (lambda x: x.float(), {}),
+    "half": (lambda x: (x / 255).half(), {}),
+    "double": (lambda x: x.double() / 255, {}),
+    "int": (lambda x: x.int(), {}),
+    "16 bit": (lambda x: x.int() * 257, {"scale": 65535}),
+    "normalised": (
+        lambda x: (x / 255 - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None],
+        {"mean": MEAN, "std": STD},
+    ),
+    "normalised levels": (lambda x: (x.float() - 120) / 60, {"mean": (120,), "std": (60,)}),
+    "blue first": (lambda x: x.flip(1), {"channels": (2, 1, 0)}),
+    "five channels": (lambda x: torch.cat([x, x[:, :2]], 1), {"channels": (0, 1, 2)}),
+}
+
+
+@pytest.mark.parametrize("name", RANGES)
+def test_values_in_every_range(name: str) -> None:
+    """The levels are those that there were; what is not converted comes back bit for bit, the rest on its level."""
+    forward, keywords = RANGES[name]
+    image, mask = levels(), label_map()
+    batch = {"image": forward(image), "mask": mask}
+    kept = copy.deepcopy(batch)
+    view = View(**keywords)
+    scenes = view.read(batch, AREAS)
+    assert torch.equal(scenes.image, image)
+    made = converted(scenes, torch.tensor([True, False, True]))
+    written = view.write(batch, scenes, made)
+    assert same(batch, kept)  # never in place
+    changed = (scenes.image != made.image)[:, :3]
+    new, old = written["image"], batch["image"]
+    assert new.dtype == old.dtype and new.shape == old.shape
+    assert torch.equal(new[1], old[1])
+    wanted = forward(made.image)
+    if name == "five channels":
+        assert torch.equal(new[:, 3:], old[:, 3:])
+        new, old, wanted = new[:, :3], old[:, :3], wanted[:, :3]
+    if name == "blue first":
+        changed = changed.flip(1)
+    assert torch.equal(new[~changed], old[~changed])
+    assert torch.allclose(new.float(), wanted.float(), atol=2e-3)
+    assert torch.equal(View(**keywords).read(written, AREAS).image, made.image)
+
+
+@dataclass(frozen=True)
+class Frozen:
+    image: Tensor
+    mask: Tensor
+    names: list[str]
+
+
+CONTAINERS: dict[str, Callable[[Tensor, Tensor], Any]] = {
+    "dict": lambda x, y: {"image": x, "mask": y, "name": ["a", "b", "c"]},
+    "user dict": lambda x, y: UserDict(pixel_values=x, labels=y),
+    "tuple": lambda x, y: (x, y),
+    "list": lambda x, y: [x, y],
+    "named tuple": Pair,
+    "dataclass": lambda x, y: Frozen(x, y, ["a", "b", "c"]),
+    "tensors in a list": lambda x, y: (list(x), list(y)),
+}
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_every_container(name: str) -> None:
+    batch = CONTAINERS[name](levels() / 255, label_map())
+    view = View()
+    scenes = view.read(batch, AREAS)
+    assert view.write(batch, scenes, scenes) is batch
+    written = view.write(batch, scenes, converted(scenes, torch.tensor([True, False, False])))
+    assert type(written) is type(batch) and written is not batch
+    again = View().read(written, AREAS)
+    assert torch.equal(again.regions, scenes.regions)
+    assert torch.equal(again.image[1:], scenes.image[1:]) and not torch.equal(again.image[0], scenes.image[0])
+    assert len(view.told) == 1 and "float32 in [0, 1]" in view.told[0]
+
+
+FORMS: dict[str, Callable[[Tensor], Tensor]] = {
+    "int64": lambda y: y,
+    "uint8": lambda y: y.byte(),
+    "float": lambda y: y.float(),
+    "one channel": lambda y: y[:, None],
+    "one-hot": lambda y: torch.nn.functional.one_hot(y, 3).permute(0, 3, 1, 2),
+    "one-hot float": lambda y: torch.nn.functional.one_hot(y, 3).permute(0, 3, 1, 2).float(),
+}
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_every_form_of_label_maps(name: str) -> None:
+    """Read as they are meant, and written in their form where an image has moved."""
+    mask = label_map()
+    batch = (levels(), FORMS[name](mask))
+    view = View()
+    scenes = view.read(batch, AREAS)
+    assert torch.equal(scenes.regions.long(), mask)
+    image, labels = view.write(batch, scenes, mirrored(scenes))
+    assert torch.equal(image, levels().flip(-1))
+    assert torch.equal(labels, FORMS[name](mask.flip(-1))) and labels.dtype == batch[1].dtype
+
+
+@pytest.mark.parametrize("ignore", [255, -100, -1, 254, 0])
+def test_pixels_that_are_not_learnt(ignore: int) -> None:
+    mask = label_map() + (ignore == 0)
+    mask[:, :2] = ignore
+    view = View(ignore_index=ignore)
+    batch = (levels(), mask)
+    scenes = view.read(batch, ("nothing", *AREAS) if ignore == 0 else AREAS)
+    assert bool((scenes.regions[:, :2] == 255).all()) and bool((scenes.regions[:, 2:] < 4).all())
+    assert torch.equal(view.write(batch, scenes, mirrored(scenes))[1], mask.flip(-1))
+
+
+@pytest.mark.parametrize("form", ["classes", "column", "one-hot", "floats"])
+def test_classes(form: str) -> None:
+    label = torch.tensor([1, 0, 1])
+    given = {
+        "classes": label,
+        "column": label[:, None],
+        "one-hot": torch.nn.functional.one_hot(label, 2).float(),
+        "floats": label.float(),
+    }[form]
+    view = View()
+    scenes = view.read((levels(), given))
+    assert torch.equal(scenes.labels["target"], label)
+    assert view.whole and not scenes.regions.any()
+
+
+@settings(deadline=None, max_examples=30)
+@given(seed=st.integers(0, 10_000), count=st.integers(1, 4))
+def test_images_of_different_sizes(seed: int, count: int) -> None:
+    """Padded with void, and cut again."""
+    generator = torch.Generator().manual_seed(seed)
+    sizes = torch.randint(4, 9, (count, 2), generator=generator).tolist()
+    images = [levels(1, (h, w), seed + n)[0] / 255 for n, (h, w) in enumerate(sizes)]
+    masks = [label_map(1, (h, w), seed + n)[0] for n, (h, w) in enumerate(sizes)]
+    batch = (tuple(images), tuple(masks))
+    view = View()
+    scenes = view.read(batch, AREAS)
+    for row, (h, w) in enumerate(sizes):
+        inside = torch.zeros(scenes.regions.shape[1:], dtype=torch.bool)
+        inside[:h, :w] = True
+        assert bool(((scenes.regions[row] != 255) == inside).all())
+    written, labels = view.write(batch, scenes, converted(scenes, torch.ones(count, dtype=torch.bool)))
+    assert all(torch.equal(a, b) for a, b in zip(labels, masks, strict=True))
+    for new, old, mask in zip(written, images, masks, strict=True):
+        assert torch.equal(new[:, mask != 1], old[:, mask != 1])
+        assert torch.allclose(new[:, mask == 1], 1 - old[:, mask == 1], atol=1e-6)
+
+
+def boxes_batch() -> tuple[list[Tensor], list[dict[str, Tensor]]]:
+    targets = [
+        {"boxes": torch.tensor([[0.0, 0, 8, 6], [2.0, 2, 4, 4]]), "labels": torch.tensor([1, 2])},
+        {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)},
+    ]
+    return [image / 255 for image in levels(2)], targets
+
+
+def test_boxes_make_areas() -> None:
+    """The smaller box lies on top; outside of all of them is background, last."""
+    view = View()
+    scenes = view.read(boxes_batch(), ("background", "car", "person"))
+    assert view.names(("background", "car", "person")) == ("(no box)", "car", "person", "background")
+    wanted = torch.ones(6, 8, dtype=torch.uint8)
+    wanted[2:4, 2:4] = 2
+    assert torch.equal(scenes.regions[0], wanted)
+    assert bool((scenes.regions[1] == 3).all())
+    assert scenes.labels["labels"].tolist() == [[1, 2], [-1, -1]]
+
+
+def test_boxes_that_a_frame_cuts_off_are_gone_with_all_that_is_theirs() -> None:
+    images, targets = boxes_batch()
+    targets[0]["iscrowd"] = torch.tensor([0, 1])
+    targets[0]["area"] = torch.tensor([48.0, 4.0])
+    batch, view = (images, targets), View()
+    scenes = view.read(batch, AREAS)
+    boxes, labels = scenes.labels["boxes"].clone(), scenes.labels["labels"].clone()
+    boxes[0, 0], labels[0, 0] = 0, -1
+    boxes[0, 1] = torch.tensor([0.0, 0, 4, 4])
+    made = scenes.replace(scenes.image, scenes.regions.clone(), {"boxes": boxes, "labels": labels})
+    _, new = view.write(batch, scenes, made)
+    assert new[0]["boxes"].tolist() == [[0, 0, 4, 4]] and new[0]["labels"].tolist() == [2]
+    assert new[0]["iscrowd"].tolist() == [1] and new[0]["area"].tolist() == [16.0]
+    assert new[1] is targets[1]
+
+
+@pytest.mark.parametrize("field", ["depth", "keypoints"])
+def test_frames_are_off_where_a_place_is_not_known(field: str) -> None:
+    batch = {"image": levels(), "mask": label_map(), field: torch.rand(3, 6, 8)}
+    view = View()
+    assert not view.read(batch, AREAS).movable
+    assert "new frames are off" in view.told[1] and field in view.told[1]
+    assert View(maps=("mask",)).read({"image": levels(), "mask": label_map()}, AREAS).movable
+
+
+def test_further_label_maps_move() -> None:
+    batch = {"image": levels(), "mask": label_map(), "parts": label_map(seed=5)}
+    view = View(maps=["parts"])
+    scenes = view.read(batch, AREAS)
+    assert scenes.movable
+    assert torch.equal(view.write(batch, scenes, mirrored(scenes))["parts"], batch["parts"].flip(-1))
+
+
+NOISE = torch.randn(3, 3, 6, 8, generator=torch.Generator().manual_seed(0))
+REFUSED: dict[str, tuple[Any, dict[str, Any], Any, str]] = {
+    "negative": ((NOISE, label_map()), {}, AREAS, r"are normalised: give View\(mean=..., std=...\)"),
+    "wrong mean": ((NOISE * 9, label_map()), {"mean": MEAN, "std": STD}, AREAS, r"undoing mean and std gives"),
+    "mean alone": ((NOISE, label_map()), {"mean": MEAN}, AREAS, "mean and std go together"),
+    "beyond": ((levels().float() * 9, label_map()), {}, AREAS, r"say what white is, View\(scale=...\)"),
+    "16 bit": ((levels().int() * 257, label_map()), {}, AREAS, r"View\(scale=65535\)"),
+    "channels": ((levels().repeat(1, 2, 1, 1), label_map()), {}, AREAS, r"6 channels.*View\(channels=\(0, 1, 2\)\)"),
+    "last": ((levels().permute(0, 2, 3, 1), label_map()), {}, AREAS, "channels come first"),
+    "no image": ({"a": levels()}, {}, AREAS, r"no image found in a batch of keys a: name it, View\(image=...\)"),
+    "no label": ({"image": levels()}, {}, AREAS, r"no label found .*View\(label=...\)"),
+    "no key": ({"image": levels(), "mask": label_map()}, {"label": "labels"}, AREAS, "no label 'labels'"),
+    "standardised": ((NOISE.abs(), label_map()), {}, AREAS, r"say what white is"),
+    "areas": ((levels(), label_map()), {}, None, r"give areas=, or view=View\(regions=\"whole\"\)"),
+    "few areas": ((levels(), label_map()), {}, ("sky", "road"), "2 are named and a label map has 2"),
+    "soft": ((levels(), torch.rand(3, 4)), {}, AREAS, "soft labels"),
+    "soft masks": ((levels(), torch.rand(3, 6, 8)), {}, AREAS, "soft masks"),
+    "several": ((levels(), torch.ones(3, 4)), {}, AREAS, "several labels"),
+    "parts": (([levels(), label_map()], [levels(), label_map()]), {}, AREAS, r"View\(part=...\)"),
+    "nan": ((levels() * torch.nan, label_map()), {}, AREAS, "NaN or infinite"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_told_is_refused_in_one_line(name: str) -> None:
+    batch, keywords, areas, message = REFUSED[name]
+    with pytest.raises(InputError, match=message) as caught:
+        View(**keywords).read(batch, areas)
+    assert "\n" not in str(caught.value)

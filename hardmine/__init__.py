@@ -46,7 +46,7 @@ if TYPE_CHECKING:  # what a type checker and an editor see
         Select as Select,
     )
     from hardmine.numbered import Numbered as Numbered
-    from hardmine.plan import Plan as Plan
+    from hardmine.plan import Mix as Mix, Plan as Plan
     from hardmine.records import Recipe as Recipe
     from hardmine.runs import RunFolder as RunFolder
     from hardmine.scenes import Scenes as Scenes
@@ -108,7 +108,7 @@ else:
             "Select",
         ),
         "hardmine.numbered": ("Numbered",),
-        "hardmine.plan": ("Plan",),
+        "hardmine.plan": ("Mix", "Plan"),
         "hardmine.records": ("Recipe",),
         "hardmine.runs": ("RunFolder",),
         "hardmine.scenes": ("Scenes",),

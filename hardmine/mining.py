@@ -35,7 +35,7 @@ from hardmine.memory.signs import Signs
 from hardmine.memory.stopping import Stopping
 from hardmine.miner import Miner, Tally
 from hardmine.neighbourhood import Blend, Neighbourhood
-from hardmine.plan import Plan, pieces_of, planned
+from hardmine.plan import Mix, Plan, pieces_of, planned
 from hardmine.ranks import Ranks, Told, pooled
 from hardmine.records import Distribution, Recipe, Verdict, state
 from hardmine.scenes import Scenes
@@ -78,8 +78,7 @@ class Mining:
             between, with a moving average of it, which does not yet know by heart what was learnt a few steps ago; 1,
             the first embodiment, with the model as it was at `start`. None is 0.995, or 0 where `update` waits for
             pieces.
-        mined: share of the rows of each batch, in [0, 1], that are pieces where the buffer has them.
-        candidates: K, candidates for each row.
+        mix: which share of the rows of a batch are pieces, and how many candidates are made of each row.
 
     Attributes:
         tally: what was tried and found so far.
@@ -111,22 +110,19 @@ class Mining:
         ledger: str | Ledger | None = None,
         hardest: float = 0.1,
         decay: float | None = None,
-        mined: float = 0.5,
-        candidates: int = 1,
+        mix: Mix | None = None,
     ) -> None:
         if decay is None:
             decay = DECAY if update is None or not update.every else 0.0
-        for name, value in (("mined", mined), ("decay", decay)):
-            if not 0 <= value <= 1:
-                raise InputError(f"{name} must be a share from 0 to 1, got {value}")
+        if not 0 <= decay <= 1:
+            raise InputError(f"decay must be a share from 0 to 1, got {decay}")
         if not 0 < hardest <= 1:
             raise InputError(f"hardest must be a share in (0, 1], got {hardest}")
-        if update is not None and update.every and candidates > 1:
+        mix = mix or Mix()
+        if update is not None and update.every and mix.candidates > 1:
             raise InputError(
-                f"update.every searches with one candidate for each row: set candidates=1, got {candidates}"
+                f"update.every searches with one candidate for each row: set candidates=1, got {mix.candidates}"
             )
-        if candidates < 1:
-            raise InputError(f"candidates must be >= 1, got {candidates}")
         if start < 0:
             raise InputError(f"start must be >= 0 optimiser steps, got {start}")
         self.neighbourhood = neighbourhood or Blend()
@@ -136,7 +132,7 @@ class Mining:
         self.start, self.seed, self.areas = start, seed, areas
         self.predict, self.update = predict, update or Update()
         self.ledger = Ledger(ledger) if isinstance(ledger, str) else ledger
-        self.hardest, self.decay, self.mined, self.candidates = hardest, decay, mined, candidates
+        self.hardest, self.decay, self.mix = hardest, decay, mix
         self.given = store  # its areas as they were named
         self._unlearnt = unlearnt(self.conversion)
         self.followed_by: Any = None  # the trainer whose callback judges
@@ -228,7 +224,7 @@ class Mining:
             self.conversion,
             self.buffer,
             self.stopping,
-            self.candidates,
+            self.mix.candidates,
             self.seed,
             self.hardest,
         )
@@ -284,8 +280,8 @@ class Mining:
             InputError: `mined` is no row of the first batch.
         """
         miner = self._opened
-        if not self.number and 0 < self.mined * len(scenes) < 0.5:
-            raise InputError(f"mined={self.mined:g} of a batch of {len(scenes)} is no row: raise it, or set 0")
+        if not self.number and 0 < self.mix.mined * len(scenes) < 0.5:
+            raise InputError(f"mined={self.mix.mined:g} of a batch of {len(scenes)} is no row: raise it, or set 0")
         number = self.number * self.ranks.count + self.ranks.rank
         self.number += 1
         self._learn(scenes)
@@ -295,7 +291,7 @@ class Mining:
         if self.step < self.start or unlearnt(self.conversion):
             return Plan(clean)
         miner.step = self.step
-        return Plan(pieces_of(miner.buffer, clean, self.mined, self.step, self.seed, number))
+        return Plan(pieces_of(miner.buffer, clean, self.mix.mined, self.step, self.seed, number))
 
     def _learn(self, scenes: Scenes) -> None:
         """What is usual of an area, from the first batches; then it is frozen."""
@@ -340,7 +336,7 @@ class Mining:
         self._searched_at = self.step
         rows = plan.rows
         if self.ranks.count > 1:  # what a rank may tell of in a step is agreed once
-            rows = rows[: self.ranks.room(len(rows) * self.candidates, self._at) // self.candidates]
+            rows = rows[: self.ranks.room(len(rows) * self.mix.candidates, self._at) // self.mix.candidates]
         return self._opened.propose(rows, self.step, self.ranks.rank, self.ranks.count)
 
     def offer(self, scenes: Scenes, tries: Recipe, hooks: Callable[[Any], Any] = lambda batch: batch) -> None:
@@ -353,8 +349,8 @@ class Mining:
         """
         if not len(tries):
             return
-        of = torch.arange(len(tries)) // self.candidates
-        alone = self.candidates == 1 and len(tries) == len(scenes)
+        of = torch.arange(len(tries)) // self.mix.candidates
+        alone = self.mix.candidates == 1 and len(tries) == len(scenes)
         made, capped = self.conversion(scenes, tries, None if alone else of)
         batch, before = self._batch, scenes
         if not alone:

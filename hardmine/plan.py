@@ -6,10 +6,33 @@ from math import floor
 import torch
 from torch import Tensor
 
+from hardmine.errors import InputError
 from hardmine.memory.buffer import RecipeBuffer
 from hardmine.records import Recipe
 from hardmine.rng import key, keyed
 from hardmine.scenes import Scenes
+
+
+@dataclass(frozen=True)
+class Mix:
+    """What the rows of a batch are used for.
+
+    Attributes:
+        mined: share of them, in [0, 1], that are pieces where the buffer has them.
+        candidates: K, candidates that are made of each.
+
+    Raises:
+        InputError: a number out of its range.
+    """
+
+    mined: float = 0.5
+    candidates: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.mined <= 1:
+            raise InputError(f"mined must be a share from 0 to 1, got {self.mined}")
+        if self.candidates < 1:
+            raise InputError(f"candidates must be >= 1, got {self.candidates}")
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from quality.runs import CONFIGS
 from test_tasks import trainer_of
 from torch import Tensor, nn
 
-from hardmine import ColorTransfer, InputError, Random, RecipeBuffer, Update, View
+from hardmine import ColorTransfer, InputError, Mix, Random, RecipeBuffer, Update, View
 from hardmine.cli.build import build_data
 from hardmine.cli.train import train
 from hardmine.data import LabelledData
@@ -189,7 +189,7 @@ def stepped(mining: PlainAugmentation, batch: dict[str, Tensor]) -> tuple[Tensor
 
 
 def test_rows_drawn_by_chance_are_trained_on_once() -> None:
-    mining, batch = plain(mined=0.4, start=2), batch_of()
+    mining, batch = plain(mix=Mix(mined=0.4), start=2), batch_of()
     assert not any(len(stepped(mining, batch)[0]) for _ in range(2))
     assert mining.tally.candidates == 0
     found = [stepped(mining, batch) for _ in range(40)]
@@ -206,7 +206,7 @@ def test_rows_drawn_by_chance_are_trained_on_once() -> None:
 
 @pytest.mark.parametrize(("mined", "rows"), [(0.0, 0), (1.0, 6)])
 def test_none_or_all(mined: float, rows: int) -> None:
-    assert len(stepped(plain(mined=mined), batch_of())[0]) == rows
+    assert len(stepped(plain(mix=Mix(mined=mined)), batch_of())[0]) == rows
 
 
 def test_it_goes_on_where_it_was_kept() -> None:
@@ -222,7 +222,7 @@ def test_it_goes_on_where_it_was_kept() -> None:
     assert vars(mining.tally) == vars(other.tally)
 
 
-@pytest.mark.parametrize("settings", [{"candidates": 2}, {"update": Update(every=4)}])
+@pytest.mark.parametrize("settings", [{"mix": Mix(candidates=2)}, {"update": Update(every=4)}])
 def test_one_image_per_row_in_every_step(settings: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="one image per row in every step"):
         plain(buffer=RecipeBuffer(), **settings)

@@ -26,6 +26,7 @@ from hardmine.errors import InputError
 from hardmine.memory.ledger import Ledger
 from hardmine.mining import Mining
 from hardmine.numbered import Numbered
+from hardmine.plan import Mix
 
 pytestmark = pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
 
@@ -113,13 +114,13 @@ def test_scoring_leaves_no_trace(decay: float) -> None:
 
 SETTINGS: dict[str, dict[str, Any]] = {
     "plain": {},
-    "candidates": {"candidates": 3},
+    "candidates": {"mix": Mix(candidates=3)},
     "frozen judge": {"decay": 1.0},
     "the model as it is": {"decay": 0.0},
     "teacher": {"gates": [hardmine.Teacher(0.5)]},
     "the library's own conversion": {"conversion": None},
     "later": {"start": 3},
-    "nothing mined": {"threshold": 1.1, "mined": 0.0},
+    "nothing mined": {"threshold": 1.1, "mix": Mix(mined=0.0)},
 }
 TRAINERS: dict[str, dict[str, Any]] = {
     "accumulated": {"accumulate_grad_batches": 2, "max_steps": 3},
@@ -279,7 +280,7 @@ def plain(value: Any) -> Any:
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"start": 5}, {"conversion": None, "start": 3}, {"decay": 1.0, "candidates": 2}],
+    [{}, {"start": 5}, {"conversion": None, "start": 3}, {"decay": 1.0, "mix": Mix(candidates=2)}],
     ids=["from the first step", "before mining starts", "what is usual", "frozen judge"],
 )
 def test_a_resumed_fit_goes_on_to_the_same_bits(settings: dict[str, Any], tmp_path: Path) -> None:
@@ -292,7 +293,7 @@ def test_a_resumed_fit_goes_on_to_the_same_bits(settings: dict[str, Any], tmp_pa
     assert_equal(whole.state_dict(), parts.state_dict())
     assert all(map(torch.equal, whole.seen[4:], parts.seen)) and len(parts.seen) == 4
     assert plain(one.state_dict()) == plain(two.state_dict())
-    assert one.tally == two.tally and one.tally.pieces == 4 * one.candidates * (8 - one.start)
+    assert one.tally == two.tally and one.tally.pieces == 4 * one.mix.candidates * (8 - one.start)
     ledgers = [Ledger(tmp_path / "ledger" / run).read() for run in ("whole", "parts")]
     assert same_rows(*ledgers) and ledgers[0].num_rows == one.tally.candidates
 

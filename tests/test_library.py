@@ -80,7 +80,7 @@ def fit(mining: hardmine.Mining, module: L.LightningModule, data: Any = None, **
 
 @pytest.mark.parametrize("candidates", [1, 3])
 def test_a_few_lines_add_mining(candidates: int) -> None:
-    mining, module = search(candidates=candidates), TheirModule()
+    mining, module = search(mix=hardmine.Mix(candidates=candidates)), TheirModule()
     fit(mining, module)
     assert mining.tally.pieces == 24 * candidates
     assert len(module.seen) == 6

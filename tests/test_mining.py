@@ -27,7 +27,7 @@ from hardmine.memory.stopping import Stopping
 from hardmine.mining import Mining
 from hardmine.neighbourhood import Generate, Random, Select
 from hardmine.numbered import Numbered
-from hardmine.plan import Plan
+from hardmine.plan import Mix, Plan
 from hardmine.ranks import pooled
 from hardmine.records import Distribution, Recipe
 from hardmine.scenes import Scenes
@@ -111,7 +111,8 @@ class Run:
 def search(**settings: Any) -> Mining:
     """All is hard, from the first step on, and nothing has to be learnt."""
     told = {"conversion": ColorTransfer(), "threshold": 1.1, "hardest": 1.0, "start": 0, "areas": AREAS}
-    return Mining(make_store(), **{"neighbourhood": Select(radius=10), **told, **settings})
+    mix = Mix(**{name: settings.pop(name) for name in ("mined", "candidates") if name in settings})
+    return Mining(make_store(), **{"neighbourhood": Select(radius=10), "mix": mix, **told, **settings})
 
 
 def flat(value: Any) -> list[Any]:
@@ -655,8 +656,8 @@ def test_the_numbers_of_the_library_are_those_of_the_command_line(config: DictCo
     block = dict(config.mining)
     assert block.pop("_target_") == "hardmine.Mining" and hardmine.Mining is Mining
     assert block.keys() == {"threshold", "hardest", "start", "mined", "candidates", "decay"}
+    assert Mix(block.pop("mined"), block.pop("candidates")) == Mix() == Mining(make_store()).mix
     assert block == {name: defaults[name] for name in block}
-    assert instantiate(config.mining, store=make_store()).decay == Mining(make_store()).decay
     assert config.seed == defaults["seed"] and not config.gate and not tuple(defaults["gates"])
 
 
@@ -692,17 +693,14 @@ def test_labels_say_how_recognition_is_measured() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"mined": -0.1}, "mined must be a share from 0 to 1, got -0.1"),
-        ({"mined": 1.5}, "mined must be a share from 0 to 1, got 1.5"),
         ({"decay": -0.1}, "decay must be a share from 0 to 1, got -0.1"),
         ({"decay": 1.5}, "decay must be a share from 0 to 1, got 1.5"),
         ({"decay": float("nan")}, "decay must be a share from 0 to 1, got nan"),
         ({"hardest": 0.0}, "hardest must be a share in (0, 1], got 0.0"),
         ({"hardest": 1.1}, "hardest must be a share in (0, 1], got 1.1"),
-        ({"candidates": 0}, "candidates must be >= 1, got 0"),
         ({"start": -1}, "start must be >= 0 optimiser steps, got -1"),
         (
-            {"update": Update(every=2), "candidates": 2},
+            {"update": Update(every=2), "mix": Mix(candidates=2)},
             "update.every searches with one candidate for each row: set candidates=1, got 2",
         ),
     ],
@@ -710,6 +708,20 @@ def test_labels_say_how_recognition_is_measured() -> None:
 def test_a_number_out_of_its_range_is_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError) as caught:
         Mining(make_store(), **settings)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"mined": -0.1}, "mined must be a share from 0 to 1, got -0.1"),
+        ({"mined": 1.5}, "mined must be a share from 0 to 1, got 1.5"),
+        ({"candidates": 0}, "candidates must be >= 1, got 0"),
+    ],
+)
+def test_a_mix_that_cannot_be_is_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        Mix(**settings)
     assert str(caught.value) == message
 
 

@@ -25,7 +25,7 @@ from hardmine.miner import Miner
 from hardmine.mining import Mining
 from hardmine.neighbourhood import Generate
 from hardmine.numbered import Numbered
-from hardmine.plan import Plan
+from hardmine.plan import Mix, Plan
 from hardmine.records import Recipe, Verdict
 from hardmine.scenes import Scenes
 from hardmine.search import Admit
@@ -342,7 +342,7 @@ def test_impossible_updates() -> None:
     with pytest.raises(ValueError, match=r"update\.tries >= 1, got 2 and 0"):
         Update(every=2, tries=0)
     with pytest.raises(InputError, match="set candidates=1, got 2"):
-        Mining(make_store(), update=Update(every=2), candidates=2)
+        Mining(make_store(), update=Update(every=2), mix=Mix(candidates=2))
     mining = Mining(make_store(), update=Update(every=3))
     mining.ranks.count = 2
     with pytest.raises(InputError, match="every=3 pieces cannot be shared out among 2 ranks: take a multiple"):

@@ -17,6 +17,7 @@ from hardmine.errors import InputError
 from hardmine.judge import without_trace
 from hardmine.judge.gates import Gate
 from hardmine.mining import Mining
+from hardmine.plan import Mix
 from hardmine.runs import RunFolder
 from hardmine.scenes import Colors
 from hardmine.store import ParameterStore
@@ -137,9 +138,11 @@ def build_mining(cfg: Any, data: LabelledData) -> Mining | None:
     if data.kind == "boxes" and "scale" in conversion.space.names and not _areas_are_classes(data):
         raise InputError("conversion: it moves boxes by the area of their class, which needs data.regions=boxes")
     settings: dict[str, Any] = OmegaConf.to_container(cfg.mining, resolve=True)  # type: ignore[assignment]
+    mix = Mix(settings.pop("mined"), settings.pop("candidates"))
     return get_class(settings.pop("_target_"))(  # type: ignore[no-any-return]
         build_store(cfg, data, conversion),
         **settings,
+        mix=mix,
         neighbourhood=instantiate(cfg.neighbourhood, _convert_="all"),
         first=instantiate(cfg.first, _convert_="all"),
         conversion=conversion,

@@ -22,7 +22,7 @@ class PlainAugmentation(Mining):
 
     Args:
         store: stored parameters.
-        settings: of `Mining`; `mined` is the share of the rows of each batch that are converted.
+        settings: of `Mining`; `mix.mined` is the share of the rows of each batch that are converted.
 
     Raises:
         InputError: more than one candidate for each row, or updates that wait for pieces.
@@ -30,7 +30,7 @@ class PlainAugmentation(Mining):
 
     def __init__(self, store: ParameterStore, **settings: Any) -> None:
         super().__init__(store, **settings)
-        if self.candidates > 1 or self.update.every:
+        if self.mix.candidates > 1 or self.update.every:
             raise InputError(
                 "PlainAugmentation makes one image per row in every step: set candidates=1, update.every=0"
             )
@@ -42,7 +42,7 @@ class PlainAugmentation(Mining):
         if self.step < self.start or unlearnt(self.conversion):
             return Plan(clean)
         chance = torch.rand((), generator=keyed(self.seed, "rows", number), dtype=torch.float64)
-        wanted = floor(self.mined * len(clean) + float(chance))  # as many on every rank, which all count them
+        wanted = floor(self.mix.mined * len(clean) + float(chance))  # as many on every rank, which all count them
         if not wanted:
             return Plan(clean)
         place = torch.randperm(len(clean), generator=keyed(self.seed, "places", number, ranks.rank))[:wanted]

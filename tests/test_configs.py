@@ -11,12 +11,18 @@ from omegaconf import DictConfig, OmegaConf
 from quality.runs import CONFIGS, present
 
 from hardmine.cli import config_folder
-from hardmine.cli.build import build_conversion, build_data, build_gates
+from hardmine.cli.build import build_conversion, build_data, build_gates, mining_settings
+from hardmine.mining import Mining
 
 GROUPS = sorted(path.relative_to(config_folder()) for path in config_folder().glob("*/*.yaml"))
 PLAIN = ("experiment", "callbacks", "store", "gate")  # no constructor of their own
 PARTS = [path for path in GROUPS if path.parts[0] not in PLAIN]
 BENCHMARK = f"hydra.searchpath=['file://{CONFIGS}']"
+
+
+def mining_of(config: DictConfig) -> Mining:
+    kind, settings = mining_settings(config)
+    return kind(make_store(), **settings)
 
 
 @pytest.mark.parametrize("path", PARTS, ids=str)
@@ -36,7 +42,7 @@ def test_every_block_builds(configured: Callable[..., DictConfig]) -> None:
     assert instantiate(config.trainer, precision="32-true", logger=False).max_steps == 6
     assert len(instantiate(config.buffer)) == 0
     assert instantiate(config.stopping).reason is None
-    assert instantiate(config.mining, store=make_store()).threshold == 0.7
+    assert mining_of(config).threshold == 0.7
 
 
 @pytest.mark.parametrize("option", ["none", "limits", "teacher", "all"])
@@ -73,7 +79,7 @@ def test_every_method_composes_with_every_protocol(
     assert list(config.callbacks)[:2] == ["average", "curve"]
     assert all(instantiate(callback) for callback in config.callbacks.values())
     assert instantiate(config.first) is not None
-    assert instantiate(config.mining, store=make_store()) is not None
+    assert mining_of(config) is not None
 
 
 EXPERIMENTS = [path.stem for path in GROUPS if path.parts[0] == "experiment"]

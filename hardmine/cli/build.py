@@ -130,6 +130,13 @@ def build_gates(cfg: Any) -> list[Gate]:
     return [instantiate(gate) for gate in cfg.gate.values()]
 
 
+def mining_settings(cfg: Any) -> tuple[type[Mining], dict[str, Any]]:
+    """What the block `mining` says: the class, and arguments of it."""
+    settings: dict[str, Any] = OmegaConf.to_container(cfg.mining, resolve=True)  # type: ignore[assignment]
+    kind, mix = get_class(settings.pop("_target_")), Mix(settings.pop("mined"), settings.pop("candidates"))
+    return kind, {**settings, "mix": mix}
+
+
 def build_mining(cfg: Any, data: LabelledData) -> Mining | None:
     """The search; None where there is no neighbourhood, which is plain training on the same batches."""
     if cfg.neighbourhood["_target_"] is None:
@@ -137,12 +144,10 @@ def build_mining(cfg: Any, data: LabelledData) -> Mining | None:
     conversion = build_conversion(cfg, data)
     if data.kind == "boxes" and "scale" in conversion.space.names and not _areas_are_classes(data):
         raise InputError("conversion: it moves boxes by the area of their class, which needs data.regions=boxes")
-    settings: dict[str, Any] = OmegaConf.to_container(cfg.mining, resolve=True)  # type: ignore[assignment]
-    mix = Mix(settings.pop("mined"), settings.pop("candidates"))
-    return get_class(settings.pop("_target_"))(  # type: ignore[no-any-return]
+    kind, settings = mining_settings(cfg)
+    return kind(
         build_store(cfg, data, conversion),
         **settings,
-        mix=mix,
         neighbourhood=instantiate(cfg.neighbourhood, _convert_="all"),
         first=instantiate(cfg.first, _convert_="all"),
         conversion=conversion,

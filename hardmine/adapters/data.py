@@ -91,6 +91,9 @@ class MiningDataModule(L.LightningDataModule):
     def teardown(self, stage: str) -> None:
         self.inner.teardown(stage)
 
+    def on_exception(self, exception: BaseException) -> None:
+        self.inner.on_exception(exception)
+
     def state_dict(self) -> dict[str, Any]:
         return self.inner.state_dict()
 

@@ -219,3 +219,15 @@ def test_a_compiled_module_is_judged_in_evaluation_mode() -> None:
     assert module.state_dict()["net.1.num_batches_tracked"] == 3
     for name, value in plain.state_dict().items():
         assert torch.equal(value, module.state_dict()[name]), name
+
+
+def test_a_part_under_two_names_stays_what_is_trained() -> None:
+    """A net and its backbone, as many modules keep them."""
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1), torch.nn.BatchNorm2d(4))
+    module = torch.nn.ModuleDict({"net": net, "backbone": net[0]})
+    before = dict(module.named_parameters())
+    average = Average(0.5)
+    average.start(module)
+    average(module, lambda of: of["net"](torch.rand(1, 3, 2, 2)))  # type: ignore[index]
+    assert all(value is before[name] for name, value in module.named_parameters())
+    assert before.keys() == dict(module.named_parameters()).keys()

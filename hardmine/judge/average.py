@@ -60,6 +60,11 @@ class Average:
         tensors = {name: self._tensors.get(name, value).to(value.dtype) for name, value in _tensors(module).items()}
         buffers = {name for name, _ in module.named_buffers()}
         # a forward may count in a buffer: neither the module's nor the average's
+        if len(list(module.named_modules(remove_duplicate=False))) > len(list(module.modules())):
+            # functional_call would swap a part that has two names twice, and not put it back
+            own = {name: value.clone() if name in buffers else value for name, value in tensors.items()}
+            with without_trace(module), torch.compiler.set_stance("force_eager"), _in_place(module, own):
+                return function(module)
         swapped = {f"module.{name}": value.clone() if name in buffers else value for name, value in tensors.items()}
         with without_trace(module), torch.compiler.set_stance("force_eager"):
             return functional_call(_Applied(module, function), swapped, ())
@@ -67,6 +72,25 @@ class Average:
     def state_dict(self) -> dict[str, Tensor]:
         """The averaged tensors; empty before `start`."""
         return {name: value.detach().clone() for name, value in self._tensors.items()}
+
+
+@contextmanager
+def _in_place(module: nn.Module, tensors: Mapping[str, Tensor]) -> Iterator[None]:
+    """Other tensors in every place of a module that holds one of these names, once for each place."""
+    named = [*module.named_parameters(), *module.named_buffers()]
+    other = {id(value): tensors[name] for name, value in named if name in tensors}
+    places: list[dict[str, Any]] = [
+        place for child in module.modules() for place in (vars(child)["_parameters"], vars(child)["_buffers"])
+    ]
+    kept = [(place, dict(place)) for place in places]
+    for place, before in kept:
+        place.update({name: other[id(value)] for name, value in before.items() if id(value) in other})
+    try:
+        yield
+    finally:
+        for place, before in kept:
+            place.clear()
+            place.update(before)
 
 
 class _Applied(nn.Module):

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from hardmine.candidates import Candidates
-from hardmine.conversions import Chain, ColorTransfer, Conversion, Reframe, unlearnt
+from hardmine.conversions import Chain, ColorTransfer, Conversion, Reframe
 from hardmine.conversions.base import taken
 from hardmine.errors import InputError
 from hardmine.first import FirstParameter
@@ -36,19 +36,20 @@ from hardmine.memory.stopping import Stopping
 from hardmine.miner import Miner, Tally
 from hardmine.neighbourhood import Blend, Neighbourhood
 from hardmine.plan import Mix, Plan, pieces_of, planned
-from hardmine.ranks import Ranks, Told, pooled
-from hardmine.records import Distribution, Recipe, Verdict, state
+from hardmine.ranks import Ranks, Told
+from hardmine.records import Recipe, Verdict
 from hardmine.scenes import Scenes
 from hardmine.store import ParameterStore
 from hardmine.update import Rounds, Update
+from hardmine.usual import Usual
 from hardmine.view import Path, View
+from hardmine.view.container import copied
 
 if TYPE_CHECKING:
     import lightning as L
 
 DECAY = 0.995
 FORMAT = 2  # of the state in a checkpoint
-_LEARNT = 64  # batches from which is learnt what is usual of an area
 Numbers = tuple[Path, Tensor, Tensor]
 _log = logging.getLogger("hardmine")
 
@@ -134,7 +135,7 @@ class Mining:
         self.ledger = Ledger(ledger) if isinstance(ledger, str) else ledger
         self.hardest, self.decay, self.mix = hardest, decay, mix
         self.given = store  # its areas as they were named
-        self._unlearnt = unlearnt(self.conversion)
+        self.usual = Usual(self.conversion)
         self.followed_by: Any = None  # the trainer whose callback judges
         self._fresh = deepcopy(
             (
@@ -149,8 +150,7 @@ class Mining:
     def begin(self) -> None:
         """Forget everything: what is found belongs to one run."""
         self.view, self.buffer, self.stopping, self.gates = deepcopy(self._fresh)
-        for part in self._unlearnt:
-            part.usual = None
+        self.usual.forget()
         self.miner: Miner | None = None
         self.rounds: Rounds | None = None  # where the model waits for pieces
         self.ranks = Ranks()
@@ -159,7 +159,6 @@ class Mining:
         self.number = 0  # batches planned
         self.offered: Candidates | None = None
         self._average = Average(self.decay)
-        self._learnt: list[Distribution] = []
         self._searched_at = -1  # the step of the latest proposals
         self._followed = -1  # the step that the averages have followed; -1 before the first judgement
         self._batch: Any = None  # that was read last
@@ -172,7 +171,9 @@ class Mining:
 
     @property
     def tally(self) -> Tally:
-        return Tally() if self.miner is None else self.miner.tally
+        if self.miner is None:  # a checkpoint may tell of what was found before
+            return Tally(**self._saved["miner"]["tally"]) if self._saved else Tally()
+        return self.miner.tally
 
     @property
     def store(self) -> ParameterStore:
@@ -185,7 +186,7 @@ class Mining:
         return (
             self.miner is not None
             and self.step >= self.start
-            and not unlearnt(self.conversion)
+            and self.usual.known
             and self.miner.stopping.reason is None
         )
 
@@ -284,26 +285,14 @@ class Mining:
             raise InputError(f"mined={self.mix.mined:g} of a batch of {len(scenes)} is no row: raise it, or set 0")
         number = self.number * self.ranks.count + self.ranks.rank
         self.number += 1
-        self._learn(scenes)
+        self.usual.look(scenes, self.ranks, last=self.step >= self.start)
         clean = planned(scenes, miner.store.regions, len(miner.store.space), self.seed, number)
         if rows is not None:
             return Plan(rows)
-        if self.step < self.start or unlearnt(self.conversion):
+        if self.step < self.start or not self.usual.known:
             return Plan(clean)
         miner.step = self.step
         return Plan(pieces_of(miner.buffer, clean, self.mix.mined, self.step, self.seed, number))
-
-    def _learn(self, scenes: Scenes) -> None:
-        """What is usual of an area, from the first batches; then it is frozen."""
-        for part in unlearnt(self.conversion):
-            if len(self._learnt) < _LEARNT:
-                self._learnt.append(pooled([scenes.measured(part.colors)[1]]))
-            if self.step >= self.start:
-                usual = self.ranks.total(pooled(self._learnt).to(torch.device("cpu")), scenes.image.device)
-                part.learn(usual)
-                self._learnt = []
-                if self.ledger is not None:
-                    self.ledger.usual = part.usual
 
     def make(self, scenes: Scenes, plan: Plan) -> Scenes:
         """The scenes with the rows of pieces converted; `scenes` itself where there are none."""
@@ -355,7 +344,7 @@ class Mining:
         batch, before = self._batch, scenes
         if not alone:
             batch, before = self.view.take(self._batch, of), taken(scenes, of)
-        batch = hooks(self.view.write(batch, before, made))
+        batch = hooks(copied(self.view.write(batch, before, made)))  # hooks may work in place
         self.offered = Candidates(tries, scenes, made, capped, of, batch, self.view.scored(batch, self.areas))
 
     def judge(self, model: nn.Module, forward_context: Callable[[], AbstractContextManager[Any]] = nullcontext) -> None:
@@ -372,7 +361,7 @@ class Mining:
         self._follow(model)
         offered = self.offered is not None and self.offered.score is None
         # several ranks tell each other in every step: none knows whether another has something to tell
-        begun = self.step >= self.start and not unlearnt(self.conversion) and not self.update.every
+        begun = self.step >= self.start and self.usual.known and not self.update.every
         if offered or (begun if self.ranks.count > 1 else self._replayed):
             self._score(model, forward_context)
 
@@ -388,7 +377,10 @@ class Mining:
             rows = offered.recipe
             if not self._average.started:
                 self._average.start(model, self.ranks.first(dict(model.state_dict())))
+            known = self._judge.probabilities
             scores = self._judge(model, offered, forward_context, self._average)
+            if self._judge.probabilities and not known:
+                self.tell("the model gives probabilities, not logits; they are scored as such")
         numbers = torch.cat([*self._replayed, torch.empty(0, dtype=torch.int64)])
         self._replayed = []
         self._told = self.ranks.tell(rows.tensors(), scores, numbers)
@@ -469,6 +461,7 @@ class Mining:
             mine = slice(before, before + len(self.offered.recipe))
             self.offered.score, self.offered.recipe = scores[mine, 0], recipe[mine]
         if self.ledger is not None and not self.ranks.rank:
+            self.ledger.usual = self.usual.found
             self.ledger.append(recipe, verdict)
         tally = self.miner.tally
         line = self.signs.look(verdict.score, self.threshold, tally.candidates, tally.pieces)
@@ -487,7 +480,6 @@ class Mining:
         """Plain tensors, numbers and strings, loadable with `weights_only=True`."""
         if self.miner is None:
             return {} if self._saved is None else self._saved
-        usual = next((part.usual for part in self._unlearnt if part.usual is not None), None)
         saved = self._saved or {}
         return {
             "format": FORMAT,
@@ -498,8 +490,7 @@ class Mining:
             "searched_at": self._searched_at,
             "followed": self._followed,
             "rounds": {} if self.rounds is None else self.rounds.state_dict(),
-            "usual": {} if usual is None else state(usual),
-            "learnt": [state(part) for part in self._learnt],
+            "usual": self.usual.state_dict(),
             "judge": self._average.state_dict() or saved.get("judge", {}),
             "gates": {str(number): gate.state_dict() for number, gate in enumerate(self.gates)},
         }
@@ -524,12 +515,7 @@ class Mining:
         self.signs.load_state_dict(saved["signs"])
         self.step, self.number = saved["step"], saved["number"]
         self._searched_at, self._rounds = saved["searched_at"], saved["rounds"]
-        self._learnt = [Distribution.from_tensors(part) for part in saved["learnt"]]
-        if saved["usual"]:
-            for part in self._unlearnt:
-                part.learn(Distribution.from_tensors(saved["usual"]))
-                if self.ledger is not None:
-                    self.ledger.usual = part.usual
+        self.usual.load_state_dict(saved["usual"])
 
     # Lightning
 

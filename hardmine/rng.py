@@ -4,6 +4,7 @@ import hashlib
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,6 +37,29 @@ def global_state_kept() -> Iterator[None]:
         torch.set_rng_state(states[2])
         if on_device is not None:
             torch.cuda.set_rng_state(on_device)
+
+
+@contextmanager
+def state_kept(*holders: Any) -> Iterator[None]:
+    """Attributes of objects, and generators among them, are afterwards as before; what lies deeper is not kept."""
+    kept = [(holder, dict(vars(holder))) for holder in holders]
+    values = [value for _, attributes in kept for value in attributes.values()]
+    torches = [(value, value.get_state()) for value in values if isinstance(value, torch.Generator)]
+    numpys = [value.bit_generator for value in values if isinstance(value, np.random.Generator)]
+    arrays = [(bits, bits.state) for bits in numpys]
+    pythons = [(value, value.getstate()) for value in values if isinstance(value, random.Random)]
+    try:
+        yield
+    finally:
+        for holder, attributes in kept:
+            vars(holder).clear()
+            vars(holder).update(attributes)
+        for generator, state in torches:
+            generator.set_state(state)
+        for bits, array_state in arrays:
+            bits.state = array_state
+        for python, python_state in pythons:
+            python.setstate(python_state)
 
 
 def seed_globally(seed: int) -> None:

@@ -231,3 +231,37 @@ def test_a_part_under_two_names_stays_what_is_trained() -> None:
     average(module, lambda of: of["net"](torch.rand(1, 3, 2, 2)))  # type: ignore[index]
     assert all(value is before[name] for name, value in module.named_parameters())
     assert before.keys() == dict(module.named_parameters()).keys()
+
+
+class Merging(torch.nn.Module):
+    """Adds to its weight where it leaves training, and remembers what it has seen."""
+
+    count: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(2))
+        self.register_buffer("count", torch.zeros(()), persistent=False)
+        self.seen: list[int] = []
+        self.calls = {"forward": 0}
+
+    def train(self, mode: bool = True) -> "Merging":
+        if self.training and not mode:
+            with torch.no_grad():
+                self.weight.add_(1)
+        return super().train(mode)
+
+    def forward(self) -> torch.Tensor:
+        self.count.add_(1)
+        self.seen.append(1)
+        self.calls["forward"] += 1
+        return self.weight.sum()
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.5])
+def test_no_trace_in_weights_that_merge_in_lists_and_in_buffers_that_are_not_kept(decay: float) -> None:
+    module, average = Merging(), Average(decay)
+    average.start(module)
+    assert float(average(module, lambda of: of())) == 2
+    assert module.training and module.weight.tolist() == [1, 1]
+    assert (float(module.count), module.seen, module.calls) == (0, [], {"forward": 0})

@@ -183,7 +183,7 @@ def test_no_more_is_looked_at_than_64_batches() -> None:
     mining = individual(start=10**6)
     for number in range(70):
         mining.plan(mining.read(batch_of(number, rows=1)))
-    kept = mining.state_dict()["learnt"]
+    kept = mining.state_dict()["usual"]["seen"]
     assert len(kept) == 64
     assert sum(int(part["count"][0, -1]) for part in kept) == 64 * 24 * 32
 
@@ -194,7 +194,7 @@ def test_what_is_usual_is_kept_in_checkpoints(stop: int) -> None:
     whole = Run(individual(start=2)).steps(range(6))
     begun = Run(individual(start=2)).steps(range(stop))
     state = saved(begun.mining.state_dict())
-    assert bool(state["usual"]) == (stop > 2) and len(state["learnt"]) == (stop if stop <= 2 else 0)
+    assert bool(state["usual"]["found"]) == (stop > 2) and len(state["usual"]["seen"]) == (stop if stop <= 2 else 0)
     again = individual(start=2)
     again.load_state_dict(state)
     begun.mining = again
@@ -217,7 +217,7 @@ def test_what_was_told_beforehand_stays() -> None:
     told = color.usual
     run = Run(search(conversion=Chain([color, Reframe(0.7)]), start=3)).steps(range(5))
     assert color.usual is told
-    assert not run.mining.state_dict()["learnt"] and not run.mining.state_dict()["usual"]
+    assert run.mining.state_dict()["usual"] == {"found": {}, "seen": []}
     run.mining.begin()
     assert color.usual is told
 
@@ -230,7 +230,7 @@ def test_the_ledger_knows_what_is_usual(tmp_path: Any) -> None:
     assert flat(Ledger(tmp_path).learnt()) == flat(usual_of(run.mining))
     again, resumed = individual(start=2, ledger=Ledger(tmp_path)), run.mining.state_dict()
     again.load_state_dict(resumed)
-    again.read(batch_of(4))
+    Run(again).steps(range(4, 6))
     assert again.ledger is not None and flat(again.ledger.usual) == flat(usual_of(run.mining))
 
 

@@ -238,13 +238,37 @@ def test_boxes_that_a_frame_cuts_off_are_gone_with_all_that_is_theirs() -> None:
     assert new[1] is targets[1]
 
 
-@pytest.mark.parametrize("field", ["depth", "keypoints"])
-def test_frames_are_off_where_a_place_is_not_known(field: str) -> None:
-    batch = {"image": levels(), "mask": label_map(), field: torch.rand(3, 6, 8)}
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"depth": torch.rand(3, 6, 8)},
+        {"aux": {"depth": torch.rand(3, 6, 8)}},
+        {"heat": torch.rand(3, 1, 2, 2)},
+        {"landmarks": torch.rand(3, 5, 2)},
+        {"bbox": torch.rand(3, 4)},
+    ],
+    ids=lambda more: next(iter(more)),
+)
+def test_frames_are_off_where_a_place_is_not_known(more: dict[str, Any]) -> None:
     view = View()
-    assert not view.read(batch, AREAS).movable
-    assert "new frames are off" in view.told[1] and field in view.told[1]
-    assert View(maps=("mask",)).read({"image": levels(), "mask": label_map()}, AREAS).movable
+    assert not view.read({"image": levels(), "mask": label_map(), **more}, AREAS).movable
+    assert "new frames are off" in view.told[1] and next(iter(more)) in view.told[1]
+    one_each = {"image": levels(), "mask": label_map(), "id": torch.arange(3), "w": torch.rand(3, 1), "name": ["a"] * 3}
+    assert View().read(one_each, AREAS).movable
+    inputs = {"inputs": {"image": levels()}, "targets": {"mask": label_map(), "depth": torch.rand(3, 6, 8)}}
+    assert not View(image="inputs.image", label="targets.mask").read(inputs, AREAS).movable
+
+
+def test_a_range_holds_for_all_batches() -> None:
+    view = View()
+    view.read((levels() / 255, label_map()), AREAS)
+    with pytest.raises(InputError, match="where white is 1"):
+        view.read((levels().float(), label_map()), AREAS)
+
+
+def test_classes_that_are_not_learnt() -> None:
+    label = torch.tensor([1, -100, 0])
+    assert View(ignore_index=-100).read((levels(), label)).labels["target"].tolist() == [1, -1, 0]
 
 
 def test_further_label_maps_move() -> None:
@@ -260,14 +284,18 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], Any, str]] = {
     "negative": ((NOISE, label_map()), {}, AREAS, r"are normalised: give View\(mean=..., std=...\)"),
     "wrong mean": ((NOISE * 9, label_map()), {"mean": MEAN, "std": STD}, AREAS, r"undoing mean and std gives"),
     "mean alone": ((NOISE, label_map()), {"mean": MEAN}, AREAS, "mean and std go together"),
-    "beyond": ((levels().float() * 9, label_map()), {}, AREAS, r"say what white is, View\(scale=...\)"),
+    "beyond": ((levels().float() * 9, label_map()), {}, AREAS, r"say what it is, View\(scale=...\)"),
     "16 bit": ((levels().int() * 257, label_map()), {}, AREAS, r"View\(scale=65535\)"),
     "channels": ((levels().repeat(1, 2, 1, 1), label_map()), {}, AREAS, r"6 channels.*View\(channels=\(0, 1, 2\)\)"),
     "last": ((levels().permute(0, 2, 3, 1), label_map()), {}, AREAS, "channels come first"),
     "no image": ({"a": levels()}, {}, AREAS, r"no image found in a batch of keys a: name it, View\(image=...\)"),
     "no label": ({"image": levels()}, {}, AREAS, r"no label found .*View\(label=...\)"),
     "no key": ({"image": levels(), "mask": label_map()}, {"label": "labels"}, AREAS, "no label 'labels'"),
-    "standardised": ((NOISE.abs(), label_map()), {}, AREAS, r"say what white is"),
+    "standardised": ((NOISE.abs(), label_map()), {}, AREAS, r"where white is 1: say what it is"),
+    "black": ((levels() * 0.0, label_map()), {}, AREAS, "first batch is black"),
+    "bool": ((levels() > 9, label_map()), {}, AREAS, "bool images have no colours"),
+    "white of 8 bit": ((levels(), label_map()), {"scale": 1}, AREAS, "white of 8-bit images is 255"),
+    "a mask as a picture": ((levels(), (label_map() > 0) * 255), {}, AREAS, "label maps of 0 and 255 alone"),
     "areas": ((levels(), label_map()), {}, None, r"give areas=, or view=View\(regions=\"whole\"\)"),
     "few areas": ((levels(), label_map()), {}, ("sky", "road"), "2 are named and a label map has 2"),
     "soft": ((levels(), torch.rand(3, 4)), {}, AREAS, "soft labels"),

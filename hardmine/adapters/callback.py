@@ -47,6 +47,11 @@ class HardMining(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         self._clock = trainer.global_step
+        if self.mining.miner is None:
+            raise InputError(
+                "the callback has seen no batch of this Mining, so that nothing is mined: give the data as "
+                "trainer.fit(module, mining.around(data))"
+            )
         self.mining.judge(pl_module, trainer.precision_plugin.forward_context)
 
     def on_train_batch_end(
@@ -54,7 +59,8 @@ class HardMining(L.Callback):
     ) -> None:
         # the clock stands still while gradients are accumulated; by hand, optimisers may make several steps, or none
         self.mining.settle(trainer.global_step - self._clock if pl_module.automatic_optimization else 1)
-        self._log(pl_module, trainer.global_step % trainer.log_every_n_steps == 0)  # type: ignore[attr-defined]
+        every = trainer.log_every_n_steps  # type: ignore[attr-defined]
+        self._log(pl_module, every > 0 and trainer.global_step % every == 0)
 
     def _log(self, pl_module: L.LightningModule, everything: bool) -> None:
         mining, offered = self.mining, self.mining.offered
@@ -75,6 +81,11 @@ class HardMining(L.Callback):
             },
             batch_size=1,
         )
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        mining, tally = self.mining, self.mining.tally
+        if mining.miner is not None and not tally.candidates:
+            mining.tell(f"nothing was mined: start={mining.start} and the model was updated {mining.step} times")
 
     def state_dict(self) -> dict[str, Any]:
         return self.mining.state_dict()

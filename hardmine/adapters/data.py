@@ -14,7 +14,7 @@ from hardmine.adapters.loaded import Loaded, opened, wrapped
 from hardmine.adapters.updates import Updates
 from hardmine.errors import InputError
 from hardmine.records import Recipe, Verdict
-from hardmine.rng import global_state_kept
+from hardmine.rng import global_state_kept, state_kept
 
 if TYPE_CHECKING:
     from hardmine.mining import Mining
@@ -156,7 +156,7 @@ class MiningDataModule(L.LightningDataModule):
 
         def hooks(offered: Any) -> Any:
             offered = trainer.precision_plugin.convert_input(offered)
-            with global_state_kept():
+            with global_state_kept(), state_kept(self.inner, trainer.lightning_module):
                 offered = self._hook(0)(offered, dataloader_idx)
                 offered = self._hook(1)(offered, trainer.strategy.root_device, dataloader_idx)
                 return self._hook(2)(offered, dataloader_idx)

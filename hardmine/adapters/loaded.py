@@ -1,5 +1,6 @@
 """A batch on its way from the loader to the step, closed to all that would convert it on the way."""
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -55,21 +56,27 @@ def _numbers(samples: Sequence[Any]) -> tuple[Tensor | None, Tensor | None]:
 
 
 def wrapped(loaders: Any) -> Any:
-    """The same loaders, whose batches come closed; what is no DataLoader stays as it is."""
+    """Copies of the loaders, whose batches come closed; the user's own stay as they are.
+
+    What is no DataLoader gives its batches open, and so does one that works on them as it hands them over.
+    """
     from lightning.pytorch.utilities.combined_loader import CombinedLoader
 
     if isinstance(loaders, CombinedLoader):
-        for loader in loaders.flattened:
-            wrapped(loader)
-    elif isinstance(loaders, DataLoader):
-        if not isinstance(loaders.collate_fn, Collate):
-            loaders.collate_fn = Collate(loaders.collate_fn)
-    elif isinstance(loaders, dict):
-        for loader in loaders.values():
-            wrapped(loader)
-    elif isinstance(loaders, list | tuple):
-        for loader in loaders:
-            wrapped(loader)
+        combined = copy.copy(loaders)
+        combined.flattened = [wrapped(loader) for loader in loaders.flattened]
+        return combined
+    if isinstance(loaders, DataLoader):
+        plain = type(loaders).__iter__ is DataLoader.__iter__ or hasattr(loaders.batch_sampler, "delivered")
+        if not plain or isinstance(loaders.collate_fn, Collate):
+            return loaders
+        closed = copy.copy(loaders)
+        closed.collate_fn = Collate(loaders.collate_fn)
+        return closed
+    if type(loaders) is dict:
+        return {name: wrapped(loader) for name, loader in loaders.items()}
+    if type(loaders) in (list, tuple):
+        return type(loaders)(map(wrapped, loaders))
     return loaders
 
 

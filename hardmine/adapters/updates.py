@@ -8,7 +8,6 @@ import torch
 from torch.utils.data import DataLoader
 
 from hardmine.adapters.loaded import Collate, Loaded
-from hardmine.conversions import unlearnt
 from hardmine.errors import InputError
 from hardmine.numbered import Numbered
 from hardmine.records import Recipe, Verdict
@@ -65,7 +64,7 @@ class Updates:
         for samples in chosen:
             if mining.miner is None and mining.step >= mining.start:
                 mining.read(self._loaded([self.dataset[samples[0]]]).batch)
-            if mining.step < mining.start or unlearnt(mining.conversion):
+            if mining.step < mining.start or not mining.usual.known:
                 self._count()
                 yield self._loaded([self.dataset[sample] for sample in samples])
                 continue

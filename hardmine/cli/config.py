@@ -111,7 +111,7 @@ def with_root(arguments: Sequence[str]) -> list[str]:
     """`data.root=PATH` alone means `data=folder`, unless an experiment says what data it is."""
     keys = {key_of(argument) for argument in arguments}
     if "data.root" in keys and not keys & {"data", "experiment"}:
-        return ["data=folder", *arguments]
+        return [*arguments, "data=folder"]  # options such as -m come first
     return list(arguments)
 
 

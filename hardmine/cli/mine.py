@@ -25,7 +25,7 @@ def command(arguments: list[str]) -> None:
         if folder.frozen.is_file() and "experiment" not in given:
             run = folder
             if "data.root" in given and "data" not in given and "root" not in run.config().data:
-                arguments = ["data=folder", *arguments]  # the run had no folder
+                arguments = [*arguments, "data=folder"]  # the run had no folder
     if run is None:
         run_configured("mine", arguments, mine)
         return

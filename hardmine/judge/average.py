@@ -1,5 +1,7 @@
 """The moving average of a model that judges: its tensors alone, run through the model's own uncompiled forward."""
 
+import copy
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -58,6 +60,7 @@ class Average:
     def __call__(self, module: nn.Module, function: Callable[[nn.Module], Any]) -> Any:
         """What `function(module)` gives with the averaged tensors in place of the module's own; it leaves no trace."""
         tensors = {name: self._tensors.get(name, value).to(value.dtype) for name, value in _tensors(module).items()}
+        tensors.update({name: value for name, value in module.named_buffers() if name not in tensors})
         buffers = {name for name, _ in module.named_buffers()}
         # a forward may count in a buffer: neither the module's nor the average's
         if len(list(module.named_modules(remove_duplicate=False))) > len(list(module.modules())):
@@ -120,12 +123,34 @@ def _tensors(module: nn.Module) -> dict[str, Tensor]:
 def without_trace(module: nn.Module) -> Iterator[None]:
     """Evaluation inside a training run: no gradient, no BatchNorm update, no random number; every flag, and every
     attribute that a forward sets, is put back."""
-    kept = {child: dict(child.__dict__) for child in module.modules()}
-    module.eval()
+    children = list(module.modules())
+    kept = [(child, dict(vars(child)), child.training) for child in children]
+    inside = [(value, copy.copy(value)) for _, attributes, _ in kept for value in attributes.values() if _fills(value)]
+    logging = {name: _silent for name in ("log", "log_dict") if hasattr(module, name)}
+    for child in children:
+        if isinstance(child, torch.jit.ScriptModule):
+            child.train(False)
+        else:  # not by `eval`: some modules change their weights in it
+            vars(child)["training"] = False
+    vars(module).update(logging)  # what a forward logs is of the training step alone
     try:
         with torch.no_grad(), global_state_kept():
             yield
     finally:
-        for child, attributes in kept.items():
-            child.__dict__.clear()
-            child.__dict__.update(attributes)
+        for child, attributes, training in kept:
+            vars(child).clear()
+            vars(child).update(attributes)
+            if isinstance(child, torch.jit.ScriptModule):
+                child.train(training)
+        for value, before in inside:
+            value.clear()
+            value.extend(before) if isinstance(value, list | deque) else value.update(before)
+
+
+def _fills(value: Any) -> bool:
+    """What a forward may put something into."""
+    return type(value) in (list, dict, set, deque, OrderedDict, defaultdict)
+
+
+def _silent(*_: Any, **__: Any) -> None:
+    pass

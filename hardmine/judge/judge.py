@@ -1,6 +1,6 @@
 """What a model makes of candidates: recognition accuracy, and which gate refuses them (R22, R24)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -11,7 +11,7 @@ from hardmine.candidates import Candidates
 from hardmine.errors import InputError
 from hardmine.judge.average import Average
 from hardmine.judge.gates import Gate
-from hardmine.judge.prediction import canonical
+from hardmine.judge.prediction import are_probabilities, canonical
 from hardmine.judge.scoring import Scoring
 
 Predict = Callable[[nn.Module, Any], Any]
@@ -28,6 +28,7 @@ class Judge:
 
     def __init__(self, scoring: Scoring, gates: Sequence[Gate], predict: Predict) -> None:
         self.scoring, self.gates, self.predict = scoring, list(gates), predict
+        self.probabilities = False  # the model gives these, not logits; found in the first call
         self._tried = False
 
     def __call__(
@@ -60,7 +61,8 @@ class Judge:
                 return self.predict(module, candidates.batch)
 
         def judged(of: Average) -> tuple[Any, Tensor, Tensor]:
-            prediction = canonical(self._first(of, model, predicted), candidates.labels)
+            prediction = self._first(of, model, predicted, candidates.labels)
+            prediction = canonical(prediction, candidates.labels, self.probabilities)
             return prediction, *self.scoring(prediction, candidates.labels, areas, chosen)
 
         candidates.prediction, score, area_score = judged(average or Average(0.0))
@@ -70,18 +72,21 @@ class Judge:
             refused = torch.where((refused < 0) & ~passed, number, refused)
         return torch.cat([score[:, None], area_score, refused[:, None]], dim=1).float()
 
-    def _first(self, of: Average, model: nn.Module, predicted: Callable[[nn.Module], Any]) -> Any:
+    def _first(
+        self, of: Average, model: nn.Module, predicted: Callable[[nn.Module], Any], labels: Mapping[str, Tensor]
+    ) -> Any:
         if self._tried:
             return of(model, predicted)
         try:
             prediction = of(model, predicted)
-        except (NotImplementedError, TypeError, AttributeError, KeyError) as error:
+        except Exception as error:  # whatever a stranger's forward raises when it is given images alone
             why = " ".join(str(error).split())[:160]
             raise InputError(
                 f"predict: the module cannot be called with the images alone ({why}): give "
                 "predict=lambda module, batch: logits"
             ) from error
         self._tried = True
+        self.probabilities = are_probabilities(prediction, labels)
         return prediction
 
 

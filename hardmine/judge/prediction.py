@@ -9,10 +9,11 @@ from torch.nn.functional import interpolate
 
 from hardmine.errors import InputError
 
+_MANY = 64  # outputs that do not all lie in [0, 1] by chance
 _LOGITS = ("logits", "out", "pred", "prediction")
 
 
-def canonical(prediction: Any, labels: Mapping[str, Tensor]) -> Any:
+def canonical(prediction: Any, labels: Mapping[str, Tensor], probabilities: bool = False) -> Any:
     """Logits (N, C) or (N, C, H, W), or detections, of whatever a forward gives.
 
     Args:
@@ -20,6 +21,7 @@ def canonical(prediction: Any, labels: Mapping[str, Tensor]) -> Any:
             them; or, for boxes, a list of dicts. One logit is binary: the second class against the first. Logits of
             label maps that are smaller than these are enlarged.
         labels: what is scored, `target` or `boxes`.
+        probabilities: the model gives these in place of logits.
 
     Raises:
         InputError: something else.
@@ -36,6 +38,10 @@ def canonical(prediction: Any, labels: Mapping[str, Tensor]) -> Any:
             )
         return prediction
     logits = _logits(prediction)
+    if probabilities:
+        least = torch.finfo(logits.dtype).eps
+        logits = logits.clamp(least, 1 - least)
+        logits = logits.logit() if one_channel(logits, labels["target"]) else logits.log()
     target = labels["target"]
     if logits.ndim == target.ndim and (logits.ndim == 3 or (logits.ndim == 1 and len(logits) == len(target))):
         logits = logits[:, None]  # (N, H, W) or (N,), one logit
@@ -50,6 +56,26 @@ def canonical(prediction: Any, labels: Mapping[str, Tensor]) -> Any:
         size = [int(side) for side in target.shape[1:]]
         logits = interpolate(logits.float(), size=size, mode="bilinear", align_corners=False)
     return logits
+
+
+def one_channel(logits: Tensor, target: Tensor) -> bool:
+    """Whether a model has one output for each image, or pixel."""
+    return logits.ndim == target.ndim or logits.shape[1] == 1
+
+
+def are_probabilities(prediction: Any, labels: Mapping[str, Tensor]) -> bool:
+    """Whether a model gives probabilities in place of logits, as far as its first prediction tells; waits for it.
+
+    Classes sum to 1, and of one output for many pixels none leaves [0, 1], as no logits would.
+    """
+    if "boxes" in labels:
+        return False
+    values = _logits(prediction).detach().float()
+    if not bool(((values >= 0) & (values <= 1)).all()):
+        return False
+    if one_channel(values, labels["target"]):
+        return values.numel() >= _MANY
+    return bool(((values.sum(1) - 1).abs() < 1e-2).all())
 
 
 def _logits(prediction: Any) -> Tensor:

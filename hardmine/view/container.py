@@ -12,7 +12,7 @@ Key = str | int
 Path = tuple[Key, ...]
 MISSING = (KeyError, IndexError, TypeError, AttributeError)  # what a path that leads nowhere raises
 NUMBERS = ("index", "draw")
-_PLACES = ("boxes", "bboxes", "keypoints", "masks")
+_DEEPEST = 6  # containers in containers that are looked into
 OF_OBJECTS = frozenset({"boxes", "labels", "image_id", "area", "iscrowd", *NUMBERS})  # move with boxes, or need not
 
 
@@ -88,34 +88,54 @@ def listed(holder: Any) -> str:
     return f"{type(holder).__name__} with " + ", ".join(name for name in getattr(holder, "__dict__", {}))
 
 
-def placed_fields(
-    holder: Any, images: Any, size: tuple[int, int], known: set[Path | None], path: Path
-) -> Iterator[str]:
-    """Fields beside the image that have a place in it, as far as shapes tell."""
+def items_of(holder: Any) -> list[tuple[Key, Any]]:
+    """Names, or positions, and what lies there; nothing where it is no container."""
     if isinstance(holder, Mapping):
-        items = list(holder.items())
-    elif hasattr(holder, "_fields"):
-        items = list(holder._asdict().items())
-    elif isinstance(holder, Sequence) and not isinstance(holder, str):
-        items = list(enumerate(holder))
-    else:
-        items = list(getattr(holder, "__dict__", {}).items())
-    boxed = has(holder, "boxes")
-    for name, value in items:
+        return list(holder.items())
+    if hasattr(holder, "_asdict"):
+        return list(holder._asdict().items())
+    if isinstance(holder, list | tuple):
+        return list(enumerate(holder))
+    if isinstance(holder, Tensor) or not hasattr(holder, "__dict__") or isinstance(holder, type):
+        return []
+    return list(vars(holder).items())
+
+
+def placed_fields(holder: Any, known: set[Path | None], path: Path) -> Iterator[str]:
+    """Fields that may have a place in the image: all that is more than one number for each image and not known.
+
+    Args:
+        holder: a container.
+        known: paths of what moves with the image.
+        path: of the container.
+    """
+    for name, value in items_of(holder):
         here = (*path, name)
         if here in known:
-            if isinstance(value, Sequence) and value and isinstance(value[0], Mapping):
-                yield from (f"{dotted(here)}.{key}" for key in value[0] if key not in OF_OBJECTS)
-            elif isinstance(value, Mapping):
-                yield from (f"{dotted(here)}.{key}" for key in value if key not in OF_OBJECTS)
+            for target in value[:1] if isinstance(value, list | tuple) else [value]:
+                yield from (f"{dotted(here)}.{key}" for key, _ in items_of(target) if key not in OF_OBJECTS)
             continue
-        if boxed and name in ("boxes", "labels"):
-            continue
-        first = value[0] if isinstance(value, list | tuple) and value else value
-        if not isinstance(first, Tensor):
-            continue
-        if (first.ndim >= 2 and tuple(first.shape[-2:]) == size) or name in _PLACES:
-            yield dotted(here)
+        shape = getattr(value, "shape", None)
+        if shape is not None:
+            if len(shape) > 1 and any(side > 1 for side in shape[1:]):
+                yield dotted(here)
+        elif len(path) < _DEEPEST:
+            yield from placed_fields(value, known, here)
+
+
+def copied(value: Any) -> Any:
+    """A batch that shares no tensor and no container with another."""
+    if isinstance(value, Tensor):
+        return value.clone()
+    if hasattr(value, "_fields"):
+        return type(value)(*map(copied, value))
+    if isinstance(value, list | tuple) and type(value) in (list, tuple):
+        return type(value)(map(copied, value))
+    if isinstance(value, Mapping):
+        return put_all(copy.copy(value), {name: copied(each) for name, each in value.items()})
+    if is_dataclass(value) and not isinstance(value, type):
+        return put_all(copy.copy(value), {name: copied(each) for name, each in vars(value).items()})
+    return copy.copy(value)
 
 
 def numbers_in(holder: Any, name: str, count: int) -> Tensor | None:

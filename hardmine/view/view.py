@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any, Literal
 
 import torch
@@ -27,9 +28,9 @@ from hardmine.view.container import (
     plain_tensor,
     put,
     rows_of,
-    typed_like,
 )
 from hardmine.view.maps import classes_of, is_map, map_like, padding, stacked_maps
+from hardmine.view.pixels import Pixels, size_of
 
 Kind = Literal["masks", "classes", "boxes"]
 
@@ -37,8 +38,6 @@ _IMAGES = ("image", "img", "images", "pixel_values", "inputs", "x")
 _LABELS = ("mask", "masks", "label", "labels", "target", "targets", "y")
 _OUTSIDE = ("background", "__background__", "rest")
 _UNUSED = "(no box)"  # the place of an area that no box can have
-_LIGHT = 16.0  # a level that something in a batch of 255 levels reaches
-_SLACK = 0.02  # of the range: what rounding to half precision and back may leave
 
 
 @dataclass
@@ -50,8 +49,6 @@ class _Form:
     regions: Path | None  # a label map of its own
     kind: Kind
     objects: bool = False  # labels are a list of dicts, one for each image
-    scale: float = 255.0
-    channels: tuple[int, ...] = (0, 1, 2)
     movable: bool = True
     maps: dict[str, Path] = field(default_factory=dict)
 
@@ -81,26 +78,16 @@ class View:
         label: Key | None = None,
         regions: Key | None = None,
         part: Key | None = None,
-        mean: Sequence[float] | None = None,
-        std: Sequence[float] | None = None,
+        mean: Sequence[float] | float | None = None,
+        std: Sequence[float] | float | None = None,
         scale: float | None = None,
         channels: Sequence[int] | int | None = None,
         ignore_index: int = VOID,
         maps: Sequence[Key] = (),
     ) -> None:
-        if (mean is None) != (std is None):
-            raise InputError("view: mean and std go together: give both")
-        if std is not None and not all(value > 0 for value in std):
-            raise InputError(f"view: std must be > 0 in every channel, got {list(std)}")
-        if scale is not None and not scale > 0:
-            raise InputError(f"view: scale is the value of white and must be > 0, got {scale}")
-        self.channels = (channels,) if isinstance(channels, int) else None if channels is None else tuple(channels)
-        if self.channels is not None and len(self.channels) not in (1, 3):
-            raise InputError(f"view: channels are red, green and blue, or one of lightness, got {self.channels}")
+        self.pixels = Pixels(mean, std, scale, channels)
         self.image, self.label, self.regions, self.part = image, label, regions, part
-        self.mean = None if mean is None else tuple(mean)
-        self.std = None if std is None else tuple(std)
-        self.scale, self.ignore_index, self.maps = scale, ignore_index, tuple(maps)
+        self.ignore_index, self.maps = ignore_index, tuple(maps)
         self.told: list[str] = []  # lines on what was found and taken
         self._form: _Form | None = None
         self._checks = 8  # batches on a device whose labels are still looked at: that waits for the device
@@ -120,7 +107,7 @@ class View:
     @property
     def whole(self) -> bool:
         """Whether each image is one area."""
-        return self.regions == "whole" or (self._known.regions is None and self._known.kind == "classes")
+        return self._whole(self._known)
 
     @property
     def by_box(self) -> bool:
@@ -165,6 +152,7 @@ class View:
         Raises:
             InputError: something that cannot be told, with the argument that tells it.
         """
+        first = self._form is None
         if self._form is None:
             self._form = self._found(batch)
         form = self._form
@@ -174,6 +162,12 @@ class View:
         count = len(self.names(areas))
         regions = self._regions(batch, form, labels, image, sizes, count)
         if form.kind == "masks":
+            if (
+                first
+                and self.ignore_index == VOID
+                and not bool(((labels["target"] > 0) & (labels["target"] < VOID)).any())
+            ):
+                _check_void(labels["target"])
             labels["target"] = labels["target"].masked_fill(padding(sizes, labels["target"]), VOID)
         for name, path in form.maps.items():
             labels[name] = stacked_maps(get(batch, path), image.shape[2:])
@@ -187,7 +181,7 @@ class View:
             source=numbers["index"],
             draw=numbers["draw"],
             extent=extent,
-            grey=len(form.channels) == 1,
+            grey=self.pixels.grey,
             movable=form.movable,
         )
 
@@ -231,7 +225,7 @@ class View:
         boxed = self.label is None and has(inner, "boxes") and has(inner, "labels")
         label = image[:-1] if boxed else self._find(batch, root, holder, "label", self.label, _LABELS, 1)
         images, labels = get(batch, image), get(batch, label)
-        height, width = self._size(images, dotted(image))
+        size_of(images, dotted(image))
         objects = isinstance(labels, Sequence) and bool(labels) and isinstance(labels[0], Mapping)
         if isinstance(labels, Mapping) or boxed:
             if not (has(labels, "boxes") and has(labels, "labels")):
@@ -249,14 +243,16 @@ class View:
         elif self.regions not in (None, "whole"):
             regions = self._find(batch, root, holder, "regions", self.regions, (), None)
         maps = {dotted(path_of(name)): (*root, *path_of(name)) for name in self.maps}
-        channels = self._channels_of(images)
-        form = _Form(image, label, regions, kind, objects, channels=channels, maps=maps)
+        form = _Form(image, label, regions, kind, objects, maps=maps)
         if tell:
-            form.scale = self._scale_of(images, channels)
-            placed = list(
-                placed_fields(inner, images, (height, width), {image, label, regions, *maps.values()}, image[:-1])
-            )
-            extra = images[0].shape[-3] > len(channels)
+            self.pixels.look(images)
+            known = {image, regions, *maps.values()}
+            if kind == "boxes":
+                known |= {(*label, "boxes"), (*label, "labels")}
+            both = takewhile(lambda pair: pair[0] == pair[1], zip(image[:-1], label[:-1], strict=False))
+            shared = tuple(part for part, _ in both)
+            placed = list(placed_fields(get(batch, shared), {*known, label}, shared))
+            extra = images[0].shape[-3] > len(self.pixels.channels or ())
             form.movable = not placed and not extra
             self._tell(form, images, placed, extra, given=self.image is not None and self.regions is not None)
         return form
@@ -284,12 +280,12 @@ class View:
         raise InputError(f"view: no {what} found in a batch of {listed(holder)}: name it, View({what}=...)")
 
     def _tell(self, form: _Form, images: Any, placed: list[str], extra: bool, given: bool) -> None:
-        value = f"in [0, {form.scale:g}]" + (" after undoing mean and std" if self.mean is not None else "")
+        value = f"in [0, {self.pixels.scale:g}]" + (" after undoing mean and std" if self.pixels.normalised else "")
         labels = {"masks": "label maps", "classes": "classes", "boxes": "boxes"}[form.kind]
         if form.regions is not None:
             areas = f"the areas of {dotted(form.regions)}"
         else:
-            areas = "the whole image" if self.whole_of(form) else f"the areas of the {labels}"
+            areas = "the whole image" if self._whole(form) else f"the areas of the {labels}"
         found = dotted(form.label) or "boxes and labels"
         if not (given and images[0].dtype == torch.uint8):  # nothing was found that had not been said
             self.told.append(
@@ -304,110 +300,24 @@ class View:
         elif extra:
             self.told.append("new frames are off: the images have further channels, which stay where they are")
 
-    def whole_of(self, form: _Form) -> bool:
+    def _whole(self, form: _Form) -> bool:
         return self.regions == "whole" or (form.regions is None and form.kind == "classes")
 
     # Images
 
-    def _size(self, images: Any, name: str) -> tuple[int, int]:
-        good = isinstance(images, Tensor) and images.ndim == 4
-        listed = isinstance(images, Sequence) and bool(images) and all(
-            isinstance(image, Tensor) and image.ndim == 3 for image in images
-        )  # fmt: skip
-        if not good and not listed:
-            inside = images[0] if isinstance(images, Sequence) and images else images
-            batches = isinstance(inside, Tensor) and inside is not images and inside.ndim == 4
-            if batches or isinstance(images, Mapping) or isinstance(inside, Sequence | Mapping):
-                raise InputError("view: the batch has several parts: say which one is mined, View(part=...)")
-            shape = f"{tuple(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
-            raise InputError(f"view: {name} must be images (B, C, H, W) or a list of (C, H, W), got {shape}")
-        return int(images[0].shape[-2]), int(images[0].shape[-1])
-
-    def _channels_of(self, images: Any) -> tuple[int, ...]:
-        there = int(images[0].shape[0])
-        if self.channels is not None:
-            if not all(-there <= channel < there for channel in self.channels):
-                raise InputError(f"view: channels {self.channels} are not among the images' {there}")
-            return self.channels
-        if there == 1:
-            return (0,)
-        if there != 3:
-            hint = ": channels come first, (B, C, H, W)" if images[0].shape[-1] in (1, 3) else ""
-            raise InputError(
-                f"view: the images have {there} channels{hint}: say which are red, green and blue, "
-                "View(channels=(0, 1, 2))"
-            )
-        return (0, 1, 2)
-
-    def _scale_of(self, images: Any, channels: tuple[int, ...]) -> float:
-        values = torch.cat([self._denormalised(image.detach(), channels).flatten() for image in images])
-        dtype = images[0].dtype
-        if dtype == torch.uint8 and self.mean is None:
-            return 255.0
-        low, high = float(values.min()), float(values.max())
-        if not (abs(low) < float("inf") and abs(high) < float("inf")):
-            raise InputError("view: the images hold NaN or infinite values")
-        if self.scale is not None:
-            scale = float(self.scale)
-        elif not dtype.is_floating_point and high > 255:
-            raise InputError(f"view: {dtype} images up to {high:g}: say what white is, View(scale=65535)")
-        elif not dtype.is_floating_point or high > _LIGHT:
-            scale = 255.0
-        else:
-            scale = 1.0  # between that and black of 255 levels lies what has been normalised
-        if low < -_SLACK * scale or high > scale * (1 + _SLACK):
-            if self.mean is not None:
-                raise InputError(
-                    f"view: undoing mean and std gives values from {low:.3g} to {high:.3g} outside [0, {scale:g}]: "
-                    "give those that the images were normalised with, one of each channel and the same for all samples"
-                )
-            if low < -_SLACK:
-                raise InputError(
-                    f"view: float images from {low:.3g} to {high:.3g} are normalised: give View(mean=..., std=...)"
-                )
-            raise InputError(f"view: images up to {high:g}: say what white is, View(scale=...)")
-        return scale
-
-    def _statistics(self, image: Tensor, channels: tuple[int, ...]) -> tuple[Tensor, Tensor] | None:
-        """mean and std of the picked channels, (C, 1, 1)."""
-        if self.mean is None or self.std is None:
-            return None
-        there = image.shape[-3]
-        if len(self.mean) not in (1, there) or len(self.std) != len(self.mean):
-            raise InputError(f"view: mean and std have {len(self.mean)} values and the images {there} channels")
-        both = torch.tensor([self.mean, self.std], dtype=torch.float32).expand(2, there)[:, list(channels)]
-        mean, std = both.to(image.device, non_blocking=True)[..., None, None]
-        return mean, std
-
-    def _denormalised(self, image: Tensor, channels: tuple[int, ...]) -> Tensor:
-        """(..., C, H, W) float32 of the picked channels in [0, scale]."""
-        picked = image if channels == tuple(range(image.shape[-3])) else image[..., list(channels), :, :]
-        statistics = self._statistics(image, channels)
-        if statistics is None:
-            return picked if picked.dtype == torch.uint8 else picked.float()
-        return picked.float() * statistics[1] + statistics[0]
-
-    def _level(self, image: Tensor) -> Tensor:
-        """(..., 3, H, W) uint8."""
-        form = self._known
-        image = plain_tensor(image.detach())
-        value = self._denormalised(image, form.channels)
-        if value.dtype != torch.uint8:
-            value = (value * (255 / form.scale)).round_().clamp_(0, 255).byte()
-        return value.expand(*value.shape[:-3], 3, *value.shape[-2:])
-
     def _levels(self, images: Any) -> tuple[Tensor, Tensor | None, list[Any]]:
         """Levels of all images in one tensor, how much of it each fills, and their sizes."""
-        self._size(images, dotted(self._known.image))
+        size_of(images, dotted(self._known.image))
+        self.pixels.look(images)
         sizes = [tuple(image.shape[-2:]) for image in images]
         if isinstance(images, Tensor):
-            return self._level(images).contiguous(), None, sizes
+            return self.pixels.levels(images).contiguous(), None, sizes
         if len(set(sizes)) == 1:
-            return torch.stack([self._level(image) for image in images]), None, sizes
+            return torch.stack([self.pixels.levels(image) for image in images]), None, sizes
         height, width = (max(side) for side in zip(*sizes, strict=True))
         made = images[0].new_zeros((len(images), 3, height, width), dtype=torch.uint8)
         for row, image in enumerate(images):
-            made[row, :, : sizes[row][0], : sizes[row][1]] = self._level(image)
+            made[row, :, : sizes[row][0], : sizes[row][1]] = self.pixels.levels(image)
         extent = torch.tensor(sizes, dtype=torch.float64) / torch.tensor([height, width])
         return plain_tensor(made), extent.float(), sizes
 
@@ -418,7 +328,8 @@ class View:
         if form.kind == "boxes":
             return objects_of(label) if form.objects else padded_objects(label)
         if form.kind == "classes":
-            return {"target": classes_of(label, len(sizes))}
+            target = classes_of(label, len(sizes))
+            return {"target": target.masked_fill(target == self.ignore_index, -1)}
         target = self._label_map(label, shape[2:], sizes)
         return {"target": target}
 
@@ -442,7 +353,7 @@ class View:
         checked: bool = True,
     ) -> Tensor:
         shape = (len(image), *image.shape[2:])
-        if self.whole_of(form):
+        if self._whole(form):
             regions = torch.zeros(shape, dtype=torch.uint8, device=image.device)
         elif form.regions is not None:
             regions = self._as_areas(self._label_map(get(batch, form.regions), image.shape[2:], sizes), count, checked)
@@ -488,43 +399,23 @@ class View:
         form = self._known
         images = get(batch, form.image)
         if isinstance(images, Tensor):
-            new: Any = self._written(images, scenes.image, made.image)
+            new: Any = self.pixels.written(images, scenes.image, made.image)
         else:
             parts = []
             for row, image in enumerate(images):
                 inside = row, ..., slice(image.shape[-2]), slice(image.shape[-1])
-                parts.append(self._written(image, scenes.image[inside], made.image[inside]))
+                parts.append(self.pixels.written(image, scenes.image[inside], made.image[inside]))
             new = type(images)(parts)
         batch = put(batch, form.image, new)
         if made.regions is scenes.regions:
             return batch
         return self._moved(batch, scenes, made, form)
 
-    def _written(self, image: Tensor, before: Tensor, after: Tensor) -> Tensor:
-        form = self._known
-        channels = list(form.channels)
-        old = before[..., : len(channels), :, :]
-        levels = after[..., : len(channels), :, :]
-        plain = plain_tensor(image)
-        value: Tensor = levels
-        if image.dtype != torch.uint8 or self.mean is not None:
-            value = levels.float() * (form.scale / 255)
-            statistics = self._statistics(plain, form.channels)
-            if statistics is not None:
-                value = (value - statistics[0]) / statistics[1]
-            if not image.dtype.is_floating_point:
-                value = value.round()
-        value = value.to(image.dtype)
-        if channels == list(range(image.shape[-3])):
-            return typed_like(image, torch.where(levels == old, plain, value))
-        new = plain.clone()
-        new[..., channels, :, :] = torch.where(levels == old, plain[..., channels, :, :], value)
-        return typed_like(image, new)
-
     def _moved(self, batch: Any, scenes: Scenes, made: Scenes, form: _Form) -> Any:
         """Labels that moved with the image."""
         if form.kind == "masks":
-            batch = put(batch, form.label, self._map_back(get(batch, form.label), scenes, made, "target"))
+            old, new = scenes.labels["target"], made.labels["target"]
+            batch = put(batch, form.label, map_like(get(batch, form.label), old, new, self.ignore_index))
         elif form.kind == "boxes":
             batch = put_objects(batch, form.label, form.objects, scenes, made)
         if form.regions is not None:
@@ -534,5 +425,15 @@ class View:
             batch = put(batch, path, map_like(get(batch, path), scenes.labels[name], made.labels[name], VOID))
         return batch
 
-    def _map_back(self, old: Any, scenes: Scenes, made: Scenes, name: str) -> Any:
-        return map_like(old, scenes.labels[name], made.labels[name], self.ignore_index)
+
+def _check_void(target: Tensor) -> None:
+    """A mask as a picture, 0 and 255, would be learnt from nowhere but its background.
+
+    Raises:
+        InputError: label maps (B, H, W) with both values and no other.
+    """
+    if bool((target == 0).any() & (target == VOID).any()) and not bool(((target > 0) & (target < VOID)).any()):
+        raise InputError(
+            "view: label maps of 0 and 255 alone, and 255 is what is not learnt: divide them by 255 where it is the "
+            "foreground, or give the label that is not learnt, View(ignore_index=...)"
+        )

@@ -333,7 +333,7 @@ def test_several_loaders(store: hardmine.ParameterStore, loaders: Any, part: str
 
 def test_several_loaders_without_a_word_are_refused(store: hardmine.ParameterStore) -> None:
     search = mining(store)
-    with pytest.raises(InputError, match=r"several parts: say which one is mined, View\(part="):
+    with pytest.raises(InputError, match=r"say which part of the batch is mined, View\(part="):
         fit(Several(), search.around([loader(Segmented()), loader(Segmented())]), callbacks=[search.callback()])
 
 
@@ -363,3 +363,82 @@ def test_user_code_finds_its_data_module(store: hardmine.ParameterStore) -> None
             return super().training_step(batch, batch_idx)
 
     mine(store, Asking(), Data(), **LINES)
+
+
+class Hooked(Segmenter):
+    """Hooks that work in place, count, and draw from a generator of their own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls, self.chance = 0, torch.Generator().manual_seed(5)
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        self.calls += 1
+        image, labels = batch
+        labels.add_(1).remainder_(3)
+        return image + 0.01 * self.calls + 0.01 * torch.rand((), generator=self.chance), labels
+
+
+def test_hooks_act_once_on_what_is_trained(store: hardmine.ParameterStore) -> None:
+    seen = []
+    for search in (None, mining(store, mix=hardmine.Mix(mined=0.0))):
+        L.seed_everything(0, verbose=False)
+        module = Hooked()
+        seen.append(watch(module))
+        data: Any = loader(Segmented())
+        fit(module, data if search is None else search.around(data), callbacks=[search.callback()] if search else [])
+        assert module.calls == 6
+    for plain, mined in zip(seen[0].batches, seen[1].batches, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(plain, mined, strict=True))
+
+
+def test_the_loader_is_the_users_own_again(store: hardmine.ParameterStore) -> None:
+    data = loader(Segmented())
+    collate = data.collate_fn
+    mine(store, Segmenter(), data, **LINES)
+    assert data.collate_fn is collate and len(next(iter(data))) == 2
+
+
+def test_the_callback_alone_is_refused(store: hardmine.ParameterStore) -> None:
+    with pytest.raises(InputError, match=r"trainer.fit\(module, mining.around\(data\)\)"):
+        fit(Segmenter(), loader(Segmented()), callbacks=[mining(store).callback()])
+
+
+def test_a_fit_that_ends_before_mining_begins_says_so(
+    store: hardmine.ParameterStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    search = mining(store, start=100)
+    fit(Segmenter(), search.around(loader(Segmented())), callbacks=[search.callback()])
+    assert "nothing was mined: start=100 and the model was updated 6 times" in caplog.text
+
+
+def test_no_logging_interval(store: hardmine.ParameterStore) -> None:
+    mine(store, Segmenter(), loader(Segmented()), trainer={"log_every_n_steps": 0}, **LINES)
+
+
+class Sigmoid(Segmenter):
+    """Ends in probabilities, as many published networks do."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__(classes=classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits = super().forward(x)
+        return logits.sigmoid() if logits.shape[1] == 1 else logits.softmax(1)
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        x, y = batch
+        given = self(x)
+        if given.shape[1] == 1:
+            return nn.functional.binary_cross_entropy(given[:, 0], (y > 0).float())
+        return nn.functional.nll_loss(given.log(), y)
+
+
+@pytest.mark.parametrize("classes", [1, 3])
+def test_probabilities_are_scored_as_such(
+    store: hardmine.ParameterStore, classes: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    search = mine(store, Sigmoid(classes), loader(Segmented()), **LINES)
+    assert "the model gives probabilities, not logits" in caplog.text
+    assert search.offered is not None and search.offered.score is not None
+    assert len(set(search.offered.score.tolist())) > 1

@@ -20,7 +20,8 @@ class Confidence:
 
         Args:
             prediction: (N, C) logits, floating point.
-            batch: `target` (N,) integer in [0, C); `regions` (N, H, W) uint8 in [0, A) or 255.
+            batch: `target` (N,) integer in [0, C), anything else is not scored; `regions` (N, H, W) uint8 in [0, A) or
+                255.
             areas: A.
             chosen: not looked at: a class belongs to the whole image.
 
@@ -28,5 +29,8 @@ class Confidence:
             (N,) and (N, R) float32 in [0, 1]; every area of an image has its score, NaN where the area is absent.
         """
         probability = prediction.float().softmax(dim=1)
-        score = probability.gather(1, batch["target"].long()[:, None])[:, 0]
+        target = batch["target"].long()
+        known = (target >= 0) & (target < prediction.shape[1])
+        score = probability.gather(1, target.where(known, 0)[:, None])[:, 0]
+        score = score.masked_fill(~known, torch.nan)
         return score, in_areas(score, batch["regions"], areas)

@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 
-from hardmine.conversions import unlearnt
 from hardmine.errors import InputError
 from hardmine.mining import Mining
 from hardmine.plan import Plan
@@ -39,7 +38,7 @@ class PlainAugmentation(Mining):
         """Which rows of the batch are converted, and to which first parameters; see `Mining.plan`."""
         number, ranks = self.number, self.ranks
         clean = super().plan(scenes, rows).rows  # of an empty buffer
-        if self.step < self.start or unlearnt(self.conversion):
+        if self.step < self.start or not self.usual.known:
             return Plan(clean)
         chance = torch.rand((), generator=keyed(self.seed, "rows", number), dtype=torch.float64)
         wanted = floor(self.mix.mined * len(clean) + float(chance))  # as many on every rank, which all count them

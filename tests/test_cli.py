@@ -324,3 +324,19 @@ def test_the_library_examples_of_the_readme_run(folder: Path, tmp_path: Path, mo
         exec(block, names)
     assert names["mining"].step == len(losses) == 1
     assert names["mining"].view.kind == "masks"
+
+
+def test_a_choice_that_is_not_there_names_those_that_are(capsys: pytest.CaptureFixture[str]) -> None:
+    error = fails(capsys, "train", "neighbourhood=nope")
+    assert "neighbourhood/nope" in error and "take one of adjacent_cell, associated_cell, auto, blend" in error
+
+
+@pytest.mark.parametrize("command", ["export", "store"])
+def test_help_of_commands_without_a_config(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    main([command, "--help"])
+    assert f"hardmine {command}" in capsys.readouterr().out
+
+
+def test_options_come_before_a_root(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    error = fails(capsys, "train", "-m", "data.root=nowhere", "seed=0,1", f"hydra.sweep.dir={tmp_path}")
+    assert "unrecognized arguments" not in error and "nowhere" in error

@@ -44,6 +44,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         if arguments[0] not in COMMANDS:
             raise InputError(f"{arguments[0]}: no such command: use one of {', '.join(COMMANDS)}")
+        if arguments[0] in ("export", "store") and {"-h", "--help"} & set(arguments):
+            print(USAGE, end="")
+            return
         command: Callable[[list[str]], None] = import_module(f"hardmine.cli.{arguments[0]}").command
         command(arguments[1:])
     except InputError as error:

@@ -128,6 +128,9 @@ def explain(error: BaseException, program: str) -> str:
     if lines and lines[0].startswith("Could not override"):
         key = lines[0].removeprefix("Could not override ").rstrip(".")
         return f"{key}: no such config key: see {program} --help"
+    choices = [place for place, line in enumerate(lines) if line.startswith("Available options in")]
+    if choices:
+        return f"{'; '.join(lines[: choices[0]])}: take one of {', '.join(lines[choices[0] + 1 :])}"
     if lines and lines[0].startswith("Missing mandatory value"):
         return f"{lines[0].split(':', 1)[1].strip()}: this config key must be given: KEY=VALUE"
     if lines and lines[0].startswith("Error in call to target") and error.__cause__ is not None:

@@ -23,6 +23,10 @@ def command(arguments: list[str]) -> None:
     cfg = run.config()
     data = build_data(cfg)
     conversion = build_conversion(cfg, data)
+    if not run.store.is_file():
+        raise InputError(
+            f"{run.path}: the run has no pieces to export: it was not mined (neighbourhood=none), or stopped"
+        )
     store = ParameterStore.load(run.store)
     pieces = Ledger(run.ledger).pieces()
     write_pieces(out, data, conversion, store, pieces, given.get("sources", "true") != "false")

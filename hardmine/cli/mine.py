@@ -72,7 +72,8 @@ def mine(cfg: Any) -> None:
         return {name: value.to(device) for name, value in batch.items()}
 
     _search(cfg, mining, len(images), load, data, task.to(device))
-    write_pieces(out, data, mining.conversion, mining.store, mining.ledger.pieces(), cfg.sources)
+    if mining.tally.pieces:
+        write_pieces(out, data, mining.conversion, mining.store, mining.ledger.pieces(), cfg.sources)
     _show(out, cfg.mining.threshold, mining.miner, data.kind)
 
 
@@ -153,4 +154,5 @@ def _show(out: Path, threshold: float, miner: Any, kind: str) -> None:
     if reason:
         console.print(f"the search was over before the end: {reason}")
     found = f"{tally.pieces} pieces from {tally.candidates} candidates (hit rate {tally.hit_rate:.0%})"
-    console.print(f"{found}\n{what_next(out, kind)}", soft_wrap=True)
+    after = f"nothing to train on: raise mining.threshold above {threshold:g}, or search.searches"
+    console.print(f"{found}\n{what_next(out, kind) if tally.pieces else after}", soft_wrap=True)

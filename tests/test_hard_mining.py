@@ -506,21 +506,6 @@ def test_what_cannot_be_mined_is_refused_in_one_line(made: Callable[[], object],
     assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_a_callback_without_data_around_it_changes_nothing() -> None:
-    mining, module = search(), TheirModule()
-    trainer = L.Trainer(
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        max_steps=2,
-        callbacks=[mining.callback()],
-    )
-    trainer.fit(module, TheirData())
-    assert mining.tally.candidates == 0 and len(module.seen) == 2
-
-
 def test_validation_needs_no_callback() -> None:
     class Validated(TheirModule):
         def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:

@@ -27,6 +27,7 @@ from hardmine.first import FirstParameter
 from hardmine.judge import Average, Judge, split
 from hardmine.judge.gates import Gate
 from hardmine.judge.judge import Predict
+from hardmine.judge.rehearsal import Rehearsal
 from hardmine.judge.scoring import Confidence, PixelRate, Reliability, Scoring
 from hardmine.memory.buffer import RecipeBuffer
 from hardmine.memory.hardness import DEFAULT
@@ -113,6 +114,10 @@ class Mining:
         decay: float | None = None,
         mix: Mix | None = None,
     ) -> None:
+        if not isinstance(store, ParameterStore):
+            raise InputError(f"store must be a ParameterStore, got {store!r:.60}: read a file with ParameterStore.load")
+        if areas is not None and (isinstance(areas, str | dict) or len(set(areas)) < len(list(areas))):
+            raise InputError(f"areas must be a list of different names in label order, got {areas!r:.80}")
         if decay is None:
             decay = DECAY if update is None or not update.every else 0.0
         if not 0 <= decay <= 1:
@@ -192,6 +197,27 @@ class Mining:
 
     # Before the training step
 
+    def rehearse(
+        self, model: nn.Module, batch: Any, forward_context: Callable[[], AbstractContextManager[Any]] = nullcontext
+    ) -> Rehearsal:
+        """See, before the first training step, that the model can be judged; its `end` belongs after that step.
+
+        Args:
+            model: as it is.
+            batch: as it goes into the training step.
+            forward_context: see `judge`.
+
+        Raises:
+            InputError: what the model gives cannot be scored.
+        """
+        judge = self._judge
+        if judge is None:
+            raise ValueError("no batch has been read yet: call read first")
+        labels = self.view.scored(batch, None, self.areas)
+        return Rehearsal(
+            model, lambda: judge.rehearse(model, batch, labels, forward_context), given=self.predict is not None
+        )
+
     def read(self, batch: Any, numbers: Sequence[Numbers] = ()) -> Scenes:
         """The images of a batch, with their areas and labels, where they lie.
 
@@ -235,6 +261,8 @@ class Mining:
             scoring = Reliability(by_class=self.view.by_box)
         else:
             scoring = PixelRate() if self.view.kind == "masks" else Confidence()
+        if whole and self.areas is not None:
+            self.tell("areas are not used: each image is one area; name label maps with View(label=...) or regions=")
         self._judge = Judge(scoring, self.gates, self.predict or self._predict)
         if scenes.source is None:
             self.tell(
@@ -345,7 +373,7 @@ class Mining:
         if not alone:
             batch, before = self.view.take(self._batch, of), taken(scenes, of)
         batch = hooks(copied(self.view.write(batch, before, made)))  # hooks may work in place
-        self.offered = Candidates(tries, scenes, made, capped, of, batch, self.view.scored(batch, self.areas))
+        self.offered = Candidates(tries, scenes, made, capped, of, batch, self.view.scored(batch, made, self.areas))
 
     def judge(self, model: nn.Module, forward_context: Callable[[], AbstractContextManager[Any]] = nullcontext) -> None:
         """Begin to score what was offered; nothing waits for it and no trace is left in the model.
@@ -483,6 +511,7 @@ class Mining:
         saved = self._saved or {}
         return {
             "format": FORMAT,
+            "store": self.miner.store.mark,
             "miner": self.miner.state_dict(),
             "signs": self.signs.state_dict(),
             "step": self.step,
@@ -511,6 +540,11 @@ class Mining:
 
     def _restore(self, saved: dict[str, Any]) -> None:
         assert self.miner is not None
+        if saved.get("store", self.miner.store.mark) != self.miner.store.mark:
+            raise InputError(
+                "the checkpoint holds a search over another store, or over areas in another order: give the same, or "
+                "load the weights alone and search anew"
+            )
         self.miner.load_state_dict(saved["miner"])
         self.signs.load_state_dict(saved["signs"])
         self.step, self.number = saved["step"], saved["number"]

@@ -186,4 +186,4 @@ def test_checkpoints_hold_nothing_but_plain_values(configured: Configured, tmp_p
     saved = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)
     assert len(saved["callbacks"]["HardMining"]["miner"]["buffer"]["score"]) == 24
     assert ModelCheckpoint.__name__ in " ".join(saved["callbacks"])
-    assert saved["MiningDataModule"] == {"cursor": 24, "target_cursor": 0}
+    assert saved["RiversideData"] == {"cursor": 24, "target_cursor": 0}

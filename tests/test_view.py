@@ -6,14 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import attrs
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 from torch import Tensor
+from torchvision.tv_tensors import Image
 
 from hardmine.errors import InputError
 from hardmine.scenes import Scenes
 from hardmine.view import View
+from hardmine.view.container import copied
 
 AREAS = ("sky", "road", "tree")
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -106,6 +109,26 @@ class Frozen:
     names: list[str]
 
 
+@attrs.frozen
+class Slotted:
+    image: Tensor
+    mask: Tensor
+    names: list[str]
+
+
+class Plain:
+    """A batch as Python's beginners write it."""
+
+    def __init__(self, image: Tensor, mask: Tensor) -> None:
+        self.image, self.mask = image, mask
+
+
+@dataclass
+class Nested:
+    image: Plain
+    size: tuple[int, int] = (6, 8)
+
+
 CONTAINERS: dict[str, Callable[[Tensor, Tensor], Any]] = {
     "dict": lambda x, y: {"image": x, "mask": y, "name": ["a", "b", "c"]},
     "user dict": lambda x, y: UserDict(pixel_values=x, labels=y),
@@ -114,6 +137,9 @@ CONTAINERS: dict[str, Callable[[Tensor, Tensor], Any]] = {
     "named tuple": Pair,
     "dataclass": lambda x, y: Frozen(x, y, ["a", "b", "c"]),
     "tensors in a list": lambda x, y: (list(x), list(y)),
+    "frozen with slots": lambda x, y: Slotted(x, y, ["a", "b", "c"]),
+    "plain object": Plain,
+    "list of objects": lambda x, y: {"image": [Image(each) for each in x], "mask": y},
 }
 
 
@@ -131,9 +157,36 @@ def test_every_container(name: str) -> None:
     assert len(view.told) == 1 and "float32 in [0, 1]" in view.told[0]
 
 
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_other_rows_of_every_container(name: str) -> None:
+    batch = CONTAINERS[name](levels() / 255, label_map())
+    view = View()
+    scenes = view.read(batch, AREAS)
+    rows = torch.tensor([2, 2, 0, 1])
+    taken = view.read(view.take(batch, rows), AREAS)
+    assert torch.equal(taken.image, scenes.image[rows]) and torch.equal(taken.regions, scenes.regions[rows])
+    apart = copied(batch)
+    images = apart["image"] if isinstance(apart, dict | UserDict) and "image" in apart else None
+    (images if images is not None else view.input(apart))[0].zero_()
+    assert torch.equal(view.read(batch, AREAS).image, scenes.image)  # nothing is shared
+
+
+def test_objects_in_objects_are_copied() -> None:
+    inner = Plain(levels(), label_map())
+    view = View(image="image.image", label="image.mask")
+    batch = Nested(inner)
+    scenes = view.read(batch, AREAS)
+    assert torch.equal(view.read(view.take(batch, torch.tensor([1])), AREAS).image, scenes.image[1:2])
+    copied(batch).image.image.zero_()
+    assert torch.equal(inner.image, scenes.image)
+
+
 FORMS: dict[str, Callable[[Tensor], Tensor]] = {
     "int64": lambda y: y,
     "uint8": lambda y: y.byte(),
+    "int16": lambda y: y.short(),
+    "uint16": lambda y: y.to(torch.uint16),
+    "uint32": lambda y: y.to(torch.uint32),
     "float": lambda y: y.float(),
     "one channel": lambda y: y[:, None],
     "one-hot": lambda y: torch.nn.functional.one_hot(y, 3).permute(0, 3, 1, 2),
@@ -163,6 +216,16 @@ def test_pixels_that_are_not_learnt(ignore: int) -> None:
     scenes = view.read(batch, ("nothing", *AREAS) if ignore == 0 else AREAS)
     assert bool((scenes.regions[:, :2] == 255).all()) and bool((scenes.regions[:, 2:] < 4).all())
     assert torch.equal(view.write(batch, scenes, mirrored(scenes))[1], mask.flip(-1))
+
+
+def test_small_labels_below_zero_are_not_learnt() -> None:
+    mask = label_map().to(torch.int8)
+    mask[:, :2] = -1
+    view = View(ignore_index=-1)
+    scenes = view.read((levels(), mask), AREAS)
+    assert bool((scenes.regions[:, :2] == 255).all()) and torch.equal(scenes.regions[:, 2:], mask[:, 2:].byte())
+    written = view.write((levels(), mask), scenes, mirrored(scenes))[1]
+    assert torch.equal(written, mask.flip(-1)) and written.dtype == torch.int8
 
 
 @pytest.mark.parametrize("form", ["classes", "column", "one-hot", "floats"])
@@ -280,6 +343,15 @@ def test_further_label_maps_move() -> None:
 
 
 NOISE = torch.randn(3, 3, 6, 8, generator=torch.Generator().manual_seed(0))
+BOX = torch.tensor([[1.0, 2.0, 5.0, 4.0]])
+
+
+def boxed(boxes: Any, labels: Any = None, **keys: Any) -> Any:
+    """Three images and as many dicts of boxes."""
+    one = {"boxes": boxes, "labels": torch.tensor([1]) if labels is None else labels, **keys}
+    return list(levels()), [one] * 3
+
+
 REFUSED: dict[str, tuple[Any, dict[str, Any], Any, str]] = {
     "negative": ((NOISE, label_map()), {}, AREAS, r"are normalised: give View\(mean=..., std=...\)"),
     "wrong mean": ((NOISE * 9, label_map()), {"mean": MEAN, "std": STD}, AREAS, r"undoing mean and std gives"),
@@ -302,6 +374,22 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], Any, str]] = {
     "soft masks": ((levels(), torch.rand(3, 6, 8)), {}, AREAS, "soft masks"),
     "several": ((levels(), torch.ones(3, 4)), {}, AREAS, "several labels"),
     "parts": (([levels(), label_map()], [levels(), label_map()]), {}, AREAS, r"View\(part=...\)"),
+    "int8": ((levels(), label_map().to(torch.int8)), {}, AREAS, r"int8 .* cannot hold 255.*View\(ignore_index"),
+    "x, y, w, h": (boxed(torch.tensor([[4.0, 4.0, 2.0, 2.0]])), {}, AREAS, "some end before they begin"),
+    "shares": (boxed(BOX / 8), {}, AREAS, r"lie in \[0, 1\]: multiply them by width and height"),
+    "boxes in lists": (boxed([[1, 2, 5, 4]]), {}, AREAS, r"boxes must be a tensor \(G, 4\), got list"),
+    "labels in lists": (boxed(BOX, [1]), {}, AREAS, r"labels of boxes must be a tensor \(G,\), got list"),
+    "boxes without labels": (boxed(BOX, torch.tensor([1, 2])), {}, AREAS, "1 boxes and 2 labels"),
+    "other names": ((list(levels()), [{"bboxes": BOX, "class_labels": BOX}] * 3), {}, AREAS, "bboxes, class_labels"),
+    "samples": ([{"image": levels()[0], "mask": label_map()[0]}] * 3, {}, AREAS, "a list of samples: collate"),
+    "names first": ((["a", "b", "c"], levels(), label_map()), {}, AREAS, r"position 0 .* View\(image="),
+    "nothing ignored": ((levels(), label_map()), {"ignore_index": None}, AREAS, "ignore_index is the label"),
+    "an object": ((levels(), object()), {}, AREAS, r"View\("),
+    "a string": ("images", {}, AREAS, r"View\(image=...\)"),
+    "nothing": (None, {}, AREAS, r"View\(image=...\)"),
+    "a number": ((levels(), 3), {}, AREAS, r"View\("),
+    "arrays": ((levels().numpy(), label_map().numpy()), {}, AREAS, "position 0 must be images"),
+    "texts": ((levels(), ["a", "b", "c"]), {}, AREAS, r"View\("),
     "nan": ((levels() * torch.nan, label_map()), {}, AREAS, "NaN or infinite"),
 }
 

@@ -6,8 +6,10 @@ import lightning as L
 from lightning.pytorch.utilities.signature_utils import is_param_in_hook_signature
 
 from hardmine.errors import InputError
+from hardmine.judge.rehearsal import Rehearsal
 
 if TYPE_CHECKING:
+    from hardmine.adapters.data import MiningDataModule
     from hardmine.mining import Mining
 
 
@@ -24,6 +26,8 @@ class HardMining(L.Callback):
     def __init__(self, mining: "Mining") -> None:
         self.mining = mining
         self._clock = 0  # updates of the model when the latest batch came
+        self._rehearsal: Rehearsal | None = None  # of the first step
+        self._rehearsed = False
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         if stage != "fit":
@@ -32,6 +36,7 @@ class HardMining(L.Callback):
             raise InputError(
                 "training_step(dataloader_iter) fetches its own batches, which cannot be mined: take batch"
             )
+        self._rehearsed = False
         self.mining.begin()  # what is found belongs to the fit; a checkpoint is read after this
         self.mining.followed_by = trainer
 
@@ -52,11 +57,20 @@ class HardMining(L.Callback):
                 "the callback has seen no batch of this Mining, so that nothing is mined: give the data as "
                 "trainer.fit(module, mining.around(data))"
             )
-        self.mining.judge(pl_module, trainer.precision_plugin.forward_context)
+        context = trainer.precision_plugin.forward_context
+        if not self._rehearsed:
+            self._rehearsed = True
+            self._rehearsal = self.mining.rehearse(pl_module, batch, context)
+        self.mining.judge(pl_module, context)
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        if self._rehearsal is not None:
+            line = self._rehearsal.end()
+            self._rehearsal = None
+            if line:
+                self.mining.tell(line)
         # the clock stands still while gradients are accumulated; by hand, optimisers may make several steps, or none
         self.mining.settle(trainer.global_step - self._clock if pl_module.automatic_optimization else 1)
         every = trainer.log_every_n_steps  # type: ignore[attr-defined]
@@ -95,6 +109,12 @@ class HardMining(L.Callback):
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
         self._flush(trainer)  # what the checkpoint knows, the ledger has
+        if data := _mined(trainer):
+            data.keep(checkpoint)
+
+    def on_load_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
+        if data := _mined(trainer):
+            data.go_on(checkpoint)
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         self._flush(trainer)
@@ -102,3 +122,10 @@ class HardMining(L.Callback):
     def _flush(self, trainer: L.Trainer) -> None:
         if self.mining.ledger is not None and trainer.is_global_zero:
             self.mining.ledger.flush()
+
+
+def _mined(trainer: L.Trainer) -> "MiningDataModule | None":
+    from hardmine.adapters.data import MiningDataModule
+
+    data = trainer.datamodule  # type: ignore[attr-defined]
+    return data if isinstance(data, MiningDataModule) else None

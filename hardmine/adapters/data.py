@@ -8,6 +8,7 @@ import lightning as L
 import torch
 from lightning.fabric.utilities.apply_func import move_data_to_device
 from lightning.pytorch.utilities.model_helpers import is_overridden
+from torch.utils.data import Dataset
 
 from hardmine.adapters.callback import HardMining
 from hardmine.adapters.loaded import Loaded, opened, wrapped
@@ -50,13 +51,17 @@ class MiningDataModule(L.LightningDataModule):
         val: validation loaders beside training loaders.
 
     Raises:
-        InputError: `val` beside a DataModule.
+        InputError: `val` beside a DataModule, or no data that a trainer takes.
     """
 
     def __init__(self, mining: "Mining", data: Any, val: Any = None) -> None:
         super().__init__()
+        if data is None or isinstance(data, Dataset | str):
+            raise InputError(f"around: give a DataModule or loaders, got {type(data).__name__}: DataLoader(dataset)")
         if isinstance(data, L.LightningDataModule) and val is not None:
             raise InputError("around: a DataModule has its own validation loaders: give val with loaders alone")
+        if isinstance(data, MiningDataModule):
+            raise InputError("around: this data is mined already: call around once")
         self.mining = mining
         self.inner = data if isinstance(data, L.LightningDataModule) else Loaders(data, val)
         for name in _LOADERS:
@@ -65,6 +70,9 @@ class MiningDataModule(L.LightningDataModule):
                 self.__dict__[name] = own  # only where there is one: Lightning asks
         for name in ("prepare_data_per_node", "allow_zero_length_dataloader_with_multiple_devices"):
             self.__dict__[name] = getattr(self.inner, name)
+        # checkpoints and loggers keep the user's hyperparameters
+        self.__dict__.update({name: value for name, value in vars(self.inner).items() if "hparams" in name})
+        self.__dict__["_log_hyperparams"] = getattr(self.inner, "_log_hyperparams", False)
 
     def __getattr__(self, name: str) -> Any:
         """What the user's code asks `trainer.datamodule` for, and tuners change there, is the user's."""
@@ -94,11 +102,16 @@ class MiningDataModule(L.LightningDataModule):
     def on_exception(self, exception: BaseException) -> None:
         self.inner.on_exception(exception)
 
-    def state_dict(self) -> dict[str, Any]:
-        return self.inner.state_dict()
+    def keep(self, checkpoint: dict[str, Any]) -> None:
+        """Put the state of the user's DataModule where its own runs look for it."""
+        state = self.inner.state_dict()
+        if state:
+            checkpoint[type(self.inner).__qualname__] = state
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.inner.load_state_dict(state_dict)
+    def go_on(self, checkpoint: dict[str, Any]) -> None:
+        """Take that state up, of a run that was mined or not."""
+        if type(self.inner).__qualname__ in checkpoint:
+            self.inner.load_state_dict(checkpoint[type(self.inner).__qualname__])
 
     def train_dataloader(self) -> Any:
         """The user's loaders, as they are; only their collate functions are wrapped."""
@@ -181,6 +194,8 @@ class MiningDataModule(L.LightningDataModule):
 
     def _mined(self, batch: Any, closed: Any, dataloader_idx: int) -> Any:
         mining = self.mining
+        if mining.view.absent(batch):
+            return batch
         numbered = [(path, one.index, one.draw) for path, one in closed if one.index is not None]
         scenes = mining.read(batch, numbered)
         plan = mining.plan(scenes, next((one.rows for _, one in closed), None))

@@ -47,10 +47,17 @@ class Average:
             }
 
     def follow(self, module: nn.Module) -> None:
-        """One step of the average; what is no floating point is taken as it is."""
+        """One step of the average; what is no floating point is taken as it is.
+
+        A module whose parts have changed, as pruning does, is averaged from then on.
+        """
         if not self._tensors or self.decay == 1:
             return
-        pairs = [(old := self._tensors[name], new.detach().to(old.dtype)) for name, new in _tensors(module).items()]
+        own = _tensors(module)
+        if {name: value.shape for name, value in own.items()} != {n: v.shape for n, v in self._tensors.items()}:
+            self.start(module)
+            return
+        pairs = [(old := self._tensors[name], new.detach().to(old.dtype)) for name, new in own.items()]
         average = get_ema_multi_avg_fn(self.decay)  # type: ignore[no-untyped-call]
         average(*map(list, zip(*(pair for pair in pairs if pair[0].is_floating_point()), strict=True)), None)
         for old, new in pairs:

@@ -13,6 +13,7 @@ from hardmine.judge.average import Average
 from hardmine.judge.gates import Gate
 from hardmine.judge.prediction import are_probabilities, canonical
 from hardmine.judge.scoring import Scoring
+from hardmine.records import VOID
 
 Predict = Callable[[nn.Module, Any], Any]
 
@@ -72,22 +73,62 @@ class Judge:
             refused = torch.where((refused < 0) & ~passed, number, refused)
         return torch.cat([score[:, None], area_score, refused[:, None]], dim=1).float()
 
+    def rehearse(
+        self,
+        model: nn.Module,
+        batch: Any,
+        labels: Mapping[str, Tensor],
+        forward_context: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    ) -> None:
+        """See that the model gives something for a batch that can be scored; it waits for the device.
+
+        Args:
+            model: what is trained.
+            batch: as the model takes it.
+            labels: of the batch, as a scoring takes them.
+            forward_context: autocast, as the model is trained.
+
+        Raises:
+            InputError: it does not.
+        """
+
+        def predicted(module: nn.Module) -> Any:
+            with forward_context():
+                return self.predict(module, batch)
+
+        logits = canonical(_told(Average(0.0), model, predicted), labels)
+        target = labels.get("target")
+        if target is None:
+            return
+        known = target[target != VOID] if target.ndim > 1 else target
+        if len(known) and int(known.max()) >= logits.shape[1]:
+            raise InputError(
+                f"predict: the model gives {logits.shape[1]} classes and a label is {int(known.max())}: give the "
+                "labels that it learns, View(ignore_index=...), or predict=lambda module, batch: logits"
+            )
+
     def _first(
         self, of: Average, model: nn.Module, predicted: Callable[[nn.Module], Any], labels: Mapping[str, Tensor]
     ) -> Any:
         if self._tried:
             return of(model, predicted)
-        try:
-            prediction = of(model, predicted)
-        except Exception as error:  # whatever a stranger's forward raises when it is given images alone
-            why = " ".join(str(error).split())[:160]
-            raise InputError(
-                f"predict: the module cannot be called with the images alone ({why}): give "
-                "predict=lambda module, batch: logits"
-            ) from error
+        prediction = _told(of, model, predicted)
         self._tried = True
         self.probabilities = are_probabilities(prediction, labels)
         return prediction
+
+
+def _told(of: Average, model: nn.Module, predicted: Callable[[nn.Module], Any]) -> Any:
+    try:
+        return of(model, predicted)
+    except (InputError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # whatever a stranger's forward raises when it is given images alone
+        why = " ".join(str(error).split())[:160]
+        raise InputError(
+            f"predict: the module cannot be called with the images alone ({why}): give "
+            "predict=lambda module, batch: logits"
+        ) from error
 
 
 def split(judged: Tensor) -> tuple[Tensor, Tensor, Tensor]:

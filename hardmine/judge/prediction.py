@@ -17,9 +17,10 @@ def canonical(prediction: Any, labels: Mapping[str, Tensor], probabilities: bool
     """Logits (N, C) or (N, C, H, W), or detections, of whatever a forward gives.
 
     Args:
-        prediction: a tensor; an output with `.logits`; a dict with `logits` or `out`; a tuple that begins with one of
-            them; or, for boxes, a list of dicts. One logit is binary: the second class against the first. Logits of
-            label maps that are smaller than these are enlarged.
+        prediction: a tensor; an output with `.logits`; a dict with `logits` or `out`; a tuple of them, where one alone
+            fits the labels or all that fit are of the same classes, the first then; or, for boxes, a list of dicts.
+            One logit is binary: the second class against the first. Logits of label maps that are smaller than these
+            are enlarged.
         labels: what is scored, `target` or `boxes`.
         probabilities: the model gives these in place of logits.
 
@@ -37,18 +38,23 @@ def canonical(prediction: Any, labels: Mapping[str, Tensor], probabilities: bool
                 "image"
             )
         return prediction
-    logits = _logits(prediction)
+    target = labels["target"]
+    logits = _logits(prediction, target)
     if probabilities:
         least = torch.finfo(logits.dtype).eps
         logits = logits.clamp(least, 1 - least)
-        logits = logits.logit() if one_channel(logits, labels["target"]) else logits.log()
-    target = labels["target"]
+        logits = logits.logit() if one_channel(logits, target) else logits.log()
     if logits.ndim == target.ndim and (logits.ndim == 3 or (logits.ndim == 1 and len(logits) == len(target))):
         logits = logits[:, None]  # (N, H, W) or (N,), one logit
     if logits.ndim != target.ndim + 1 or len(logits) != len(target):
         raise InputError(
             f"predict: the model gives {tuple(logits.shape)} where labels are {tuple(target.shape)}: give "
             "predict=lambda module, batch: logits"
+        )
+    if logits.ndim == 4 and logits.shape[2:] != target.shape[1:] == logits.shape[1:3]:
+        raise InputError(
+            f"predict: the model gives {tuple(logits.shape)}, classes come second: give predict=lambda module, batch: "
+            "logits"
         )
     if logits.shape[1] == 1:
         logits = torch.cat([torch.zeros_like(logits), logits], dim=1)
@@ -70,7 +76,7 @@ def are_probabilities(prediction: Any, labels: Mapping[str, Tensor]) -> bool:
     """
     if "boxes" in labels:
         return False
-    values = _logits(prediction).detach().float()
+    values = _logits(prediction, labels["target"]).detach().float()
     if not bool(((values >= 0) & (values <= 1)).all()):
         return False
     if one_channel(values, labels["target"]):
@@ -78,18 +84,30 @@ def are_probabilities(prediction: Any, labels: Mapping[str, Tensor]) -> bool:
     return bool(((values.sum(1) - 1).abs() < 1e-2).all())
 
 
-def _logits(prediction: Any) -> Tensor:
+def _fits(value: Tensor, target: Tensor) -> bool:
+    """Whether a tensor may be the logits of these labels."""
+    return value.ndim in (target.ndim, target.ndim + 1) and len(value) == len(target)
+
+
+def _logits(prediction: Any, target: Tensor) -> Tensor:
     if isinstance(prediction, Tensor):
         return prediction
     if isinstance(prediction, Mapping):
         for name in _LOGITS:
             if name in prediction:
-                return _logits(prediction[name])
+                return _logits(prediction[name], target)
     for name in _LOGITS[:1]:
         if hasattr(prediction, name):
-            return _logits(getattr(prediction, name))
+            return _logits(getattr(prediction, name), target)
     if isinstance(prediction, list | tuple) and prediction:
-        return _logits(prediction[0])
+        fit = [each for each in prediction if isinstance(each, Tensor) and _fits(each, target)]
+        if len({each.shape[1:2] for each in fit}) > 1:
+            shapes = ", ".join(str(tuple(each.shape)) for each in fit)
+            raise InputError(
+                f"predict: the model gives several tensors that may be the logits ({shapes}): give "
+                "predict=lambda module, batch: logits"
+            )
+        return fit[0] if fit else _logits(prediction[0], target)
     raise InputError(
         f"predict: no logits found in what the model gives ({type(prediction).__name__}): give "
         "predict=lambda module, batch: logits"

@@ -1,7 +1,9 @@
 """The parameter store: parameters of every region, for colours those of target images without their pixels (R4-R9)."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Protocol, Self
 
@@ -76,6 +78,16 @@ class ParameterStore:
     def regions(self) -> int:
         """R."""
         return len(self.areas) + 1
+
+    @cached_property
+    def mark(self) -> str:
+        """Alike for stores with the same targets, areas and parameters."""
+        digest = hashlib.blake2b(digest_size=16)
+        for part in (self.ids, self.areas, self.space.axes, self.missing):
+            digest.update(repr(part).encode())
+        for tensor in (self.parameters, self.valid):
+            digest.update(tensor.contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
     def of_targets(self, target: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Parameters of stored targets for the chosen regions.

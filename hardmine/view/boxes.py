@@ -12,7 +12,27 @@ from hardmine.scenes import Scenes
 from hardmine.view.container import NUMBERS, Path, get, plain_tensor, put, put_all, typed_like
 
 
+def look_at_boxes(boxes: Tensor, labels: Tensor) -> None:
+    """See that boxes are x1, y1, x2, y2 in pixels, as far as they tell.
+
+    Args:
+        boxes, labels: (B, G, 4) and (B, G), -1 for padding.
+
+    Raises:
+        InputError: another form.
+    """
+    boxes = boxes[labels >= 0]
+    if not len(boxes):
+        return
+    if bool((boxes[:, 2:] < boxes[:, :2]).any()):
+        raise InputError("view: boxes must be x1, y1, x2, y2, some end before they begin: convert them")
+    if bool((boxes <= 1).all()):
+        raise InputError("view: boxes must be in pixels, they lie in [0, 1]: multiply them by width and height")
+
+
 def _checked(boxes: Any) -> Tensor:
+    if not isinstance(boxes, Tensor):
+        raise InputError(f"view: boxes must be a tensor (G, 4), got {type(boxes).__name__}: convert them")
     kind = getattr(boxes, "format", None)
     kind = getattr(kind, "value", kind)
     if kind not in (None, "XYXY"):
@@ -21,10 +41,17 @@ def _checked(boxes: Any) -> Tensor:
     return plain if plain.is_floating_point() else plain.float()
 
 
+def _classes(labels: Any) -> Tensor:
+    """Integers, one for each box."""
+    if not isinstance(labels, Tensor):
+        raise InputError(f"view: labels of boxes must be a tensor (G,), got {type(labels).__name__}: convert them")
+    return plain_tensor(labels.detach()).long()
+
+
 def padded_objects(label: Any) -> dict[str, Tensor]:
     boxes, labels = get(label, ("boxes",)), get(label, ("labels",))
     if isinstance(boxes, Tensor):
-        return {"boxes": _checked(boxes), "labels": plain_tensor(labels.detach())}
+        return {"boxes": _checked(boxes), "labels": _classes(labels)}
     return objects_of([{"boxes": b, "labels": k} for b, k in zip(boxes, labels, strict=True)])
 
 
@@ -33,7 +60,9 @@ def objects_of(targets: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
     most = max(1, *(len(target["labels"]) for target in targets))
     boxes, labels = [], []
     for target in targets:
-        box, label = _checked(target["boxes"]).reshape(-1, 4), plain_tensor(target["labels"].detach()).long()
+        box, label = _checked(target["boxes"]).reshape(-1, 4), _classes(target["labels"])
+        if len(box) != len(label):
+            raise InputError(f"view: an image has {len(box)} boxes and {len(label)} labels")
         boxes.append(pad(box, (0, 0, 0, most - len(box))))
         labels.append(pad(label, (0, most - len(label)), value=-1))
     return {"boxes": torch.stack(boxes), "labels": torch.stack(labels)}

@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import is_dataclass
 from typing import Any
 
 import torch
@@ -10,7 +9,7 @@ from torch import Tensor
 
 Key = str | int
 Path = tuple[Key, ...]
-MISSING = (KeyError, IndexError, TypeError, AttributeError)  # what a path that leads nowhere raises
+_MISSING = (KeyError, IndexError, TypeError, AttributeError)  # what a path that leads nowhere raises
 NUMBERS = ("index", "draw")
 _DEEPEST = 6  # containers in containers that are looked into
 OF_OBJECTS = frozenset({"boxes", "labels", "image_id", "area", "iscrowd", *NUMBERS})  # move with boxes, or need not
@@ -39,6 +38,15 @@ def get(holder: Any, path: Path) -> Any:
     return holder
 
 
+def leads(holder: Any, path: Path) -> bool:
+    """Whether something lies at the end of the path."""
+    try:
+        get(holder, path)
+    except _MISSING:
+        return False
+    return True
+
+
 def put(holder: Any, path: Path, value: Any) -> Any:
     """A copy of the containers along the path, with another value at its end."""
     if not path:
@@ -55,10 +63,11 @@ def put(holder: Any, path: Path, value: Any) -> Any:
     new = copy.copy(holder)
     if isinstance(holder, Mapping | list):
         new[part] = inner
-    elif is_dataclass(holder):
-        object.__setattr__(new, str(part), inner)  # a frozen one too; its checks have been made
-    else:
+        return new
+    try:
         setattr(new, str(part), inner)
+    except AttributeError:  # frozen; its checks have been made
+        object.__setattr__(new, str(part), inner)
     return new
 
 
@@ -73,16 +82,33 @@ def rows_of(value: Any, rows: Tensor, count: int, outermost: bool = False) -> An
     if isinstance(value, list | tuple):
         parts = [rows_of(each, rows, count) for each in value]
         return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
-    if is_dataclass(value) and not isinstance(value, type):
-        return put_all(value, {name: rows_of(each, rows, count) for name, each in vars(value).items()})
-    return value
+    return put_all(value, {name: rows_of(each, rows, count) for name, each in fields_of(value).items()})
+
+
+def fields_of(holder: Any, deep: int = _DEEPEST) -> dict[str, Any]:
+    """What an object that is no container of Python's holds by name; nothing where it holds no tensor."""
+    if isinstance(holder, Tensor | type):
+        return {}
+    names = [each.name for each in getattr(holder, "__attrs_attrs__", ())] or list(getattr(holder, "__dict__", ()))
+    fields = {name: getattr(holder, name) for name in names}
+    return fields if any(_holds_tensors(each, deep) for each in fields.values()) else {}
+
+
+def _holds_tensors(value: Any, deep: int) -> bool:
+    if isinstance(value, Tensor):
+        return True
+    if isinstance(value, Mapping | list | tuple):
+        inside = value.values() if isinstance(value, Mapping) else value
+        return any(_holds_tensors(each, deep) for each in inside)
+    return deep > 0 and bool(fields_of(value, deep - 1))
 
 
 def listed(holder: Any) -> str:
     if isinstance(holder, Mapping):
         return "keys " + ", ".join(map(str, holder))
     if isinstance(holder, Sequence) and not isinstance(holder, str):
-        return f"{len(holder)} positions"
+        inside = {type(each).__name__ for each in holder}
+        return f"{len(holder)} positions" + (f" of {inside.pop()}" if len(inside) == 1 else "")
     if isinstance(holder, Tensor):
         return f"a tensor {tuple(holder.shape)}"
     return f"{type(holder).__name__} with " + ", ".join(name for name in getattr(holder, "__dict__", {}))
@@ -96,9 +122,7 @@ def items_of(holder: Any) -> list[tuple[Key, Any]]:
         return list(holder._asdict().items())
     if isinstance(holder, list | tuple):
         return list(enumerate(holder))
-    if isinstance(holder, Tensor) or not hasattr(holder, "__dict__") or isinstance(holder, type):
-        return []
-    return list(vars(holder).items())
+    return list(fields_of(holder).items())
 
 
 def placed_fields(holder: Any, known: set[Path | None], path: Path) -> Iterator[str]:
@@ -133,9 +157,7 @@ def copied(value: Any) -> Any:
         return type(value)(map(copied, value))
     if isinstance(value, Mapping):
         return put_all(copy.copy(value), {name: copied(each) for name, each in value.items()})
-    if is_dataclass(value) and not isinstance(value, type):
-        return put_all(copy.copy(value), {name: copied(each) for name, each in vars(value).items()})
-    return copy.copy(value)
+    return put_all(copy.copy(value), {name: copied(each) for name, each in fields_of(value).items()})
 
 
 def numbers_in(holder: Any, name: str, count: int) -> Tensor | None:

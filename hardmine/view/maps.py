@@ -11,6 +11,8 @@ from hardmine.errors import InputError
 from hardmine.records import VOID
 from hardmine.view.container import plain_tensor, typed_like
 
+_WIDTHS = (torch.uint8, torch.int16, torch.int32, torch.int64)  # that torch computes with and that hold 255
+
 
 def is_map(label: Any, images: Any) -> bool:
     first = label[0] if len(label) else label
@@ -48,7 +50,9 @@ def _map(label: Tensor, void: int) -> Tensor:
         if not bool((label == label.round()).all()):
             raise InputError("view: soft masks are not mined: give whole numbers")
         return label.long()
-    return label
+    if label.dtype == torch.int8 and void == VOID:
+        raise InputError(f"view: int8 label maps cannot hold {VOID}: say what is not learnt, View(ignore_index=...)")
+    return label if label.dtype in _WIDTHS else label.long()
 
 
 def map_like(old: Any, before: Tensor, after: Tensor, void: int) -> Any:

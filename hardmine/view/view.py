@@ -12,15 +12,15 @@ from hardmine.errors import InputError
 from hardmine.records import VOID
 from hardmine.scenes import Scenes
 from hardmine.store.store import WHOLE_IMAGE
-from hardmine.view.boxes import boxes_as_areas, objects_of, padded_objects, put_objects
+from hardmine.view.boxes import boxes_as_areas, look_at_boxes, objects_of, padded_objects, put_objects
 from hardmine.view.container import (
-    MISSING,
     NUMBERS,
     Key,
     Path,
     dotted,
     get,
     has,
+    leads,
     listed,
     numbers_in,
     path_of,
@@ -85,6 +85,8 @@ class View:
         ignore_index: int = VOID,
         maps: Sequence[Key] = (),
     ) -> None:
+        if not isinstance(ignore_index, int):
+            raise InputError(f"view: ignore_index is the label of pixels that are not learnt, got {ignore_index!r}")
         self.pixels = Pixels(mean, std, scale, channels)
         self.image, self.label, self.regions, self.part = image, label, regions, part
         self.ignore_index, self.maps = ignore_index, tuple(maps)
@@ -142,6 +144,11 @@ class View:
 
     # Reading
 
+    def absent(self, batch: Any) -> bool:
+        """Whether nothing came for the part that is mined, as of a CombinedLoader whose loader has ended."""
+        path = () if self._form is None else self._form.image
+        return any(leads(batch, path[:deep]) and get(batch, path[:deep]) is None for deep in range(len(path)))
+
     def read(self, batch: Any, areas: Sequence[str] | None = None) -> Scenes:
         """The images of a batch on their device, with what of it has a place in the image.
 
@@ -152,10 +159,22 @@ class View:
         Raises:
             InputError: something that cannot be told, with the argument that tells it.
         """
-        first = self._form is None
-        if self._form is None:
+        if self._form is not None:
+            return self._scenes(batch, self._form, areas)
+        try:
             self._form = self._found(batch)
-        form = self._form
+            scenes = self._scenes(batch, self._form, areas, first=True)
+        except InputError:
+            raise
+        except (AttributeError, LookupError, TypeError, ValueError) as error:  # a form that nobody thought of
+            why = " ".join(str(error).split())[:160]
+            raise InputError(
+                f"view: a batch of {listed(batch)} cannot be read ({why}): say where images and labels are, "
+                "View(image=..., label=...)"
+            ) from error
+        return scenes
+
+    def _scenes(self, batch: Any, form: _Form, areas: Sequence[str] | None, first: bool = False) -> Scenes:
         raw = get(batch, form.image)
         image, extent, sizes = self._levels(raw)
         labels = self._labels(batch, form, image.shape, sizes)
@@ -185,8 +204,13 @@ class View:
             movable=form.movable,
         )
 
-    def scored(self, batch: Any, areas: Sequence[str] | None = None) -> dict[str, Tensor]:
+    def scored(self, batch: Any, made: Scenes | None, areas: Sequence[str] | None = None) -> dict[str, Tensor]:
         """What a scoring needs of a batch that has passed the user's hooks: labels and `regions`.
+
+        Args:
+            batch: after the hooks.
+            made: N scenes that were written into it before them; None leaves the areas out.
+            areas: names of the areas in label order.
 
         Raises:
             InputError: the hooks made labels that cannot be scored.
@@ -196,6 +220,21 @@ class View:
         sizes = [image.shape[-2:] for image in raw]
         shape = torch.Size([len(raw), 3, max(h for h, _ in sizes), max(w for _, w in sizes)])
         labels = self._labels(batch, form, shape, sizes)
+        if made is None:
+            return labels
+        rows = {len(raw), *map(len, labels.values())}
+        if rows != {len(made)}:
+            raise InputError(
+                f"the hooks of the transfer make {max(rows)} rows of {len(made)}, whose scores belong to no candidate: "
+                "make them in training_step"
+            )
+        if self._known.regions is not None and form.regions is None:  # the hooks left them out
+            if made.regions.shape[1:] != shape[2:]:
+                raise InputError(
+                    f"the hooks of the transfer change the images' size and leave out {dotted(self._known.regions)}, "
+                    "which name the areas: keep them"
+                )
+            return {**labels, "regions": made.regions}
         device = next(iter(labels.values())).device
         blank = torch.zeros((), dtype=torch.uint8, device=device).expand(shape)
         return {**labels, "regions": self._regions(batch, form, labels, blank, sizes, len(self.names(areas)), False)}
@@ -206,24 +245,25 @@ class View:
         return list(images) if isinstance(images, tuple) else images
 
     def _form_of(self, batch: Any) -> _Form:
-        """The known form where the batch has it; hooks may have made another container of it."""
+        """The known form where the batch has it; hooks may have made another container of it, with other names."""
         form = self._known
-        try:
-            get(batch, form.image), get(batch, form.label)
-        except MISSING:
-            return self._found(batch, tell=False)
-        return form
+        there = all(leads(batch, path) for path in (form.image, form.label, form.regions or ()))
+        return form if there else self._found(batch, hooked=True)
 
-    def _found(self, batch: Any, tell: bool = True) -> _Form:
+    def _found(self, batch: Any, hooked: bool = False) -> _Form:
+        """What lies where, in the first batch or, without a word, in one that hooks have changed."""
         root = () if self.part is None else path_of(self.part)
-        try:
-            holder = get(batch, root)
-        except MISSING:
-            raise InputError(f"view: the batch has no part {self.part!r}: it has {listed(batch)}") from None
-        image = self._find(batch, root, holder, "image", self.image, _IMAGES, 0)
+        if not leads(batch, root):
+            if not hooked:
+                raise InputError(f"view: the batch has no part {self.part!r}: it has {listed(batch)}")
+            root = ()
+        holder = get(batch, root)
+        if isinstance(holder, list) and holder and all(isinstance(each, Mapping) for each in holder):
+            raise InputError("view: the batch is a list of samples: collate their images into one tensor or list")
+        image = self._find(batch, root, holder, "image", self.image, _IMAGES, 0, hooked)
         inner = get(batch, image[:-1])
         boxed = self.label is None and has(inner, "boxes") and has(inner, "labels")
-        label = image[:-1] if boxed else self._find(batch, root, holder, "label", self.label, _LABELS, 1)
+        label = image[:-1] if boxed else self._find(batch, root, holder, "label", self.label, _LABELS, 1, hooked)
         images, labels = get(batch, image), get(batch, label)
         size_of(images, dotted(image))
         objects = isinstance(labels, Sequence) and bool(labels) and isinstance(labels[0], Mapping)
@@ -234,17 +274,19 @@ class View:
         elif objects:
             kind = "boxes"
             if not {"boxes", "labels"} <= labels[0].keys():
-                raise InputError(f"view: {dotted(label)} has no boxes and labels: say where the label is with label=")
+                raise InputError(
+                    f"view: targets in {dotted(label)} need boxes and labels, they have {listed(labels[0])}: name them so"
+                )
         else:
             kind = "masks" if is_map(labels, images) else "classes"
         regions: Path | None = None
         if self.regions is None and has(inner, "regions"):
             regions = (*image[:-1], "regions")
-        elif self.regions not in (None, "whole"):
+        elif self.regions not in (None, "whole") and (not hooked or leads(holder, path_of(self.regions))):
             regions = self._find(batch, root, holder, "regions", self.regions, (), None)
         maps = {dotted(path_of(name)): (*root, *path_of(name)) for name in self.maps}
         form = _Form(image, label, regions, kind, objects, maps=maps)
-        if tell:
+        if not hooked:
             self.pixels.look(images)
             known = {image, regions, *maps.values()}
             if kind == "boxes":
@@ -259,17 +301,16 @@ class View:
 
     def _find(
         self, batch: Any, root: Path, holder: Any, what: str, given: Key | None, names: Sequence[str],
-        position: int | None,
+        position: int | None, hooked: bool = False,
     ) -> Path:  # fmt: skip
         if given is not None:
             path = (*root, *path_of(given))
-            try:
-                found = get(batch, path)
-            except MISSING:
-                raise InputError(f"view: the batch has no {what} {given!r}: it has {listed(holder)}") from None
-            if found is None:
-                raise InputError(f"view: {what} {given!r} is empty in the first batch: name another")
-            return path
+            if leads(batch, path):
+                if get(batch, path) is None:
+                    raise InputError(f"view: {what} {given!r} is empty in the first batch: name another")
+                return path
+            if not hooked:
+                raise InputError(f"view: the batch has no {what} {given!r}: it has {listed(holder)}")
         if isinstance(holder, Sequence) and not isinstance(holder, str) and not hasattr(holder, "_fields"):
             if position is not None and len(holder) > position:
                 return (*root, position)
@@ -326,7 +367,10 @@ class View:
     def _labels(self, batch: Any, form: _Form, shape: torch.Size, sizes: list[Any]) -> dict[str, Tensor]:
         label = get(batch, form.label)
         if form.kind == "boxes":
-            return objects_of(label) if form.objects else padded_objects(label)
+            objects = objects_of(label) if form.objects else padded_objects(label)
+            if self._looks(objects["boxes"]):
+                look_at_boxes(objects["boxes"], objects["labels"])
+            return objects
         if form.kind == "classes":
             target = classes_of(label, len(sizes))
             return {"target": target.masked_fill(target == self.ignore_index, -1)}
@@ -364,8 +408,7 @@ class View:
         return regions.masked_fill(padding(sizes, regions), VOID)
 
     def _as_areas(self, labels: Tensor, count: int, checked: bool) -> Tensor:
-        if checked and (labels.device.type == "cpu" or self._checks > 0):
-            self._checks -= 1
+        if checked and self._looks(labels):
             strange = labels[(labels != VOID) & ((labels < 0) | (labels >= count))]
             if len(strange):
                 raise InputError(
@@ -375,6 +418,13 @@ class View:
         if labels.dtype == torch.uint8:
             return labels
         return torch.where((labels >= 0) & (labels < count), labels, VOID).byte()
+
+    def _looks(self, labels: Tensor) -> bool:
+        """Whether this batch's labels are looked at."""
+        if labels.device.type == "cpu":
+            return True
+        self._checks -= 1
+        return self._checks >= 0
 
     # Writing
 

@@ -706,7 +706,7 @@ def test_bad_annotations(case: str, street: Path) -> None:
         (b"\xff\xfe\x00", r"not readable as JSON"),
         (b"[" * 200_000, r"not readable as JSON"),
         (b"[1, 2]", r"must be one JSON object"),
-        (None, r"annotations\.json: no such file: add COCO boxes, or set data\.labels"),
+        (None, r"annotations\.json: no such file: add COCO boxes, or set labels"),
     ],
 )
 def test_annotations_that_are_no_coco_file(content: bytes | None, message: str, street: Path) -> None:
@@ -752,12 +752,12 @@ def test_an_empty_label_names_its_row(flowers: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"labels": "polygons"}, r"data\.labels must be one of auto, masks, classes, boxes, got 'polygons'"),
-        ({"regions": "slic"}, r"data\.regions must be one of auto, labels, boxes, .*, got 'slic'"),
+        ({"labels": "polygons"}, r"labels must be one of auto, masks, classes, boxes, got 'polygons'"),
+        ({"regions": "slic"}, r"regions must be one of auto, labels, boxes, .*, got 'slic'"),
         ({"labels": "classes"}, r"metadata\.csv: column 'label' is missing: add it"),
         ({"labels": "boxes"}, r"annotations\.json: no such file"),
         ({"regions": "boxes"}, r"annotations\.json: no such file"),
-        ({"regions": "predicted"}, r"data\.regions=predicted needs a predictor"),
+        ({"regions": "predicted"}, r"regions=predicted needs a predictor"),
         ({"regions": "superpixels", "superpixels": 0}, r"data\.superpixels must be 1 to 255 .*, got 0"),
         ({"regions": "superpixels", "superpixels": 256}, r"data\.superpixels must be 1 to 255 .*, got 256"),
     ],
@@ -848,9 +848,9 @@ def test_bad_image_folder(spoil: Callable[[Path], object], message: str, tree: P
 
 
 def test_bad_image_folder_settings(tree: Path) -> None:
-    with pytest.raises(InputError, match=r"nowhere: no such folder: set data\.root"):
+    with pytest.raises(InputError, match=r"nowhere: no such folder: set root to"):
         ImageFolderData(str(tree / "nowhere"))
-    with pytest.raises(InputError, match=r"data\.regions must be one of superpixels, whole, predicted, got 'boxes'"):
+    with pytest.raises(InputError, match=r"regions must be one of superpixels, whole, predicted, got 'boxes'"):
         ImageFolderData(str(tree), regions="boxes")  # type: ignore[arg-type]
-    with pytest.raises(InputError, match=r"data\.regions=predicted needs a predictor"):
+    with pytest.raises(InputError, match=r"regions=predicted needs a predictor"):
         ImageFolderData(str(tree), regions="predicted")

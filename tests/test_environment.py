@@ -116,33 +116,34 @@ def test_names_of_several_words() -> None:
 @pytest.mark.parametrize(
     ("order", "associations", "message"),
     [
-        ({"time": ["morning", "night"]}, {}, r"environment.order.time: 'day' of the store is missing: add it"),
-        ({"weather": ["sunny"]}, {}, r"environment.order.weather: 'cloudy', 'rainy' of the store is missing"),
-        ({"tide": ["low"]}, {}, r"environment.order: no component is called 'tide': take some of time, weather"),
-        ({"time": [*TIMES, "day"]}, {}, r"environment.order.time: .* each value once"),
-        ({"time": "day"}, {}, r"environment.order.time: 'day': write a list"),
+        ({"time": ["morning", "night"]}, {}, r"order.time: 'day' of the store is missing: add it"),
+        ({"weather": ["sunny"]}, {}, r"order.weather: 'cloudy', 'rainy' of the store is missing"),
+        ({"tide": ["low"]}, {}, r"order: no component is called 'tide': take some of time, weather"),
+        ({"time": [*TIMES, "day"]}, {}, r"order.time: .* each value once"),
+        ({"time": "day"}, {}, r"order.time: 'day': write a list"),
         (
             {},
             {"snowy night": ["day"]},
-            r"environment.associations: nothing is called 'snowy' \(time: day, morning, night; weather: cloudy, rainy, "
+            r"associations: nothing is called 'snowy' \(time: day, morning, night; weather: cloudy, rainy, "
             r"sunny; object type: grass, pole, asphalt, river, \(whole image\)\)",
         ),
-        ({}, {"night": ["sea"]}, r"environment.associations: nothing is called 'sea' .*: take some of these"),
-        ({}, {"night": ["sunny rainy"]}, r"environment.associations: 'sunny rainy' has two values of weather"),
-        ({}, {"night": "day"}, r"environment.associations: 'night' leads to 'day': write a list, \[day\]"),
-        ({}, {"river night": ["pole day"]}, r"environment.associations: 'river night' leads to 'pole day', another"),
+        ({}, {"night": ["sea"]}, r"associations: nothing is called 'sea' .*: take some of these"),
+        ({}, {"night": ["sunny rainy"]}, r"associations: 'sunny rainy' has two values of weather"),
+        ({}, {"night": "day"}, r"associations: 'night' leads to 'day': write a list, \[day\]"),
+        ({}, {"river night": ["pole day"]}, r"associations: 'river night' leads to 'pole day', another"),
     ],
 )
-def test_bad_words_name_the_key(order: dict[str, list[str]], associations: dict[str, list[str]], message: str) -> None:
+def test_bad_words_name_the_argument(order: dict[str, list[str]], associations: dict[str, list[str]], message: str) -> None:
     with pytest.raises(InputError, match=f"^{message}") as caught:
         EnvironmentTable(figure_7(), order, associations)
     assert "\n" not in str(caught.value)
+    assert caught.value.keyed == f"environment.{caught.value}"  # as the command line has it
 
 
 def test_a_store_without_environment_columns() -> None:
     with pytest.raises(InputError, match=r"has no environment columns.*metadata.csv, or take a neighbourhood"):
         EnvironmentTable(make_store())
-    with pytest.raises(InputError, match=r"store.environment: the store has no environment columns"):
+    with pytest.raises(InputError, match=r"^environment: the store has no environment columns"):
         matching(make_store(), "night")
     assert matching(make_store(), None).all()
 
@@ -165,7 +166,7 @@ def test_matching_takes_the_targets_of_an_environment(wanted: str | dict[str, st
     ],
 )
 def test_matching_names_what_there_is(wanted: str | dict[str, str], message: str) -> None:
-    with pytest.raises(InputError, match=f"^store.environment: {message}"):
+    with pytest.raises(InputError, match=f"^environment: {message}"):
         matching(figure_7(), wanted)
 
 

@@ -372,15 +372,15 @@ def test_ranks_of_a_fit_share_one_stream(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("made", "message"),
     [
-        (lambda: PicturesData(targets=1.5), "data.targets must be a share from 0 to 1, got 1.5"),
-        (lambda: PicturesData(targets=0.1), "data.targets=0.1 is no row of data.batch_size=4: raise it"),
+        (lambda: PicturesData(targets=1.5), "targets must be a share from 0 to 1, got 1.5"),
+        (lambda: PicturesData(targets=0.1), "targets=0.1 is no row of batch_size=4: raise it"),
         (
             lambda: PicturesData(targets=0.5, counts={"target": 0}).setup("fit"),
-            "data.targets: the data has no images in the split target: add some or set data.targets=0",
+            "targets: the data has no images in the split target: add some or set targets=0",
         ),
         (
             lambda: PicturesData(counts={"train": 3}).train_dataloader(),
-            "3 training images are fewer than data.batch_size=4: lower it",
+            "3 training images are fewer than batch_size=4: lower it",
         ),
     ],
 )
@@ -397,7 +397,7 @@ def test_a_batch_of_all_ranks_needs_as_many_images() -> None:
         overfit_batches, global_rank, world_size = 0, 0, 2
 
     made.trainer = Two()  # type: ignore[assignment]
-    with pytest.raises(InputError, match=r"14 training images are fewer than data\.batch_size=8 on each of 2 ranks"):
+    with pytest.raises(InputError, match=r"14 training images are fewer than batch_size=8 on each of 2 ranks"):
         made.train_dataloader()
 
 

@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         command: Callable[[list[str]], None] = import_module(f"hardmine.cli.{arguments[0]}").command
         command(arguments[1:])
     except InputError as error:
-        raise failed(str(error)) from None
+        raise failed(error.keyed) from None
     except BrokenPipeError:  # the reader of a pipe has seen enough
         sys.stderr.close()
         raise SystemExit(1) from None

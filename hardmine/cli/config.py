@@ -120,7 +120,7 @@ def explain(error: BaseException, program: str) -> str:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, InputError):
-            return str(cause).splitlines()[-1].split("InputError: ")[-1]  # a loader process puts its traceback before
+            return cause.keyed.splitlines()[-1].split("InputError: ")[-1]  # a loader process puts its traceback before
         cause = cause.__cause__
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     keys = [line.removeprefix("full_key:").strip() for line in lines if line.startswith("full_key:")]

@@ -145,7 +145,7 @@ def _load(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file: add COCO boxes, or set data.labels to masks or classes") from None
+        raise InputError(f"{path}: no such file: add COCO boxes, or set `labels` to masks or classes", "data") from None
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: not readable as JSON ({str(error).splitlines()[0]}): save it as COCO JSON") from None
     if not isinstance(content, dict):

@@ -57,11 +57,13 @@ class Folder:
         superpixels: int = 32,
         predictor: Predictor | None = None,
     ) -> None:
-        _check_choice("data.labels", labels, get_args(Labels))
-        _check_choice("data.regions", regions, get_args(Regions))
+        _check_choice("labels", labels, get_args(Labels))
+        _check_choice("regions", regions, get_args(Regions))
         self.root = Path(root).expanduser()
         if not self.root.is_dir():
-            raise InputError(f"{self.root}: no such folder: set data.root to one with images/, regions/, metadata.csv")
+            raise InputError(
+                f"{self.root}: no such folder: set `root` to one with images/, regions/, metadata.csv", "data"
+            )
         self.all_rows = read_metadata(self.root / "metadata.csv")
         self.kind: Kind = self._kind() if labels == "auto" else labels
         if regions == "auto":
@@ -99,7 +101,7 @@ class Folder:
         path = self.root / "metadata.csv"
         for line, row in enumerate(self.all_rows, start=2):
             if row.label is None:
-                raise InputError(f"{path}: column 'label' is missing: add it or take another data.labels")
+                raise InputError(f"{path}: column 'label' is missing: add it or take another `labels`", "data")
             if not row.label.strip():
                 raise InputError(f"{path}: line {line} ({row.id}) has no label: fill it in or drop the row")
         return tuple(sorted({row.label for row in self.all_rows if row.label is not None}))
@@ -256,4 +258,4 @@ class FolderData(LabelledData):
 
 def _check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        raise InputError(f"{key} must be one of {', '.join(choices)}, got {value!r}")
+        raise InputError(f"`{key}` must be one of {', '.join(choices)}, got {value!r}", "data")

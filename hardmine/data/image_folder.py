@@ -95,7 +95,7 @@ class ImageFolderData(LabelledData):
         super().__init__(batch_size, num_workers, flip, cache_gib, targets, seed)
         self.root = Path(root).expanduser()
         if not self.root.is_dir():
-            raise InputError(f"{self.root}: no such folder: set data.root to one with train/<class>/<image>")
+            raise InputError(f"{self.root}: no such folder: set `root` to one with train/<class>/<image>", "data")
         self.size = (int(size[0]), int(size[1]))
         self.maker = from_image(regions, superpixels, predictor)
 

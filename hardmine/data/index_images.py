@@ -108,7 +108,7 @@ class Predicted:
     def __post_init__(self) -> None:
         if not 1 <= len(self.areas) <= VOID:
             raise InputError(
-                f"data.regions=predicted: the predictor must name 1 to {VOID} areas, got {len(self.areas)}"
+                f"`regions`=predicted: the predictor must name 1 to {VOID} areas, got {len(self.areas)}", "data"
             )
 
     @property
@@ -119,14 +119,16 @@ class Predicted:
         regions = self.predictor(image).to("cpu", copy=True)  # it is kept; the predictor may use its own again
         if regions.shape != image.shape[1:] or regions.dtype != torch.uint8:
             raise InputError(
-                f"data.regions=predicted: the predictor must return {tuple(image.shape[1:])} uint8, "
-                f"got {tuple(regions.shape)} {str(regions.dtype).removeprefix('torch.')}: mend it"
+                f"`regions`=predicted: the predictor must return {tuple(image.shape[1:])} uint8, "
+                f"got {tuple(regions.shape)} {str(regions.dtype).removeprefix('torch.')}: mend it",
+                "data",
             )
         strange = (regions >= len(self.areas)) & (regions != VOID)
         if strange.any():
             raise InputError(
-                f"data.regions=predicted: the predictor gave label {int(regions[strange][0])}, "
-                f"but names areas 0 to {len(self.areas) - 1}: mend it"
+                f"`regions`=predicted: the predictor gave label {int(regions[strange][0])}, "
+                f"but names areas 0 to {len(self.areas) - 1}: mend it",
+                "data",
             )
         return regions
 
@@ -147,9 +149,11 @@ def from_image(regions: FromImage, superpixels: int = 32, predictor: Predictor |
     if regions == "superpixels":
         return Superpixels(superpixels)
     if regions != "predicted":
-        raise InputError(f"data.regions must be one of superpixels, whole, predicted, got {regions!r}")
+        raise InputError(f"`regions` must be one of superpixels, whole, predicted, got {regions!r}", "data")
     if predictor is None:
-        raise InputError("data.regions=predicted needs a predictor, which only code can pass: set another data.regions")
+        raise InputError(
+            "`regions`=predicted needs a predictor, which only code can pass: set another `regions`", "data"
+        )
     return Predicted(predictor)
 
 

@@ -46,7 +46,7 @@ class LabelledData(L.LightningDataModule):
     ) -> None:
         super().__init__()
         if not 0 <= targets <= 1:
-            raise InputError(f"data.targets must be a share from 0 to 1, got {targets}")
+            raise InputError(f"`targets` must be a share from 0 to 1, got {targets}", "data")
         self.batch_size, self.num_workers, self.flip, self.cache_gib = batch_size, num_workers, flip, cache_gib
         self.target_share, self.seed = targets, seed
         self._target_rows()
@@ -77,7 +77,9 @@ class LabelledData(L.LightningDataModule):
             InputError: they shall, and there are none.
         """
         if self.target_share and not self.has("target"):
-            raise InputError("data.targets: the data has no images in the split target: add some or set data.targets=0")
+            raise InputError(
+                "`targets`: the data has no images in the split target: add some or set `targets`=0", "data"
+            )
         return self.target_share > 0
 
     @property
@@ -149,7 +151,7 @@ class LabelledData(L.LightningDataModule):
         if sources < rows:
             less = f" on each of {ranks} ranks" if ranks > 1 else ""
             raise InputError(
-                f"{sources} training images are fewer than data.batch_size={self.batch_size}{less}: lower it"
+                f"{sources} training images are fewer than `batch_size`={self.batch_size}{less}: lower it", "data"
             )
         order = Order(sources, self.batch_size, self.seed, len(images) - sources, self._target_rows())
         order.rank, order.ranks = 0 if trainer is None else trainer.global_rank, ranks
@@ -166,7 +168,7 @@ class LabelledData(L.LightningDataModule):
         rows = round(self.target_share * self.batch_size)
         if self.target_share and not rows:
             raise InputError(
-                f"data.targets={self.target_share} is no row of data.batch_size={self.batch_size}: raise it"
+                f"`targets`={self.target_share} is no row of `batch_size`={self.batch_size}: raise it", "data"
             )
         return rows
 

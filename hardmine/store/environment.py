@@ -33,31 +33,34 @@ def matching(store: ParameterStore, wanted: Wanted | None) -> Tensor:
     if wanted is None:
         return match
     values = {component: sorted(set(entries)) for component, entries in store.environment.items()}
-    for component, value in named(wanted, values, "store.environment").items():
+    for component, value in named(wanted, values, "environment", "store").items():
         match &= torch.tensor([entry == value for entry in store.environment[component]])
     if not match.any():
-        raise InputError(f"store.environment: no target was taken in {wanted!r}: take another environment")
+        raise InputError(f"`environment`: no target was taken in {wanted!r}: take another environment", "store")
     return match
 
 
-def named(wanted: Wanted, values: Mapping[str, Sequence[str]], key: str) -> dict[str, str]:
+def named(wanted: Wanted, values: Mapping[str, Sequence[str]], argument: str, block: str) -> dict[str, str]:
     """The value of each component that `wanted` speaks of.
 
     Args:
         wanted: see `matching`. A value may have several words; one that two components have is `component=value`.
         values: those of each component.
-        key: of the config, for the message.
+        argument, block: that said so, for the message; see `InputError`.
 
     Raises:
         InputError: something unknown, or ambiguous, or two values of one component.
     """
     known = "; ".join(f"{component}: {', '.join(entries)}" for component, entries in values.items())
     if not known:
-        raise InputError(f"{key}: the store has no environment columns: add some to metadata.csv, or leave {key} out")
+        raise InputError(
+            f"`{argument}`: the store has no environment columns: add some to metadata.csv, or leave `{argument}` out",
+            block,
+        )
     if not isinstance(wanted, str):
         for component, value in wanted.items():
             if str(value) not in values.get(component, ()):
-                raise InputError(f"{key}: no target has {component}={value} ({known}): take one of these")
+                raise InputError(f"`{argument}`: no target has {component}={value} ({known}): take one of these", block)
         return {str(component): str(value) for component, value in wanted.items()}
     parts: dict[str, str] = {}
     for name, meanings in _split(wanted, values):
@@ -65,10 +68,10 @@ def named(wanted: Wanted, values: Mapping[str, Sequence[str]], key: str) -> dict
             why, remedy = f"nothing is called {name!r}", "take some of these"
             if meanings:
                 why, remedy = f"more than one component has {name!r}", f"write component={name}"
-            raise InputError(f"{key}: {why} ({known}): {remedy}")
+            raise InputError(f"`{argument}`: {why} ({known}): {remedy}", block)
         component, value = meanings[0]
         if component in parts:
-            raise InputError(f"{key}: {wanted!r} has two values of {component}: leave one out")
+            raise InputError(f"`{argument}`: {wanted!r} has two values of {component}: leave one out", block)
         parts[component] = value
     return parts
 
@@ -146,18 +149,20 @@ class EnvironmentTable:
         return beside & (components == 1)
 
     def _associated(self, store: ParameterStore, associations: Associations) -> Tensor:
-        key = "environment.associations"
+        argument, block = "associations", "environment"
         areas = [*store.areas, WHOLE]
         values = {**self.values, _AREA: areas}
         associated = torch.zeros(len(areas), len(self.cells), len(self.cells), dtype=torch.bool)
         for start, ends in associations.items():
             if isinstance(ends, str):
-                raise InputError(f"{key}: {start!r} leads to {ends!r}: write a list, [{ends}]")
-            source = named(str(start), values, key)
+                raise InputError(f"`{argument}`: {start!r} leads to {ends!r}: write a list, [{ends}]", block)
+            source = named(str(start), values, argument, block)
             for end in ends:
-                target = {**source, **named(str(end), values, key)}
+                target = {**source, **named(str(end), values, argument, block)}
                 if source.get(_AREA, target.get(_AREA)) != target.get(_AREA):
-                    raise InputError(f"{key}: {start!r} leads to {end!r}, another area: name the same area in both")
+                    raise InputError(
+                        f"`{argument}`: {start!r} leads to {end!r}, another area: name the same area in both", block
+                    )
                 of = slice(None) if _AREA not in target else areas.index(target[_AREA])
                 associated[of] |= self._leads(source, target)
         associated[:, torch.arange(len(self.cells)), torch.arange(len(self.cells))] = False
@@ -176,17 +181,19 @@ class EnvironmentTable:
 
 
 def _values(store: ParameterStore, order: Order) -> dict[str, tuple[str, ...]]:
-    key = "environment.order"
+    block = "environment"
     for component, entries in order.items():
         if component not in store.environment:
             raise InputError(
-                f"{key}: no component is called {component!r}: take some of {', '.join(store.environment)}"
+                f"`order`: no component is called {component!r}: take some of {', '.join(store.environment)}", block
             )
         if isinstance(entries, str) or len(set(entries)) < len(entries):
-            raise InputError(f"{key}.{component}: {entries!r}: write a list that has each value once")
+            raise InputError(f"`order.{component}`: {entries!r}: write a list that has each value once", block)
         lacking = sorted(set(store.environment[component]) - {str(entry) for entry in entries})
         if lacking:
-            raise InputError(f"{key}.{component}: {', '.join(map(repr, lacking))} of the store is missing: add it")
+            raise InputError(
+                f"`order.{component}`: {', '.join(map(repr, lacking))} of the store is missing: add it", block
+            )
     return {
         component: tuple(str(entry) for entry in order.get(component, sorted(set(entries))))
         for component, entries in store.environment.items()

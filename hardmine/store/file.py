@@ -45,7 +45,7 @@ def read_store(path: Path, space: Space | None) -> dict[str, Any]:
     try:
         table = pq.read_table(path)
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file: give store.path a store written by `hardmine store`") from None
+        raise InputError(f"{path}: no such file: give `path` a store written by hardmine store", "store") from None
     except (OSError, pa.ArrowInvalid) as error:
         raise InputError(f"{path}: not a Parquet file: {str(error).splitlines()[0]}") from None
     there = set(table.column_names)

@@ -66,7 +66,9 @@ class ParameterStore:
             raise InputError("the parameter store is empty: give it at least one labelled target image")
         self.valid = count >= min_pixels  # (M, R) bool
         if not self.valid[:, :-1].any():
-            raise InputError(f"no area of the parameter store has {min_pixels} pixels or more: lower store.min_pixels")
+            raise InputError(
+                f"no area of the parameter store has {min_pixels} pixels or more: lower `min_pixels`", "store"
+            )
         invalid = ~self.valid[..., None]
         self.lowest = parameters.masked_fill(invalid, torch.inf).amin(dim=0)  # (R, D) of the valid points
         self.highest = parameters.masked_fill(invalid, -torch.inf).amax(dim=0)

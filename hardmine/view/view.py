@@ -275,7 +275,7 @@ class View:
             kind = "boxes"
             if not {"boxes", "labels"} <= labels[0].keys():
                 raise InputError(
-                    f"view: targets in {dotted(label)} need boxes and labels, they have {listed(labels[0])}: name them so"
+                    f"view: targets in {dotted(label)} need boxes and labels, got {listed(labels[0])}: name them so"
                 )
         else:
             kind = "masks" if is_map(labels, images) else "classes"

@@ -1,9 +1,7 @@
 """View: which fields of a batch are what, and the way there and back."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import takewhile
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,38 +17,20 @@ from hardmine.view.container import (
     Path,
     dotted,
     get,
-    has,
     leads,
     listed,
     numbers_in,
     path_of,
-    placed_fields,
     plain_tensor,
     put,
     rows_of,
 )
-from hardmine.view.maps import classes_of, is_map, map_like, padding, stacked_maps
+from hardmine.view.form import Form, Keys, Kind
+from hardmine.view.maps import classes_of, map_like, padding, stacked_maps
 from hardmine.view.pixels import Pixels, size_of
 
-Kind = Literal["masks", "classes", "boxes"]
-
-_IMAGES = ("image", "img", "images", "pixel_values", "inputs", "x")
-_LABELS = ("mask", "masks", "label", "labels", "target", "targets", "y")
 _OUTSIDE = ("background", "__background__", "rest")
 _UNUSED = "(no box)"  # the place of an area that no box can have
-
-
-@dataclass
-class _Form:
-    """What the first batch told."""
-
-    image: Path
-    label: Path
-    regions: Path | None  # a label map of its own
-    kind: Kind
-    objects: bool = False  # labels are a list of dicts, one for each image
-    movable: bool = True
-    maps: dict[str, Path] = field(default_factory=dict)
 
 
 class View:
@@ -88,10 +68,11 @@ class View:
         if not isinstance(ignore_index, int):
             raise InputError(f"view: ignore_index is the label of pixels that are not learnt, got {ignore_index!r}")
         self.pixels = Pixels(mean, std, scale, channels)
-        self.image, self.label, self.regions, self.part = image, label, regions, part
-        self.ignore_index, self.maps = ignore_index, tuple(maps)
+        self.keys = Keys(image, label, regions, part, tuple(maps))
+        self.ignore_index = ignore_index
         self.told: list[str] = []  # lines on what was found and taken
-        self._form: _Form | None = None
+        self.movable = True  # whether all that has a place in the image is known, so that it may move
+        self._form: Form | None = None
         self._checks = 8  # batches on a device whose labels are still looked at: that waits for the device
 
     # What is known after the first batch
@@ -109,7 +90,7 @@ class View:
     @property
     def whole(self) -> bool:
         """Whether each image is one area."""
-        return self._whole(self._known)
+        return self._known.whole
 
     @property
     def by_box(self) -> bool:
@@ -137,7 +118,7 @@ class View:
         return (*(_UNUSED if name == outside else name for name in areas), outside)
 
     @property
-    def _known(self) -> _Form:
+    def _known(self) -> Form:
         if self._form is None:
             raise ValueError("the form of a batch is known once one has been read: call read first")
         return self._form
@@ -162,7 +143,7 @@ class View:
         if self._form is not None:
             return self._scenes(batch, self._form, areas)
         try:
-            self._form = self._found(batch)
+            self._form = self._look(batch)
             scenes = self._scenes(batch, self._form, areas, first=True)
         except InputError:
             raise
@@ -174,7 +155,7 @@ class View:
             ) from error
         return scenes
 
-    def _scenes(self, batch: Any, form: _Form, areas: Sequence[str] | None, first: bool = False) -> Scenes:
+    def _scenes(self, batch: Any, form: Form, areas: Sequence[str] | None, first: bool = False) -> Scenes:
         raw = get(batch, form.image)
         image, extent, sizes = self._levels(raw)
         labels = self._labels(batch, form, image.shape, sizes)
@@ -201,7 +182,7 @@ class View:
             draw=numbers["draw"],
             extent=extent,
             grey=self.pixels.grey,
-            movable=form.movable,
+            movable=self.movable,
         )
 
     def scored(self, batch: Any, made: Scenes | None, areas: Sequence[str] | None = None) -> dict[str, Tensor]:
@@ -244,105 +225,34 @@ class View:
         images = get(batch, self._form_of(batch).image)
         return list(images) if isinstance(images, tuple) else images
 
-    def _form_of(self, batch: Any) -> _Form:
+    def _form_of(self, batch: Any) -> Form:
         """The known form where the batch has it; hooks may have made another container of it, with other names."""
         form = self._known
         there = all(leads(batch, path) for path in (form.image, form.label, form.regions or ()))
-        return form if there else self._found(batch, hooked=True)
+        return form if there else self.keys.found(batch, hooked=True)
 
-    def _found(self, batch: Any, hooked: bool = False) -> _Form:
-        """What lies where, in the first batch or, without a word, in one that hooks have changed."""
-        root = () if self.part is None else path_of(self.part)
-        if not leads(batch, root):
-            if not hooked:
-                raise InputError(f"view: the batch has no part {self.part!r}: it has {listed(batch)}")
-            root = ()
-        holder = get(batch, root)
-        if isinstance(holder, list) and holder and all(isinstance(each, Mapping) for each in holder):
-            raise InputError("view: the batch is a list of samples: collate their images into one tensor or list")
-        image = self._find(batch, root, holder, "image", self.image, _IMAGES, 0, hooked)
-        inner = get(batch, image[:-1])
-        boxed = self.label is None and has(inner, "boxes") and has(inner, "labels")
-        label = image[:-1] if boxed else self._find(batch, root, holder, "label", self.label, _LABELS, 1, hooked)
-        images, labels = get(batch, image), get(batch, label)
-        size_of(images, dotted(image))
-        objects = isinstance(labels, Sequence) and bool(labels) and isinstance(labels[0], Mapping)
-        if isinstance(labels, Mapping) or boxed:
-            if not (has(labels, "boxes") and has(labels, "labels")):
-                raise InputError(f"view: {dotted(label)} holds {listed(labels)}: say which is the label with label=")
-            kind: Kind = "boxes"
-        elif objects:
-            kind = "boxes"
-            if not {"boxes", "labels"} <= labels[0].keys():
-                raise InputError(
-                    f"view: targets in {dotted(label)} need boxes and labels, got {listed(labels[0])}: name them so"
-                )
-        else:
-            kind = "masks" if is_map(labels, images) else "classes"
-        regions: Path | None = None
-        if self.regions is None and has(inner, "regions"):
-            regions = (*image[:-1], "regions")
-        elif self.regions not in (None, "whole") and (not hooked or leads(holder, path_of(self.regions))):
-            regions = self._find(batch, root, holder, "regions", self.regions, (), None)
-        maps = {dotted(path_of(name)): (*root, *path_of(name)) for name in self.maps}
-        form = _Form(image, label, regions, kind, objects, maps=maps)
-        if not hooked:
-            self.pixels.look(images)
-            known = {image, regions, *maps.values()}
-            if kind == "boxes":
-                known |= {(*label, "boxes"), (*label, "labels")}
-            both = takewhile(lambda pair: pair[0] == pair[1], zip(image[:-1], label[:-1], strict=False))
-            shared = tuple(part for part, _ in both)
-            placed = list(placed_fields(get(batch, shared), {*known, label}, shared))
-            extra = images[0].shape[-3] > len(self.pixels.channels or ())
-            form.movable = not placed and not extra
-            self._tell(form, images, placed, extra, given=self.image is not None and self.regions is not None)
-        return form
-
-    def _find(
-        self, batch: Any, root: Path, holder: Any, what: str, given: Key | None, names: Sequence[str],
-        position: int | None, hooked: bool = False,
-    ) -> Path:  # fmt: skip
-        if given is not None:
-            path = (*root, *path_of(given))
-            if leads(batch, path):
-                if get(batch, path) is None:
-                    raise InputError(f"view: {what} {given!r} is empty in the first batch: name another")
-                return path
-            if not hooked:
-                raise InputError(f"view: the batch has no {what} {given!r}: it has {listed(holder)}")
-        if isinstance(holder, Sequence) and not isinstance(holder, str) and not hasattr(holder, "_fields"):
-            if position is not None and len(holder) > position:
-                return (*root, position)
-        else:
-            for name in names:
-                if has(holder, name) and get(holder, (name,)) is not None:
-                    return (*root, name)
-        raise InputError(f"view: no {what} found in a batch of {listed(holder)}: name it, View({what}=...)")
-
-    def _tell(self, form: _Form, images: Any, placed: list[str], extra: bool, given: bool) -> None:
-        value = f"in [0, {self.pixels.scale:g}]" + (" after undoing mean and std" if self.pixels.normalised else "")
-        labels = {"masks": "label maps", "classes": "classes", "boxes": "boxes"}[form.kind]
-        if form.regions is not None:
-            areas = f"the areas of {dotted(form.regions)}"
-        else:
-            areas = "the whole image" if self._whole(form) else f"the areas of the {labels}"
-        found = dotted(form.label) or "boxes and labels"
-        if not (given and images[0].dtype == torch.uint8):  # nothing was found that had not been said
+    def _look(self, batch: Any) -> Form:
+        """The form of the first batch, and what is told of it."""
+        form, keys = self.keys.found(batch), self.keys
+        images = get(batch, form.image)
+        self.pixels.look(images)
+        extra = images[0].shape[-3] > len(self.pixels.channels or ())
+        unplaced = form.unplaced(batch)
+        self.movable = not unplaced and not extra
+        if keys.image is None or keys.regions is None or images[0].dtype != torch.uint8:  # something was found
+            value = f"in [0, {self.pixels.scale:g}]" + (" after undoing mean and std" if self.pixels.normalised else "")
             self.told.append(
                 f"images: {dotted(form.image)}, {str(images[0].dtype).removeprefix('torch.')} {value}; "
-                f"labels: {found}, {labels}; regions: {areas}"
+                f"labels: {form.labels}; regions: {form.areas}"
             )
-        if placed:
+        if unplaced:
             self.told.append(
-                f"new frames are off: {', '.join(placed[:3])} has a place in the image that is not known; name label "
+                f"new frames are off: {', '.join(unplaced[:3])} has a place in the image that is not known; name label "
                 "maps in View(maps=...)"
             )
         elif extra:
             self.told.append("new frames are off: the images have further channels, which stay where they are")
-
-    def _whole(self, form: _Form) -> bool:
-        return self.regions == "whole" or (form.regions is None and form.kind == "classes")
+        return form
 
     # Images
 
@@ -364,7 +274,7 @@ class View:
 
     # Labels
 
-    def _labels(self, batch: Any, form: _Form, shape: torch.Size, sizes: list[Any]) -> dict[str, Tensor]:
+    def _labels(self, batch: Any, form: Form, shape: torch.Size, sizes: list[Any]) -> dict[str, Tensor]:
         label = get(batch, form.label)
         if form.kind == "boxes":
             objects = objects_of(label) if form.objects else padded_objects(label)
@@ -389,7 +299,7 @@ class View:
     def _regions(
         self,
         batch: Any,
-        form: _Form,
+        form: Form,
         labels: dict[str, Tensor],
         image: Tensor,
         sizes: list[Any],
@@ -397,7 +307,7 @@ class View:
         checked: bool = True,
     ) -> Tensor:
         shape = (len(image), *image.shape[2:])
-        if self._whole(form):
+        if form.whole:
             regions = torch.zeros(shape, dtype=torch.uint8, device=image.device)
         elif form.regions is not None:
             regions = self._as_areas(self._label_map(get(batch, form.regions), image.shape[2:], sizes), count, checked)
@@ -431,7 +341,7 @@ class View:
     def take(self, batch: Any, rows: Tensor) -> Any:
         """A batch of other rows, each as often as (N,) int64 `rows` on the CPU names it."""
         count = len(get(batch, self._known.image))
-        root = () if self.part is None else path_of(self.part)
+        root = () if self.keys.part is None else path_of(self.keys.part)
         return put(batch, root, rows_of(get(batch, root), rows, count, outermost=True))
 
     def write(self, batch: Any, scenes: Scenes, made: Scenes) -> Any:
@@ -461,7 +371,7 @@ class View:
             return batch
         return self._moved(batch, scenes, made, form)
 
-    def _moved(self, batch: Any, scenes: Scenes, made: Scenes, form: _Form) -> Any:
+    def _moved(self, batch: Any, scenes: Scenes, made: Scenes, form: Form) -> Any:
         """Labels that moved with the image."""
         if form.kind == "masks":
             old, new = scenes.labels["target"], made.labels["target"]

@@ -133,7 +133,9 @@ def test_names_of_several_words() -> None:
         ({}, {"river night": ["pole day"]}, r"associations: 'river night' leads to 'pole day', another"),
     ],
 )
-def test_bad_words_name_the_argument(order: dict[str, list[str]], associations: dict[str, list[str]], message: str) -> None:
+def test_bad_words_name_the_argument(
+    order: dict[str, list[str]], associations: dict[str, list[str]], message: str
+) -> None:
     with pytest.raises(InputError, match=f"^{message}") as caught:
         EnvironmentTable(figure_7(), order, associations)
     assert "\n" not in str(caught.value)

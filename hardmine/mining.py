@@ -8,6 +8,7 @@ mining.offer(scenes, tries)                  candidates, converted
 batch  = mining.view.write(batch, scenes, made)
 mining.judge(model)                          before the training step: scores of the candidates
 mining.settle()                              after it: those below Th1 go into the buffer
+mining.end()                                 after the last step
 """
 
 import logging
@@ -43,7 +44,7 @@ from hardmine.scenes import Scenes
 from hardmine.store import ParameterStore
 from hardmine.update import Rounds, Update
 from hardmine.usual import Usual
-from hardmine.view import Path, View
+from hardmine.view import UNUSED, Path, View
 from hardmine.view.container import copied
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ class Mining:
         self.followed_by: Any = None  # the trainer whose callback judges
         self._fresh = deepcopy(
             (
-                View() if view is None else view,
+                View() if view is None else view.unread(),
                 RecipeBuffer() if buffer is None else buffer,  # an empty one is no less given
                 Stopping() if stopping is None else stopping,
                 self.gates,
@@ -261,13 +262,20 @@ class Mining:
             scoring = Reliability(by_class=self.view.by_box)
         else:
             scoring = PixelRate() if self.view.kind == "masks" else Confidence()
+        lacking = [name for name in store.lacking if name != UNUSED]
+        if lacking:
+            self.tell(
+                f"no target of the store has {', '.join(lacking)}: they are never converted (the store has "
+                f"{', '.join(name for name in self.given.areas if name not in self.given.lacking)})"
+            )
         if whole and self.areas is not None:
             self.tell("areas are not used: each image is one area; name label maps with View(label=...) or regions=")
         self._judge = Judge(scoring, self.gates, self.predict or self._predict)
         if scenes.source is None:
             self.tell(
-                "samples carry no index: their pieces cannot be made again and used parameters are kept for all "
-                "sources together; wrap the data set in hardmine.Numbered"
+                "the samples do not say which they are: their pieces cannot be made again, and used parameters are "
+                "kept for all sources together; wrap the data set in hardmine.Numbered (in a loop of your own its "
+                "samples must be dicts)"
             )
         elif scenes.draw is None:
             self.tell(
@@ -311,6 +319,12 @@ class Mining:
         miner = self._opened
         if not self.number and 0 < self.mix.mined * len(scenes) < 0.5:
             raise InputError(f"mined={self.mix.mined:g} of a batch of {len(scenes)} is no row: raise it, or set 0")
+        begun = self.step >= self.start and self.usual.known
+        if begun and rows is None and self.update.every:
+            raise InputError(
+                "update.every searches between two batches, which takes mining.around(data) and a Lightning trainer: "
+                "leave update out in a loop of your own"
+            )
         number = self.number * self.ranks.count + self.ranks.rank
         self.number += 1
         self.usual.look(scenes, self.ranks, last=self.step >= self.start)
@@ -496,6 +510,21 @@ class Mining:
         if line is not None:
             self.tell(line)
         return recipe, verdict
+
+    def end(self) -> None:
+        """After the last step: the ledger is on the disk, and one line says why where little was found."""
+        if self.ledger is not None and not self.ranks.rank:
+            self.ledger.flush()
+        if self.miner is None:
+            return
+        line = self.signs.end(self.threshold, self.tally.candidates, self.tally.pieces)
+        if line is not None:
+            self.tell(line)
+        elif not self.tally.candidates:
+            self.tell(
+                f"nothing was mined: the model was updated {self.step} times, and mining begins after {self.start}: "
+                "set start lower"
+            )
 
     def tell(self, line: str) -> None:
         """One line for people, on one rank."""

@@ -4,6 +4,7 @@ import inspect
 import io
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -580,10 +581,49 @@ def test_samples_without_a_number_are_told_of_once(lines: Callable[[], list[str]
         batch = batch_of(number)
         scenes = mining.read({name: value for name, value in batch.items() if name not in ("index", "draw")})
         assert (mining.plan(scenes).rows.source == -1).all()
-    assert [line for line in lines() if "samples carry no index" in line] == [
-        "hardmine: samples carry no index: their pieces cannot be made again and used parameters are kept for all "
-        "sources together; wrap the data set in hardmine.Numbered"
+    assert [line for line in lines() if "do not say which they are" in line] == [
+        "hardmine: the samples do not say which they are: their pieces cannot be made again, and used parameters are "
+        "kept for all sources together; wrap the data set in hardmine.Numbered (in a loop of your own its samples must "
+        "be dicts)"
     ]
+
+
+def test_areas_that_the_store_lacks_are_told_once(lines: Callable[[], list[str]]) -> None:
+    mining = search(areas=("area0", "area1", "lake"))
+    for number in range(2):
+        mining.read(batch_of(number))
+    assert [line for line in lines() if "lake" in line] == [
+        "hardmine: no target of the store has lake: they are never converted (the store has area0, area1, area2)"
+    ]
+
+
+def test_a_view_that_has_read_before_tells_what_it_takes(lines: Callable[[], list[str]]) -> None:
+    view = hardmine.View()
+    hardmine.ParameterStore.from_loader([batch_of(0)], view, AREAS)
+    search(view=view).read(batch_of(0))
+    assert len([line for line in lines() if line.startswith("hardmine: images: image, uint8")]) == 1
+
+
+def test_the_end_tells_and_writes(lines: Callable[[], list[str]], tmp_path: Path) -> None:
+    mining = search(ledger=str(tmp_path / "ledger"))
+    mining.end()  # nothing has been read
+    run = Run(mining).steps(range(3))
+    run.mining.end()
+    assert run.mining.ledger is not None and len(run.mining.ledger.read()) == run.mining.tally.candidates > 0
+    assert not [line for line in lines() if "mined" in line or "brought" in line]
+    late = Run(search(start=5)).steps(range(3))
+    late.mining.end()
+    assert lines()[-1] == (
+        "hardmine: nothing was mined: the model was updated 3 times, and mining begins after 5: set start lower"
+    )
+    hard = Run(search(threshold=0.0)).steps(range(3))
+    hard.mining.end()
+    assert "candidates brought 0 pieces" in lines()[-1] and "set threshold above the median" in lines()[-1]
+
+
+def test_waiting_for_pieces_needs_a_loader_that_waits() -> None:
+    with pytest.raises(InputError, match=r"update\.every searches between two batches"):
+        Run(search(update=hardmine.Update(every=2))).steps(range(2))
 
 
 def test_what_was_found_in_a_batch_is_told_once(lines: Callable[[], list[str]]) -> None:
@@ -604,8 +644,8 @@ def test_a_strange_search_is_told_of_once(lines: Callable[[], list[str]]) -> Non
         mining.offer(scenes, mining.propose(mining.plan(scenes)))
         mining.judge(net)
         mining.settle()
-    found = [line for line in lines() if "have the score" in line]
-    assert len(found) == 1 and "have the score 1, the median too (Th1 is 1.1)" in found[0]
+    found = [line for line in lines() if "have the same score" in line]
+    assert len(found) == 1 and "so the median is 1 (Th1 is 1.1)" in found[0]
 
 
 def test_one_rank_tells(lines: Callable[[], list[str]]) -> None:
@@ -729,7 +769,7 @@ def test_a_mix_that_cannot_be_is_refused(settings: dict[str, Any], message: str)
     ("made", "message"),
     [
         (lambda: search(areas=None).read(batch_of(0)), "areas: the names of the areas in label order are how labels"),
-        (lambda: search(areas=("area0",)).read(batch_of(0)), "areas: 1 are named and a label map has"),
+        (lambda: search(areas=("area0",)).read(batch_of(0)), "1 areas are named, labels 0 to 0, and a label map has"),
         (lambda: search(areas=("a", "b", "c")).read(batch_of(0)), "have no area in common"),
         (lambda: search().read({"nothing": torch.zeros(3)}), "view: no image found in a batch of keys nothing"),
         (lambda: Run(search(mined=0.1)).steps(range(2)), "mined=0.1 of a batch of 4 is no row: raise it, or set 0"),

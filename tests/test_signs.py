@@ -45,8 +45,8 @@ def test_five_searches_whose_scores_are_all_the_same(score: float, shown: str) -
     told = looked(Signs(), [[score, score], [score, NAN], [score], [score], [score]] + [[score]] * 9)
     assert [line is not None for line in told] == [place == 4 for place in range(14)]
     assert told[4] == (
-        f"all candidates of the first 5 searches have the score {shown}, the median too (Th1 is 0.7): look at predict "
-        "and scoring, or set start later"
+        f"all candidates of the first 5 searches have the same score, so the median is {shown} (Th1 is 0.7): look at "
+        "predict and scoring, or set start higher"
     )
 
 
@@ -81,7 +81,8 @@ def test_few_pieces_of_many_candidates() -> None:
     told = looked(Signs(), [VARIED] * 200, pieces=4)
     assert [line is not None for line in told] == [place == 124 for place in range(200)]  # the 500th candidate
     assert told[124] == (
-        "500 candidates brought 4 pieces: their median score is 0.8, Th1 is 0.7: set threshold above the median"
+        "500 candidates brought 4 pieces: the median score of the latest is 0.8, and 0% lie below Th1, 0.7: "
+        "set threshold above the median"
     )
 
 
@@ -94,7 +95,7 @@ def test_the_median_is_of_the_latest_scores() -> None:
     told = looked(Signs(), [[0.1, 0.2]] * 240 + [[0.9, NAN]] * 500, per_search=1, pieces=0)
     lines = [line for line in told if line is not None]
     assert len(lines) == 1 and told[499] == lines[0]
-    assert "500 candidates brought 0 pieces: their median score is 0.9," in lines[0]
+    assert "500 candidates brought 0 pieces: the median score of the latest is 0.9," in lines[0]
 
 
 def test_nothing_that_could_be_scored_has_no_median() -> None:
@@ -103,7 +104,19 @@ def test_nothing_that_could_be_scored_has_no_median() -> None:
     signs = Signs()
     looked(signs, [[NAN] * 4] * 200, pieces=0)
     line = signs.look(torch.tensor([0.9]), 0.7, 801, 0)
-    assert line is not None and "median score is 0.9" in line
+    assert line is not None and "the latest is 0.9" in line
+
+
+def test_few_pieces_are_explained_at_the_end() -> None:
+    signs = Signs()
+    assert signs.end(0.7, 4, 0) == "none of 4 candidates could be scored: look at the labels and ignore_index"
+    looked(signs, [VARIED] * 10, pieces=0)
+    high, low = signs.end(0.7, 40, 0), signs.end(0.9, 40, 0)
+    assert high is not None and high.endswith("0% lie below Th1, 0.7: set threshold above the median")
+    assert low is not None and low.endswith("50% lie below Th1, 0.9: set hardest to a larger share, or look at gates")
+    assert signs.end(0.7, 40, 1) is None and signs.end(0.7, 0, 0) is None
+    looked(signs, [VARIED] * 200, pieces=4)
+    assert signs.end(0.7, 840, 4) is None  # it has been told
 
 
 def test_both_may_be_due() -> None:

@@ -14,9 +14,9 @@ from hardmine.errors import InputError
 from hardmine.kernels.color import srgb_to_lab
 from hardmine.kernels.statistics import region_statistics
 from hardmine.records import Recipe
-from hardmine.scenes import Scenes
 from hardmine.space import RGB, Axis, Space
 from hardmine.store import ParameterStore
+from hardmine.view import View
 
 
 def rows(n: int, regions: int) -> Recipe:
@@ -164,58 +164,68 @@ def test_a_store_of_whole_images() -> None:
         store.with_(count=count).whole()
 
 
-class View:
-    """Reads batches that are scenes already."""
-
-    def read(self, batch: Scenes, areas: tuple[str, ...] | None) -> Scenes:
-        if areas is None:
-            return Scenes(batch.image, torch.zeros_like(batch.regions), 1, source=batch.source)
-        return batch
-
-
-def test_a_store_of_any_loader() -> None:
+def test_a_store_of_any_loader(caplog: pytest.LogCaptureFixture) -> None:
     image, regions = make_images(batch=4)
     named: list[tuple[str, torch.Tensor, torch.Tensor, dict[str, str]]]
     named = [(f"{i}", image[i], regions[i], {}) for i in range(4)]
     wanted = ParameterStore.from_images(named, ("a", "b", "c"), min_pixels=5)
-    batches = [Scenes(image[:3], regions[:3], 3), Scenes(image[3:], regions[3:], 3)]
-    store = ParameterStore.from_loader(batches, View(), ("a", "b", "c"), min_pixels=5)
+    batches, view = [(image[:3], regions[:3]), (image[3:], regions[3:])], View()
+    store = ParameterStore.from_loader(batches, view, ("a", "b", "c"), min_pixels=5)
     assert torch.equal(store.parameters, wanted.parameters) and torch.equal(store.count, wanted.count)
     assert (store.ids, store.areas, store.environment) == (("0", "1", "2", "3"), ("a", "b", "c"), {})
+    assert [line for line in caplog.messages if "the store measures images: " in line]
+    assert view.told == []  # the same view tells of the training data what it takes there
     rgb = ParameterStore.from_loader(batches, View(), ("a", "b", "c"), missing="whole", colors="rgb")
     assert rgb.space.names[0] == "mean_R" and rgb.missing == "whole"
 
 
 def test_targets_of_a_loader_are_called_by_their_numbers() -> None:
     image, regions = make_images(batch=4)
-    scenes = Scenes(image, regions, 3, source=torch.tensor([7, 5, 7, -1]))
-    assert ParameterStore.from_loader([scenes], View(), "abc").ids == ("7", "5", "7 (2)", "3")
+    batch = {"image": image, "mask": regions, "index": torch.tensor([7, 5, 7, -1])}
+    assert ParameterStore.from_loader([batch], View(), "abc").ids == ("7", "5", "7 (2)", "3")
 
 
 def test_a_loader_without_regions_gives_whole_images() -> None:
     image, regions = make_images(batch=2)
-    store = ParameterStore.from_loader([Scenes(image, regions, 3)], View(), None)
+    store = ParameterStore.from_loader([(image, regions)], View(regions="whole"), None)
     assert store.areas == ("whole image",)
     assert torch.equal(store.parameters[:, 0], store.parameters[:, 1])
     assert store.count.tolist() == [[24 * 32] * 2] * 2
 
 
 def test_padding_is_not_measured() -> None:
-    image, regions = make_images(batch=1)
-    padded = torch.nn.functional.pad(image, (0, 15, 0, 9), value=255)
-    void = torch.nn.functional.pad(regions, (0, 15, 0, 9), value=255)
-    extent = torch.tensor([[24 / 33, 32 / 47]])
-    store = ParameterStore.from_loader([Scenes(padded, void, 3, extent=extent)], View(), "abc")
-    wanted = ParameterStore.from_loader([Scenes(image, regions, 3)], View(), "abc")
-    assert torch.equal(store.parameters, wanted.parameters) and torch.equal(store.count, wanted.count)
+    image, regions = make_images(batch=2)
+    sizes = [[image[0], image[1, :, :16, :24]], [regions[0], regions[1, :16, :24]]]
+    store = ParameterStore.from_loader([sizes], View(), "abc")
+    wanted = [
+        ParameterStore.from_loader([[[image], [label]]], View(), "abc") for image, label in zip(*sizes, strict=True)
+    ]
+    assert torch.equal(store.parameters, torch.cat([each.parameters for each in wanted]))
+    assert torch.equal(store.count, torch.cat([each.count for each in wanted]))
+
+
+def test_boxes_and_what_lies_outside_them_are_measured() -> None:
+    image, _ = make_images(batch=2)
+    boxes = torch.tensor([[2.0, 3.0, 20.0, 18.0], [1.0, 1.0, 12.0, 22.0]])
+    targets = [{"boxes": boxes[row : row + 1], "labels": torch.tensor([row + 1])} for row in range(2)]
+    store = ParameterStore.from_loader([(list(image), targets)], View(), ("background", "car", "person"))
+    assert store.areas[1:3] == ("car", "person") and store.areas[-1] == "background"
+    assert store.valid.tolist() == [[False, True, False, True, True], [False, False, True, True, True]]
+    assert store.count[0, 1] == 18 * 15 and store.count[0, 3] == 24 * 32 - 18 * 15
 
 
 def test_a_loader_of_other_areas_or_of_nothing_is_refused() -> None:
     image, regions = make_images(batch=1)
-    with pytest.raises(InputError, match="areas: 2 are named and the batches have 3"):
-        ParameterStore.from_loader([Scenes(image, regions, 3)], View(), ("a", "b"))
+    with pytest.raises(InputError, match="2 areas are named, labels 0 to 1, and a label map has label 2"):
+        ParameterStore.from_loader([(image, regions)], View(), ("a", "b"))
     with pytest.raises(InputError, match="store is empty"):
         ParameterStore.from_loader([], View(), None)
+
+
+def test_areas_that_no_target_has_are_known() -> None:
+    store = make_store()
+    assert store.lacking == [] and store.aligned(("lake", *store.areas)).lacking == ["lake"]
+    assert store.aligned(("lake", *store.areas)).with_(missing="whole").lacking == []
 
 
 def test_empty_is_an_error() -> None:

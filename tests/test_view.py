@@ -369,7 +369,12 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], Any, str]] = {
     "white of 8 bit": ((levels(), label_map()), {"scale": 1}, AREAS, "white of 8-bit images is 255"),
     "a mask as a picture": ((levels(), (label_map() > 0) * 255), {}, AREAS, "label maps of 0 and 255 alone"),
     "areas": ((levels(), label_map()), {}, None, r"give areas=, or view=View\(regions=\"whole\"\)"),
-    "few areas": ((levels(), label_map()), {}, ("sky", "road"), "2 are named and a label map has 2"),
+    "few areas": (
+        (levels(), label_map()),
+        {},
+        ("sky", "road"),
+        "2 areas are named, labels 0 to 1",
+    ),
     "soft": ((levels(), torch.rand(3, 4)), {}, AREAS, "soft labels"),
     "soft masks": ((levels(), torch.rand(3, 6, 8)), {}, AREAS, "soft masks"),
     "several": ((levels(), torch.ones(3, 4)), {}, AREAS, "several labels"),

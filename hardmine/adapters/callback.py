@@ -97,9 +97,7 @@ class HardMining(L.Callback):
         )
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        mining, tally = self.mining, self.mining.tally
-        if mining.miner is not None and not tally.candidates:
-            mining.tell(f"nothing was mined: start={mining.start} and the model was updated {mining.step} times")
+        self.mining.end()
 
     def state_dict(self) -> dict[str, Any]:
         return self.mining.state_dict()

@@ -7,6 +7,7 @@ from torch import Tensor
 
 _SEARCHES = 5
 _CANDIDATES, _PIECES = 500, 5
+_SHARE = 0.02  # of the candidates, of pieces that are few at the end
 
 
 class Signs:
@@ -36,11 +37,28 @@ class Signs:
                 return self._strange(threshold)
         if candidates >= _CANDIDATES and pieces < _PIECES and not self._said_few and len(self._latest):
             self._said_few = True
-            return (
-                f"{candidates} candidates brought {pieces} pieces: their median score is {self._median()}, Th1 is "
-                f"{threshold:g}: set threshold above the median"
-            )
+            return self._few(threshold, candidates, pieces)
         return None
+
+    def end(self, threshold: float, candidates: int, pieces: int) -> str | None:
+        """The same after the last search; None where enough was found or the reason has been told.
+
+        Args:
+            threshold, candidates, pieces: see `look`.
+        """
+        if pieces >= _SHARE * candidates or self._said_few:
+            return None
+        if not len(self._latest):
+            return f"none of {candidates} candidates could be scored: look at the labels and ignore_index"
+        return self._few(threshold, candidates, pieces)
+
+    def _few(self, threshold: float, candidates: int, pieces: int) -> str:
+        below = float((self._latest < threshold).float().mean())
+        remedy = "set threshold above the median" if below < 0.5 else "set hardest to a larger share, or look at gates"
+        return (
+            f"{candidates} candidates brought {pieces} pieces: the median score of the latest is "
+            f"{float(self._latest.median()):.3g}, and {below:.0%} lie below Th1, {threshold:g}: {remedy}"
+        )
 
     def _strange(self, threshold: float) -> str | None:
         scored = self._early[~self._early.isnan()]
@@ -51,13 +69,10 @@ class Signs:
             )
         if len(scored) > 1 and bool((scored == scored[0]).all()):
             return (
-                f"all candidates of the first {_SEARCHES} searches have the score {float(scored[0]):.3g}, "
-                f"the median too (Th1 is {threshold:g}): look at predict and scoring, or set start later"
+                f"all candidates of the first {_SEARCHES} searches have the same score, so the median is "
+                f"{float(scored[0]):.3g} (Th1 is {threshold:g}): look at predict and scoring, or set start higher"
             )
         return None
-
-    def _median(self) -> str:
-        return f"{float(self._latest.median()):.3g}"
 
     def state_dict(self) -> dict[str, Any]:
         """Plain tensors and numbers."""

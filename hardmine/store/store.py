@@ -1,9 +1,11 @@
 """The parameter store: parameters of every region, for colours those of target images without their pixels (R4-R9)."""
 
 import hashlib
+import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, Protocol, Self
 
@@ -19,13 +21,24 @@ from hardmine.space import COLORS, LAB, Space
 from hardmine.store.file import read_store, write_store
 
 WHOLE_IMAGE = "whole image"  # name of the one area where no regions are known
+_log = logging.getLogger("hardmine")
 
 
 class Reader(Protocol):
     """What reads batches, as `View` does."""
 
-    def read(self, batch: Any, areas: tuple[str, ...] | None) -> Scenes:
+    told: list[str]  # lines on what was found and taken
+
+    def unread(self) -> "Reader":
+        """One that has seen no batch."""
+        ...
+
+    def read(self, batch: Any, areas: Sequence[str] | None) -> Scenes:
         """The images of a batch with their regions; the areas' names in label order, or None for the whole image."""
+        ...
+
+    def names(self, areas: Sequence[str] | None) -> tuple[str, ...]:
+        """Names of the areas by the labels of the regions, once a batch has been read."""
         ...
 
 
@@ -90,6 +103,13 @@ class ParameterStore:
         for tensor in (self.parameters, self.valid):
             digest.update(tensor.contiguous().numpy().tobytes())
         return digest.hexdigest()
+
+    @property
+    def lacking(self) -> list[str]:
+        """Areas that no target has a parameter for, so that they are never converted."""
+        if self.missing == "whole":
+            return []
+        return [name for name, there in zip(self.areas, self.valid[:, :-1].any(0).tolist(), strict=True) if not there]
 
     def of_targets(self, target: Tensor, chosen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Parameters of stored targets for the chosen regions.
@@ -263,16 +283,23 @@ class ParameterStore:
         Args:
             loader: gives batches.
             view: reads them.
-            areas: names of the areas, in label order; None where regions are the whole image.
+            areas: names of the areas, in label order; None where regions are the whole image. With boxes what lies
+                outside all of them is an area too.
             min_pixels, missing: see the class.
             colors: the colour space.
 
         Raises:
             InputError: no image, or other areas than those named.
         """
-        names = (WHOLE_IMAGE,) if areas is None else tuple(areas)
-        images = _of_batches(loader, view, None if areas is None else names, len(names))
-        return cls.from_images(images, names, min_pixels, missing, colors)
+        view, batches = view.unread(), iter(loader)
+        first = next(batches, None)
+        if first is None:
+            raise InputError("the parameter store is empty: the loader gives no batch to measure")
+        view.read(first, areas)
+        for line in view.told:
+            _log.warning("hardmine: the store measures %s", line)
+        names = view.names(areas)
+        return cls.from_images(_of_batches(chain([first], batches), view, areas), names, min_pixels, missing, colors)
 
     def save(self, path: str | Path) -> None:
         """One Parquet file: a row for each target and region, and the store's facts in the schema's metadata."""
@@ -299,14 +326,12 @@ class ParameterStore:
 
 
 def _of_batches(
-    loader: Iterable[Any], view: Reader, areas: tuple[str, ...] | None, count: int
+    batches: Iterable[Any], view: Reader, areas: Sequence[str] | None
 ) -> Iterator[tuple[str, Tensor, Tensor, dict[str, str]]]:
     """What `ParameterStore.from_images` takes, of the batches of a loader; padding is cut off."""
     number, times = 0, Counter[str]()
-    for batch in loader:
+    for batch in batches:
         scenes = view.read(batch, areas)
-        if scenes.areas != count:
-            raise InputError(f"areas: {count} are named and the batches have {scenes.areas}: name each area in order")
         height, width = scenes.image.shape[-2:]
         for row in range(len(scenes)):
             source = -1 if scenes.source is None else int(scenes.source[row])

@@ -30,7 +30,7 @@ from hardmine.view.maps import classes_of, map_like, padding, stacked_maps
 from hardmine.view.pixels import Pixels, size_of
 
 _OUTSIDE = ("background", "__background__", "rest")
-_UNUSED = "(no box)"  # the place of an area that no box can have
+UNUSED = "(no box)"  # the place of an area that no box can have
 
 
 class View:
@@ -67,6 +67,7 @@ class View:
     ) -> None:
         if not isinstance(ignore_index, int):
             raise InputError(f"view: ignore_index is the label of pixels that are not learnt, got {ignore_index!r}")
+        self._given = (image, label, regions, part, mean, std, scale, channels, ignore_index, maps)
         self.pixels = Pixels(mean, std, scale, channels)
         self.keys = Keys(image, label, regions, part, tuple(maps))
         self.ignore_index = ignore_index
@@ -74,6 +75,10 @@ class View:
         self.movable = True  # whether all that has a place in the image is known, so that it may move
         self._form: Form | None = None
         self._checks = 8  # batches on a device whose labels are still looked at: that waits for the device
+
+    def unread(self) -> "View":
+        """One with the same arguments that has seen no batch."""
+        return View(*self._given)
 
     # What is known after the first batch
 
@@ -115,7 +120,7 @@ class View:
         if not self.by_box:
             return tuple(areas)
         outside = next((name for name in areas if name in _OUTSIDE), "rest")
-        return (*(_UNUSED if name == outside else name for name in areas), outside)
+        return (*(UNUSED if name == outside else name for name in areas), outside)
 
     @property
     def _known(self) -> Form:
@@ -322,8 +327,8 @@ class View:
             strange = labels[(labels != VOID) & ((labels < 0) | (labels >= count))]
             if len(strange):
                 raise InputError(
-                    f"areas: {count} are named and a label map has {int(strange[0])}: name each area in label order, "
-                    "or give View(ignore_index=...)"
+                    f"{count} areas are named, labels 0 to {count - 1}, and a label map has label {int(strange[0])}: "
+                    "name every area in label order, or give View(ignore_index=...)"
                 )
         if labels.dtype == torch.uint8:
             return labels

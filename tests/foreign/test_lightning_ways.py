@@ -409,7 +409,7 @@ def test_a_fit_that_ends_before_mining_begins_says_so(
 ) -> None:
     search = mining(store, start=100)
     fit(Segmenter(), search.around(loader(Segmented())), callbacks=[search.callback()])
-    assert "nothing was mined: start=100 and the model was updated 6 times" in caplog.text
+    assert "nothing was mined: the model was updated 6 times, and mining begins after 100" in caplog.text
 
 
 def test_no_logging_interval(store: hardmine.ParameterStore) -> None:

@@ -15,11 +15,14 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
+from math import inf
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from hardmine.arguments import look_at_number, look_at_object, names_of
 from hardmine.candidates import Candidates
 from hardmine.conversions import Chain, ColorTransfer, Conversion, Reframe
 from hardmine.conversions.base import taken
@@ -40,6 +43,7 @@ from hardmine.neighbourhood import Blend, Neighbourhood
 from hardmine.plan import Mix, Plan, pieces_of, planned
 from hardmine.ranks import Ranks, Told
 from hardmine.records import Recipe, Verdict
+from hardmine.rng import keyed
 from hardmine.scenes import Scenes
 from hardmine.store import ParameterStore
 from hardmine.update import Rounds, Update
@@ -110,35 +114,53 @@ class Mining:
         update: Update | None = None,
         buffer: RecipeBuffer | None = None,
         stopping: Stopping | None = None,
-        ledger: str | Ledger | None = None,
+        ledger: str | PathLike[str] | Ledger | None = None,
         hardest: float = 0.1,
         decay: float | None = None,
         mix: Mix | None = None,
     ) -> None:
         if not isinstance(store, ParameterStore):
             raise InputError(f"store must be a ParameterStore, got {store!r:.60}: read a file with ParameterStore.load")
-        if areas is not None and (isinstance(areas, str | dict) or len(set(areas)) < len(list(areas))):
-            raise InputError(f"areas must be a list of different names in label order, got {areas!r:.80}")
+        for name, value, kind, example in (
+            ("neighbourhood", neighbourhood, None, "hardmine.Select(radius=10)"),
+            ("first", first, None, "hardmine.First()"),
+            ("conversion", conversion, None, "hardmine.ColorTransfer()"),
+            ("scoring", scoring, None, "hardmine.PixelRate()"),
+            ("view", view, View, 'hardmine.View(image="image")'),
+            ("predict", predict, None, "a function of module and batch"),
+            ("update", update, Update, "hardmine.Update(every=4)"),
+            ("buffer", buffer, RecipeBuffer, "hardmine.RecipeBuffer(capacity=4096)"),
+            ("stopping", stopping, Stopping, "hardmine.Stopping(max_pieces=500)"),
+            ("ledger", ledger, str | PathLike | Ledger, "a folder"),
+            ("mix", mix, Mix, "hardmine.Mix(mined=0.5)"),
+            ("gates", gates, Sequence, "[hardmine.Gamut()]"),
+        ):
+            look_at_object(name, value, kind, example)
+        look_at_number("threshold", threshold, 0, 2, "a share of what is right")
+        look_at_number("start", start, 0, inf, "optimiser steps")
         if decay is None:
             decay = DECAY if update is None or not update.every else 0.0
-        if not 0 <= decay <= 1:
-            raise InputError(f"decay must be a share from 0 to 1, got {decay}")
-        if not 0 < hardest <= 1:
+        look_at_number("decay", decay, 0, 1, "a share")
+        look_at_number("hardest", hardest, 0, 1, "a share")
+        if not hardest:
             raise InputError(f"hardest must be a share in (0, 1], got {hardest}")
         mix = mix or Mix()
         if update is not None and update.every and mix.candidates > 1:
             raise InputError(
                 f"update.every searches with one candidate for each row: set candidates=1, got {mix.candidates}"
             )
-        if start < 0:
-            raise InputError(f"start must be >= 0 optimiser steps, got {start}")
         self.neighbourhood = neighbourhood or Blend()
         self.first = first
+        if conversion is not None and not len(conversion.space):
+            raise InputError(
+                f"conversion: {type(conversion).__name__} alone has nothing to search for: put it after another one, "
+                "Chain([ColorTransfer(), Reframe()])"
+            )
         self.conversion = conversion or Chain([ColorTransfer(individual=True), Reframe(0.7)])
         self.scoring, self.gates, self.threshold = scoring, list(gates), threshold
-        self.start, self.seed, self.areas = start, seed, areas
+        self.start, self.seed, self.areas = start, seed, names_of("areas", areas)
         self.predict, self.update = predict, update or Update()
-        self.ledger = Ledger(ledger) if isinstance(ledger, str) else ledger
+        self.ledger = ledger if ledger is None or isinstance(ledger, Ledger) else Ledger(str(ledger))
         self.hardest, self.decay, self.mix = hardest, decay, mix
         self.given = store  # its areas as they were named
         self.usual = Usual(self.conversion)
@@ -168,6 +190,7 @@ class Mining:
         self._searched_at = -1  # the step of the latest proposals
         self._followed = -1  # the step that the averages have followed; -1 before the first judgement
         self._batch: Any = None  # that was read last
+        self._scenes: Scenes | None = None  # of it
         self._at = torch.device("cpu")  # where it lies
         self._judge: Judge | None = None
         self._replayed: list[Tensor] = []  # numbers of the pieces trained on and not yet told
@@ -214,9 +237,9 @@ class Mining:
         judge = self._judge
         if judge is None:
             raise ValueError("no batch has been read yet: call read first")
-        labels = self.view.scored(batch, None, self.areas)
+        labels, areas = self.view.scored(batch, None, self.areas), len(self.view.names(self.areas))
         return Rehearsal(
-            model, lambda: judge.rehearse(model, batch, labels, forward_context), given=self.predict is not None
+            model, lambda: judge.rehearse(model, batch, labels, areas, forward_context), given=self.predict is not None
         )
 
     def read(self, batch: Any, numbers: Sequence[Numbers] = ()) -> Scenes:
@@ -234,7 +257,7 @@ class Mining:
         for path, index, draw in numbers:
             if path == self.view.path[: len(path)]:
                 scenes.source, scenes.draw = index, draw
-        self._batch, self._at = batch, scenes.image.device
+        self._batch, self._scenes, self._at = batch, scenes, scenes.image.device
         for line in self.view.told[told:]:
             self.tell(line)
         if self.miner is None:
@@ -271,6 +294,7 @@ class Mining:
         if whole and self.areas is not None:
             self.tell("areas are not used: each image is one area; name label maps with View(label=...) or regions=")
         self._judge = Judge(scoring, self.gates, self.predict or self._predict)
+        self._rehearse_search(scenes)
         if scenes.source is None:
             self.tell(
                 "the samples do not say which they are: their pieces cannot be made again, and used parameters are "
@@ -284,6 +308,17 @@ class Mining:
             )
         if self._saved is not None:
             self._restore(self._saved)
+
+    def _rehearse_search(self, scenes: Scenes) -> None:
+        """See now, not when mining begins, that first parameters and neighbours can be had; nothing is used up.
+
+        Raises:
+            InputError: what one of them lacks.
+        """
+        miner = self._opened
+        rows = planned(scenes, miner.store.regions, len(miner.store.space), self.seed, 0)[:1]
+        for policy in (deepcopy(miner.first), deepcopy(self.neighbourhood)):
+            rows, _ = policy(rows, miner.store, miner.graph, keyed(self.seed, "rehearsal"))
 
     def _predict(self, module: nn.Module, batch: Any) -> Any:
         return module(self.view.input(batch))
@@ -380,6 +415,8 @@ class Mining:
         """
         if not len(tries):
             return
+        if scenes is not self._scenes:
+            raise InputError("offer takes the scenes that were read last: read no other batch between plan and offer")
         of = torch.arange(len(tries)) // self.mix.candidates
         alone = self.mix.candidates == 1 and len(tries) == len(scenes)
         made, capped = self.conversion(scenes, tries, None if alone else of)
@@ -521,9 +558,12 @@ class Mining:
         if line is not None:
             self.tell(line)
         elif not self.tally.candidates:
+            unjudged = self.offered is not None and self.offered.score is None
             self.tell(
-                f"nothing was mined: the model was updated {self.step} times, and mining begins after {self.start}: "
-                "set start lower"
+                "nothing was mined: candidates were made and never judged: call judge before each training step"
+                if unjudged
+                else f"nothing was mined: the model was updated {self.step} times, and mining begins after "
+                f"{self.start}: set start lower"
             )
 
     def tell(self, line: str) -> None:

@@ -1,12 +1,12 @@
 """The rows of a batch: which of them become pieces, and in which light."""
 
 from dataclasses import dataclass
-from math import floor
+from math import floor, inf
 
 import torch
 from torch import Tensor
 
-from hardmine.errors import InputError
+from hardmine.arguments import look_at_number
 from hardmine.memory.buffer import RecipeBuffer
 from hardmine.records import Recipe
 from hardmine.rng import key, keyed
@@ -29,10 +29,8 @@ class Mix:
     candidates: int = 1
 
     def __post_init__(self) -> None:
-        if not 0 <= self.mined <= 1:
-            raise InputError(f"mined must be a share from 0 to 1, got {self.mined}")
-        if self.candidates < 1:
-            raise InputError(f"candidates must be >= 1, got {self.candidates}")
+        look_at_number("mined", self.mined, 0, 1, "a share")
+        look_at_number("candidates", self.candidates, 1, inf, "candidates of each row", whole=True)
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,16 @@
 
 import hashlib
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
+
+_DEEPEST, _SHORT = 3, 64  # levels and containers that are looked into for generators
+_NONE_INSIDE = (torch.Tensor, str, bytes, int, float, np.ndarray, type(None))
+_ABOVE = ("trainer", "_trainer", "_fabric", "_parameters", "_buffers", "_hparams")
 
 
 def key(*parts: int | str) -> int:
@@ -41,25 +45,55 @@ def global_state_kept() -> Iterator[None]:
 
 @contextmanager
 def state_kept(*holders: Any) -> Iterator[None]:
-    """Attributes of objects, and generators among them, are afterwards as before; what lies deeper is not kept."""
+    """Attributes of objects, and generators in what they hold, are afterwards as before."""
     kept = [(holder, dict(vars(holder))) for holder in holders]
-    values = [value for _, attributes in kept for value in attributes.values()]
-    torches = [(value, value.get_state()) for value in values if isinstance(value, torch.Generator)]
-    numpys = [value.bit_generator for value in values if isinstance(value, np.random.Generator)]
-    arrays = [(bits, bits.state) for bits in numpys]
-    pythons = [(value, value.getstate()) for value in values if isinstance(value, random.Random)]
     try:
-        yield
+        with generators_kept(*holders):
+            yield
     finally:
         for holder, attributes in kept:
             vars(holder).clear()
             vars(holder).update(attributes)
+
+
+@contextmanager
+def generators_kept(*holders: Any) -> Iterator[None]:
+    """Generators that objects hold, or what these hold, are afterwards as before."""
+    found = list(_generators(holders))
+    torches = [(each, each.get_state()) for each in found if isinstance(each, torch.Generator)]
+    arrays = [(each, each.state) for each in found if isinstance(each, np.random.BitGenerator)]
+    pythons = [(each, each.getstate()) for each in found if isinstance(each, random.Random)]
+    try:
+        yield
+    finally:
         for generator, state in torches:
             generator.set_state(state)
         for bits, array_state in arrays:
             bits.state = array_state
         for python, python_state in pythons:
             python.setstate(python_state)
+
+
+def _generators(holders: Iterable[Any]) -> Iterator[Any]:
+    """Those in attributes and short containers, some levels deep; modules are holders of their own."""
+    seen: set[int] = set()
+    waiting = [(holder, _DEEPEST) for holder in holders]
+    while waiting:
+        value, deep = waiting.pop()
+        if id(value) in seen or isinstance(value, _NONE_INSIDE):
+            continue
+        seen.add(id(value))
+        if isinstance(value, np.random.Generator):
+            yield value.bit_generator
+        elif isinstance(value, torch.Generator | np.random.BitGenerator | random.Random):
+            yield value
+        elif isinstance(value, dict | list | tuple):
+            if deep and len(value) <= _SHORT:
+                waiting += [(each, deep - 1) for each in (value.values() if isinstance(value, dict) else value)]
+        elif deep and not isinstance(value, type):
+            # what stands above a holder, as the trainer of a DataModule, is not its own
+            inside = getattr(value, "__dict__", {})
+            waiting += [(each, deep - 1) for name, each in inside.items() if name not in _ABOVE]
 
 
 def seed_globally(seed: int) -> None:

@@ -2,8 +2,10 @@
 
 from collections import deque
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
+from hardmine.arguments import look_at_number
 from hardmine.miner import Miner
 from hardmine.records import Recipe, state
 from hardmine.search import Admit, Search
@@ -20,7 +22,7 @@ class Update:
         tries: rounds of the search without an update after which nothing is left to be learnt and training ends.
 
     Raises:
-        ValueError: a number out of its range.
+        InputError: a number out of its range.
     """
 
     every: int = 0
@@ -28,8 +30,8 @@ class Update:
     tries: int = 100
 
     def __post_init__(self) -> None:
-        if self.every < 0 or self.tries < 1:
-            raise ValueError(f"update.every must be >= 0 and update.tries >= 1, got {self.every} and {self.tries}")
+        look_at_number("update.every", self.every, 0, inf, "pieces", whole=True)
+        look_at_number("update.tries", self.tries, 1, inf, "rounds of the search", whole=True)
 
 
 class Pending:

@@ -61,7 +61,7 @@ def test_every_conversion_builds(option: str, configured: Callable[..., DictConf
 
 
 METHODS = sorted(path.stem for path in CONFIGS.glob("method/*.yaml"))
-PROTOCOLS = ["camvid", "blood_cells", "street_boxes"]
+PROTOCOLS = ["camvid", "blood_cells", "street_boxes", "nuclei", "street"]
 
 
 def test_the_benchmark_has_a_file_for_each_method() -> None:

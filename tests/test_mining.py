@@ -621,6 +621,53 @@ def test_the_end_tells_and_writes(lines: Callable[[], list[str]], tmp_path: Path
     assert "candidates brought 0 pieces" in lines()[-1] and "set threshold above the median" in lines()[-1]
 
 
+def test_a_ledger_is_a_folder_of_one_run(tmp_path: Path) -> None:
+    run = Run(search(ledger=tmp_path / "ledger")).steps(range(2))
+    run.mining.end()
+    for again in (Ledger(tmp_path / "ledger"), run.mining.ledger):
+        assert again is not None
+        again.truncate(1)  # a resumed run goes on
+    with pytest.raises(InputError, match="holds the verdicts of another run: name an empty folder"):
+        Ledger(tmp_path / "ledger").truncate(0)
+    assert run.mining.ledger is not None
+    run.mining.ledger.truncate(0)  # a second fit
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="is no folder"):
+        search(ledger=tmp_path / "file")
+
+
+def test_only_what_was_read_last_is_offered() -> None:
+    mining = search()
+    scenes = mining.read(batch_of(0))
+    plan = mining.plan(scenes)
+    mining.read(batch_of(1))
+    with pytest.raises(InputError, match="read no other batch between plan and offer"):
+        mining.offer(scenes, mining.propose(plan))
+
+
+def test_a_loop_that_never_judges_is_told(lines: Callable[[], list[str]]) -> None:
+    mining = search()
+    for number in range(2):
+        scenes = mining.read(batch_of(number))
+        mining.offer(scenes, mining.propose(mining.plan(scenes)))
+        mining.settle()
+    mining.end()
+    assert lines()[-1].endswith("candidates were made and never judged: call judge before each training step")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"first": hardmine.First(areas=["lake"])},
+        {"neighbourhood": hardmine.SameCell()},
+        {"first": hardmine.First(environment="sunny night")},
+    ],
+)
+def test_what_the_search_lacks_is_told_with_the_first_batch(settings: dict[str, Any]) -> None:
+    with pytest.raises(InputError):
+        search(start=100, **settings).read(batch_of(0))
+
+
 def test_waiting_for_pieces_needs_a_loader_that_waits() -> None:
     with pytest.raises(InputError, match=r"update\.every searches between two batches"):
         Run(search(update=hardmine.Update(every=2))).steps(range(2))
@@ -737,8 +784,35 @@ def test_labels_say_how_recognition_is_measured() -> None:
         ({"decay": 1.5}, "decay must be a share from 0 to 1, got 1.5"),
         ({"decay": float("nan")}, "decay must be a share from 0 to 1, got nan"),
         ({"hardest": 0.0}, "hardest must be a share in (0, 1], got 0.0"),
-        ({"hardest": 1.1}, "hardest must be a share in (0, 1], got 1.1"),
-        ({"start": -1}, "start must be >= 0 optimiser steps, got -1"),
+        ({"hardest": 1.1}, "hardest must be a share from 0 to 1, got 1.1"),
+        ({"threshold": float("nan")}, "threshold must be a share of what is right from 0 to 2, got nan"),
+        ({"threshold": "0.5"}, "threshold must be a share of what is right from 0 to 2, got '0.5'"),
+        ({"threshold": 50}, "threshold must be a share of what is right from 0 to 2, got 50"),
+        (
+            {"neighbourhood": "select"},
+            "neighbourhood must be an object such as hardmine.Select(radius=10), got 'select'",
+        ),
+        (
+            {"neighbourhood": Random},
+            f"neighbourhood must be an object such as hardmine.Select(radius=10), got {Random!r}",
+        ),
+        ({"first": "all_areas"}, "first must be an object such as hardmine.First(), got 'all_areas'"),
+        ({"scoring": "pixel_rate"}, "scoring must be an object such as hardmine.PixelRate(), got 'pixel_rate'"),
+        ({"conversion": "color"}, "conversion must be an object such as hardmine.ColorTransfer(), got 'color'"),
+        (
+            {"conversion": Reframe(0.7)},
+            "conversion: Reframe alone has nothing to search for: put it after another one, Chain([ColorTransfer(), "
+            "Reframe()])",
+        ),
+        ({"buffer": 4}, "buffer must be an object such as hardmine.RecipeBuffer(capacity=4096), got 4"),
+        ({"update": 4}, "update must be an object such as hardmine.Update(every=4), got 4"),
+        ({"mix": 0.5}, "mix must be an object such as hardmine.Mix(mined=0.5), got 0.5"),
+        ({"view": "image"}, "view must be an object such as hardmine.View(image=\"image\"), got 'image'"),
+        ({"gates": Teacher}, f"gates must be an object such as [hardmine.Gamut()], got {Teacher!r}"),
+        ({"ledger": 3}, "ledger must be an object such as a folder, got 3"),
+        ({"areas": [0, 1]}, "areas must be a list of different names in label order, got [0, 1]"),
+        ({"areas": []}, "areas must be a list of different names in label order, got []"),
+        ({"start": -1}, "start must be optimiser steps, 0 or more, got -1"),
         (
             {"update": Update(every=2), "mix": Mix(candidates=2)},
             "update.every searches with one candidate for each row: set candidates=1, got 2",
@@ -756,7 +830,7 @@ def test_a_number_out_of_its_range_is_refused(settings: dict[str, Any], message:
     [
         ({"mined": -0.1}, "mined must be a share from 0 to 1, got -0.1"),
         ({"mined": 1.5}, "mined must be a share from 0 to 1, got 1.5"),
-        ({"candidates": 0}, "candidates must be >= 1, got 0"),
+        ({"candidates": 0}, "candidates must be candidates of each row, 1 or more, got 0"),
     ],
 )
 def test_a_mix_that_cannot_be_is_refused(settings: dict[str, Any], message: str) -> None:

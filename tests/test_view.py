@@ -40,6 +40,11 @@ def converted(scenes: Scenes, rows: Tensor) -> Scenes:
     return scenes.replace(torch.where(chosen[:, None], 255 - scenes.image, scenes.image))
 
 
+def boxes_of(classes: list[int]) -> list[dict[str, Tensor]]:
+    """Targets with one box each."""
+    return [{"boxes": torch.tensor([[1.0, 1, 5, 4]]), "labels": torch.tensor([label])} for label in classes]
+
+
 def mirrored(scenes: Scenes) -> Scenes:
     """Everything that has a place is turned round."""
     labels = {name: value.flip(-1) for name, value in scenes.labels.items()}
@@ -353,7 +358,18 @@ def boxed(boxes: Any, labels: Any = None, **keys: Any) -> Any:
 
 
 REFUSED: dict[str, tuple[Any, dict[str, Any], Any, str]] = {
-    "negative": ((NOISE, label_map()), {}, AREAS, r"are normalised: give View\(mean=..., std=...\)"),
+    "negative": ((NOISE, label_map()), {}, AREAS, r"give View\(mean=..., std=...\) where they were normalised"),
+    "negative and white": ((NOISE, label_map()), {"scale": 1}, AREAS, r"give View\(mean=..., std=...\)"),
+    "overshoot": (
+        (levels() / 255 * 1.3 - 0.15, label_map()),
+        {},
+        AREAS,
+        r"View\(scale=1\) where white is 1",
+    ),
+    "box label": ((list(levels()), boxes_of([1, 3, 2])), {}, AREAS, "3 areas are named, labels 0 to 2, and a box has"),
+    "many areas": ((levels(), label_map()), {}, [f"{n}" for n in range(256)], "at most 255 can be told apart"),
+    "three stds": ((levels() / 255, label_map()), {"mean": 0.5, "std": (1, 2)}, AREAS, "have 1 and 2 values"),
+    "white in words": ((levels(), label_map()), {"scale": "255"}, AREAS, "scale is the value of white, a number"),
     "wrong mean": ((NOISE * 9, label_map()), {"mean": MEAN, "std": STD}, AREAS, r"undoing mean and std gives"),
     "mean alone": ((NOISE, label_map()), {"mean": MEAN}, AREAS, "mean and std go together"),
     "beyond": ((levels().float() * 9, label_map()), {}, AREAS, r"say what it is, View\(scale=...\)"),
@@ -388,7 +404,7 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], Any, str]] = {
     "other names": ((list(levels()), [{"bboxes": BOX, "class_labels": BOX}] * 3), {}, AREAS, "bboxes, class_labels"),
     "samples": ([{"image": levels()[0], "mask": label_map()[0]}] * 3, {}, AREAS, "a list of samples: collate"),
     "names first": ((["a", "b", "c"], levels(), label_map()), {}, AREAS, r"position 0 .* View\(image="),
-    "nothing ignored": ((levels(), label_map()), {"ignore_index": None}, AREAS, "ignore_index is the label"),
+    "ignored in words": ((levels(), label_map()), {"ignore_index": "255"}, AREAS, "ignore_index is the label"),
     "an object": ((levels(), object()), {}, AREAS, r"View\("),
     "a string": ("images", {}, AREAS, r"View\(image=...\)"),
     "nothing": (None, {}, AREAS, r"View\(image=...\)"),
@@ -397,6 +413,133 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], Any, str]] = {
     "texts": ((levels(), ["a", "b", "c"]), {}, AREAS, r"View\("),
     "nan": ((levels() * torch.nan, label_map()), {}, AREAS, "NaN or infinite"),
 }
+
+
+@pytest.mark.parametrize("name", RANGES)
+def test_values_that_overshoot_are_cut_off_where_they_are_converted(name: str) -> None:
+    """As resampling and noise make them; the rest comes back bit for bit."""
+    if name not in ("unit", "levels", "half"):
+        return
+    forward, keywords = RANGES[name]
+    beyond = forward(levels()).float()
+    beyond[:, :, 0, :2] *= 1.2
+    beyond[:, :, 0, 0] = -0.1 * beyond.max()
+    for view in (View(scale=255 if name == "levels" else 1), View(**keywords)):
+        if view.pixels.given is None:
+            view.read((forward(levels()), label_map()), AREAS)  # one batch has told the range
+        scenes = view.read((beyond, label_map()), AREAS)
+        assert torch.equal(scenes.image, levels())
+        image = view.write((beyond, label_map()), scenes, converted(scenes, torch.tensor([True, False, True])))[0]
+        there = (scenes.regions == 1)[:, None] & torch.tensor([True, False, True])[:, None, None, None]
+        assert torch.equal(image[~there.expand_as(image)], beyond[~there.expand_as(image)])
+
+
+def test_one_mean_or_std_for_all_channels() -> None:
+    image = (levels() / 255 - torch.tensor(MEAN)[:, None, None]) / 0.25
+    scenes = View(mean=MEAN, std=0.25).read((image, label_map()), AREAS)
+    assert torch.equal(scenes.image, levels())
+
+
+@dataclass(slots=True)
+class Slots:
+    image: Tensor
+    mask: Tensor
+    depth: Tensor
+
+
+class Meta(Tensor):
+    """A tensor that knows more."""
+
+    meta: dict[str, int]
+
+
+def test_fields_in_slots_are_seen() -> None:
+    batch, view = Slots(levels(), label_map(), torch.rand(3, 6, 8)), View()
+    assert not view.read(batch, AREAS).movable and "depth" in view.told[1]
+    other = copied(batch)
+    assert other.mask is not batch.mask and torch.equal(other.mask, batch.mask)
+    assert len(view.take(batch, torch.tensor([0, 0, 1, 2])).depth) == 4
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"depth": torch.rand(3, 6, 8)},
+        {"polygons": [[[(1, 2), (3, 4)]], [[(1.5, 2.5)]], []]},
+        {"deeper": {"points": [[(1, 2)], [(2, 3)], [(1, 1)]]}},
+    ],
+)
+def test_whatever_has_a_place_in_the_image_is_seen(more: dict[str, Any]) -> None:
+    view = View(image="sample.image", label="sample.mask")
+    batch = {"sample": {"image": levels(), "mask": label_map()}, **more}
+    assert not view.read(batch, AREAS).movable
+    assert next(iter(more)) in view.told[1]
+    sizes = {"sizes": [(6, 8)] * 3, "names": ["a", "b", "c"], "numbers": [1, 2, 3]}
+    assert View(image="sample.image", label="sample.mask").read({"sample": batch["sample"], **sizes}, AREAS).movable
+
+
+def test_the_type_of_tensors_stays_with_what_they_hold() -> None:
+    image = levels().as_subclass(Meta)
+    image.meta = {"size": 3}
+    view = View()
+    scenes = view.read({"image": image, "mask": label_map()}, AREAS)
+    written = view.write({"image": image}, scenes, converted(scenes, torch.tensor([True, False, True])))["image"]
+    assert type(written) is Meta and written.meta == {"size": 3}
+
+
+def test_names_with_dots() -> None:
+    view = View(image="img.rgb", label="gt.mask")
+    batch = {"img.rgb": levels(), "gt.mask": label_map()}
+    scenes = view.read(batch, AREAS)
+    made = view.write(batch, scenes, mirrored(scenes))
+    assert torch.equal(made["img.rgb"], levels().flip(-1)) and torch.equal(made["gt.mask"], label_map().flip(-1))
+
+
+def test_a_field_called_regions_that_is_no_map() -> None:
+    scenes = View().read({"image": levels(), "mask": label_map(), "regions": ["EU", "US", "EU"]}, AREAS)
+    assert torch.equal(scenes.regions.long(), label_map())
+
+
+def test_255_is_a_class_like_others() -> None:
+    labels = torch.tensor([254, 255, 256])
+    assert torch.equal(View().read((levels(), labels), None).labels["target"], labels)
+    assert View(ignore_index=255).read((levels(), labels), None).labels["target"].tolist() == [254, -1, 256]
+
+
+def test_masks_as_pictures_are_seen_in_later_batches() -> None:
+    view, empty = View(), torch.zeros(3, 6, 8).long()
+    view.read((levels(), empty), AREAS)
+    with pytest.raises(InputError, match="label maps of 0 and 255 alone"):
+        view.read((levels(), (label_map() > 0) * 255), AREAS)
+    known, void = View(), label_map().masked_fill(label_map() == 2, 255)
+    known.read((levels(), void), AREAS)
+    known.read((levels(), (label_map() > 0) * 255), AREAS)  # there are other classes, so 255 is void
+
+
+@pytest.mark.parametrize("batch", [(levels(), None), {"image": levels()}, [levels(), 3], (levels(),)])
+def test_a_later_batch_of_another_form_is_refused_in_one_line(batch: Any) -> None:
+    view = View()
+    view.read((levels(), label_map()), AREAS)
+    with pytest.raises(InputError, match="it must have the form of the first one") as caught:
+        view.read(batch, AREAS)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_batch_that_leads_back_to_itself() -> None:
+    class Holder:
+        def __init__(self) -> None:
+            self.image, self.mask = levels(), label_map()
+            self.owner: dict[str, Any] = {}
+
+    batch = Holder()
+    batch.owner["batch"] = batch
+    assert torch.equal(copied(batch).image, batch.image)
+
+
+def test_an_empty_batch_is_not_mined() -> None:
+    view = View()
+    view.read((levels(), label_map()), AREAS)
+    assert view.absent((levels()[:0], label_map()[:0])) and not view.absent((levels(), label_map()))
 
 
 @pytest.mark.parametrize("name", REFUSED)

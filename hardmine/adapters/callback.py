@@ -73,6 +73,7 @@ class HardMining(L.Callback):
                 self.mining.tell(line)
         # the clock stands still while gradients are accumulated; by hand, optimisers may make several steps, or none
         self.mining.settle(trainer.global_step - self._clock if pl_module.automatic_optimization else 1)
+        self._clock = trainer.global_step  # a batch of None has no start
         every = trainer.log_every_n_steps  # type: ignore[attr-defined]
         self._log(pl_module, every > 0 and trainer.global_step % every == 0)
 

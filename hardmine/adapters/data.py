@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import lightning as L
@@ -36,10 +37,14 @@ class Loaders(L.LightningDataModule):
         super().__init__()
         self.train = train
         if val is not None:
-            self.val_dataloader = lambda: val  # type: ignore[method-assign]
+            self.val_dataloader = partial(_same, val)  # type: ignore[method-assign]
 
     def train_dataloader(self) -> Any:
         return self.train
+
+
+def _same(loaders: Any) -> Any:
+    return loaders
 
 
 class MiningDataModule(L.LightningDataModule):
@@ -88,6 +93,7 @@ class MiningDataModule(L.LightningDataModule):
             setattr(self.inner, name, value)
 
     def prepare_data(self) -> None:
+        self.inner.trainer = self.trainer
         self.inner.prepare_data()
 
     def setup(self, stage: str) -> None:

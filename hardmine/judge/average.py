@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from hardmine.rng import global_state_kept
+from hardmine.rng import generators_kept, global_state_kept
+
+_COUNTS = 1 << 16  # values of a tensor that a forward may count in
 
 
 class Average:
@@ -133,6 +135,8 @@ def without_trace(module: nn.Module) -> Iterator[None]:
     children = list(module.modules())
     kept = [(child, dict(vars(child)), child.training) for child in children]
     inside = [(value, copy.copy(value)) for _, attributes, _ in kept for value in attributes.values() if _fills(value)]
+    # neither parameters nor buffers, which an average has put its own in place of
+    loose = [(value, value.clone()) for _, attributes, _ in kept for value in attributes.values() if _loose(value)]
     logging = {name: _silent for name in ("log", "log_dict") if hasattr(module, name)}
     for child in children:
         if isinstance(child, torch.jit.ScriptModule):
@@ -141,7 +145,7 @@ def without_trace(module: nn.Module) -> Iterator[None]:
             vars(child)["training"] = False
     vars(module).update(logging)  # what a forward logs is of the training step alone
     try:
-        with torch.no_grad(), global_state_kept():
+        with torch.no_grad(), global_state_kept(), generators_kept(*children):
             yield
     finally:
         for child, attributes, training in kept:
@@ -149,6 +153,8 @@ def without_trace(module: nn.Module) -> Iterator[None]:
             vars(child).update(attributes)
             if isinstance(child, torch.jit.ScriptModule):
                 child.train(training)
+        for tensor, values in loose:
+            tensor.copy_(values)
         for value, before in inside:
             value.clear()
             value.extend(before) if isinstance(value, list | deque) else value.update(before)
@@ -157,6 +163,11 @@ def without_trace(module: nn.Module) -> Iterator[None]:
 def _fills(value: Any) -> bool:
     """What a forward may put something into."""
     return type(value) in (list, dict, set, deque, OrderedDict, defaultdict)
+
+
+def _loose(value: Any) -> bool:
+    """A tensor that a forward may count in."""
+    return isinstance(value, Tensor) and value.is_leaf and not value.requires_grad and value.numel() <= _COUNTS
 
 
 def _silent(*_: Any, **__: Any) -> None:

@@ -6,12 +6,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
 
 from hardmine.candidates import Candidates
 from hardmine.errors import InputError
 from hardmine.judge.average import Average
 from hardmine.judge.gates import Gate
-from hardmine.judge.prediction import are_probabilities, canonical
+from hardmine.judge.prediction import are_probabilities, canonical, values_in
 from hardmine.judge.scoring import Scoring
 from hardmine.records import VOID
 
@@ -29,8 +30,9 @@ class Judge:
 
     def __init__(self, scoring: Scoring, gates: Sequence[Gate], predict: Predict) -> None:
         self.scoring, self.gates, self.predict = scoring, list(gates), predict
-        self.probabilities = False  # the model gives these, not logits; found in the first call
-        self._tried = False
+        self.probabilities = False  # the model gives these, not logits; found in the first calls
+        self._known = False  # whether that has been found
+        self._seen = 0  # values that could not tell
 
     def __call__(
         self,
@@ -78,6 +80,7 @@ class Judge:
         model: nn.Module,
         batch: Any,
         labels: Mapping[str, Tensor],
+        areas: int,
         forward_context: Callable[[], AbstractContextManager[Any]] = nullcontext,
     ) -> None:
         """See that the model gives something for a batch that can be scored; it waits for the device.
@@ -85,7 +88,8 @@ class Judge:
         Args:
             model: what is trained.
             batch: as the model takes it.
-            labels: of the batch, as a scoring takes them.
+            labels: of the batch, as a scoring takes them, without the regions.
+            areas: A.
             forward_context: autocast, as the model is trained.
 
         Raises:
@@ -96,8 +100,11 @@ class Judge:
             with forward_context():
                 return self.predict(module, batch)
 
+        if any(isinstance(each, UninitializedParameter) for each in model.parameters()):
+            raise InputError("the module has lazy layers whose size is not known yet: run it on a batch before fit")
         logits = canonical(_told(Average(0.0), model, predicted), labels)
         target = labels.get("target")
+        self._try(logits, labels, areas)
         if target is None:
             return
         known = target[target != VOID] if target.ndim > 1 else target
@@ -107,14 +114,32 @@ class Judge:
                 "labels that it learns, View(ignore_index=...), or predict=lambda module, batch: logits"
             )
 
+    def _try(self, prediction: Any, labels: Mapping[str, Tensor], areas: int) -> None:
+        some = next(iter(labels.values()))
+        shape = some.shape if some.ndim == 3 and "boxes" not in labels else (len(some), 1, 1)
+        regions = torch.zeros(shape, dtype=torch.uint8, device=some.device)
+        chosen = torch.ones(len(some), areas + 1, dtype=torch.bool, device=some.device)
+        try:
+            self.scoring(prediction, {**labels, "regions": regions}, areas, chosen)
+        except (InputError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:
+            why = " ".join(str(error).split())[:80]
+            kind = "boxes" if "boxes" in labels else "label maps" if some.ndim == 3 else "classes"
+            raise InputError(
+                f"scoring: {type(self.scoring).__name__} cannot score labels that are {kind} ({why}): leave scoring "
+                "out, and it is chosen by the labels"
+            ) from error
+
     def _first(
         self, of: Average, model: nn.Module, predicted: Callable[[nn.Module], Any], labels: Mapping[str, Tensor]
     ) -> Any:
-        if self._tried:
+        if self._known:
             return of(model, predicted)
         prediction = _told(of, model, predicted)
-        self._tried = True
-        self.probabilities = are_probabilities(prediction, labels)
+        found = are_probabilities(prediction, labels, self._seen)
+        self._known, self.probabilities = found is not None, bool(found)
+        self._seen += values_in(prediction, labels)
         return prediction
 
 

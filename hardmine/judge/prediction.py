@@ -69,19 +69,32 @@ def one_channel(logits: Tensor, target: Tensor) -> bool:
     return logits.ndim == target.ndim or logits.shape[1] == 1
 
 
-def are_probabilities(prediction: Any, labels: Mapping[str, Tensor]) -> bool:
-    """Whether a model gives probabilities in place of logits, as far as its first prediction tells; waits for it.
+def are_probabilities(prediction: Any, labels: Mapping[str, Tensor], seen: int) -> bool | None:
+    """Whether a model gives probabilities in place of logits, as far as its first predictions tell; waits for them.
 
-    Classes sum to 1, and of one output for many pixels none leaves [0, 1], as no logits would.
+    Classes sum to 1, or none of many values leaves [0, 1], as logits would.
+
+    Args:
+        prediction: of one batch.
+        labels: of it.
+        seen: values of batches before that cannot tell; all lay in [0, 1].
+
+    Returns:
+        None where more must be seen.
     """
     if "boxes" in labels:
         return False
     values = _logits(prediction, labels["target"]).detach().float()
     if not bool(((values >= 0) & (values <= 1)).all()):
         return False
-    if one_channel(values, labels["target"]):
-        return values.numel() >= _MANY
-    return bool(((values.sum(1) - 1).abs() < 1e-2).all())
+    if not one_channel(values, labels["target"]) and bool(((values.sum(1) - 1).abs() < 1e-2).all()):
+        return True
+    return True if seen + values.numel() >= _MANY else None
+
+
+def values_in(prediction: Any, labels: Mapping[str, Tensor]) -> int:
+    """Values that a model gives for a batch."""
+    return 0 if "boxes" in labels else _logits(prediction, labels["target"]).numel()
 
 
 def _fits(value: Tensor, target: Tensor) -> bool:

@@ -1,10 +1,12 @@
 """The online-update buffer: the pieces found hard, held as recipes (R24, R41)."""
 
+from math import inf
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from hardmine.arguments import look_at_number
 from hardmine.records import Recipe, Verdict, state
 
 
@@ -21,8 +23,9 @@ class RecipeBuffer:
     """
 
     def __init__(self, capacity: int = 4096, max_replays: int = 16, max_age: int = 1000) -> None:
-        if min(capacity, max_replays, max_age) < 1:
-            raise ValueError(f"buffer limits must be >= 1, got {capacity=}, {max_replays=}, {max_age=}")
+        look_at_number("buffer.capacity", capacity, 1, inf, "pieces", whole=True)
+        look_at_number("buffer.max_replays", max_replays, 1, inf, "times", whole=True)
+        look_at_number("buffer.max_age", max_age, 1, inf, "optimiser steps")
         self.capacity, self.max_replays, self.max_age = capacity, max_replays, max_age
         self.recipe: Recipe | None = None
         self.score = torch.empty(0)  # (n,) float32, recognition accuracy when it was scored

@@ -29,6 +29,9 @@ class Ledger:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
+        if self.folder.exists() and not self.folder.is_dir():
+            raise InputError(f"ledger: {self.folder} is no folder: name one")
+        self._own = False  # whether its parts are of this process
         self.usual: Distribution | None = None  # of the areas, where conversions compare with it; kept with the parts
         self._rows: list[pa.Table] = []
 
@@ -45,9 +48,16 @@ class Ledger:
         self._rows = []
 
     def truncate(self, step: int) -> None:
-        """Drop the verdicts of `step` and later: a resumed run makes them again."""
+        """Drop the verdicts of `step` and later: a resumed run makes them again.
+
+        Raises:
+            InputError: a run that begins finds those of another one.
+        """
         self._rows = []
-        for part in sorted(self.folder.glob("*.parquet")):
+        parts = sorted(self.folder.glob("*.parquet"))
+        if parts and not step and not self._own:
+            raise InputError(f"ledger: {self.folder} holds the verdicts of another run: name an empty folder")
+        for part in parts:
             table = pq.read_table(part)
             kept = table.filter(pc.less(table["step"], step))
             if len(kept) == len(table):
@@ -57,6 +67,7 @@ class Ledger:
             part.unlink()
 
     def _write(self, table: pa.Table) -> None:
+        self._own = True
         last = pc.max(table["step"]).as_py()
         if self.usual is not None:
             values = {name: value.tolist() for name, value in self.usual.tensors().items()}

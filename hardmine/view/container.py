@@ -66,7 +66,7 @@ def put(holder: Any, path: Path, value: Any) -> Any:
         return new
     try:
         setattr(new, str(part), inner)
-    except AttributeError:  # frozen; its checks have been made
+    except (AttributeError, ValueError):  # frozen, ValueError by pydantic; its checks have been made
         object.__setattr__(new, str(part), inner)
     return new
 
@@ -89,8 +89,10 @@ def fields_of(holder: Any, deep: int = _DEEPEST) -> dict[str, Any]:
     """What an object that is no container of Python's holds by name; nothing where it holds no tensor."""
     if isinstance(holder, Tensor | type):
         return {}
-    names = [each.name for each in getattr(holder, "__attrs_attrs__", ())] or list(getattr(holder, "__dict__", ()))
-    fields = {name: getattr(holder, name) for name in names}
+    names = list(getattr(holder, "__dict__", ()))
+    for slots in (getattr(kind, "__slots__", ()) for kind in type(holder).__mro__):
+        names += [slots] if isinstance(slots, str) else slots
+    fields = {name: getattr(holder, name) for name in names if not name.startswith("__") and hasattr(holder, name)}
     return fields if any(_holds_tensors(each, deep) for each in fields.values()) else {}
 
 
@@ -111,7 +113,7 @@ def listed(holder: Any) -> str:
         return f"{len(holder)} positions" + (f" of {inside.pop()}" if len(inside) == 1 else "")
     if isinstance(holder, Tensor):
         return f"a tensor {tuple(holder.shape)}"
-    return f"{type(holder).__name__} with " + ", ".join(name for name in getattr(holder, "__dict__", {}))
+    return f"{type(holder).__name__} with " + ", ".join(name for name in fields_of(holder) if name[0] != "_")
 
 
 def items_of(holder: Any) -> list[tuple[Key, Any]]:
@@ -125,14 +127,18 @@ def items_of(holder: Any) -> list[tuple[Key, Any]]:
     return list(fields_of(holder).items())
 
 
-def placed_fields(holder: Any, known: set[Path | None], path: Path) -> Iterator[str]:
+def placed_fields(holder: Any, known: set[Path | None], path: Path, nested: int = 0) -> Iterator[str]:
     """Fields that may have a place in the image: all that is more than one number for each image and not known.
 
     Args:
         holder: a container.
         known: paths of what moves with the image.
         path: of the container.
+        nested: lists in lists it is one of.
     """
+    if nested > 2 and any(isinstance(value, int | float) for _, value in items_of(holder)):  # points of each image
+        yield dotted(path[: 1 - nested])
+        return
     for name, value in items_of(holder):
         here = (*path, name)
         if here in known:
@@ -144,20 +150,23 @@ def placed_fields(holder: Any, known: set[Path | None], path: Path) -> Iterator[
             if len(shape) > 1 and any(side > 1 for side in shape[1:]):
                 yield dotted(here)
         elif len(path) < _DEEPEST:
-            yield from placed_fields(value, known, here)
+            yield from placed_fields(value, known, here, nested + 1 if isinstance(value, list | tuple) else 0)
 
 
-def copied(value: Any) -> Any:
-    """A batch that shares no tensor and no container with another."""
+def copied(value: Any, deep: int = _DEEPEST) -> Any:
+    """A batch that shares no tensor and no container with another; objects in objects may lead back to it."""
     if isinstance(value, Tensor):
         return value.clone()
     if hasattr(value, "_fields"):
-        return type(value)(*map(copied, value))
+        return type(value)(*(copied(each, deep) for each in value))
     if isinstance(value, list | tuple) and type(value) in (list, tuple):
-        return type(value)(map(copied, value))
+        return type(value)(copied(each, deep) for each in value)
     if isinstance(value, Mapping):
-        return put_all(copy.copy(value), {name: copied(each) for name, each in value.items()})
-    return put_all(copy.copy(value), {name: copied(each) for name, each in fields_of(value).items()})
+        return put_all(copy.copy(value), {name: copied(each, deep) for name, each in value.items()})
+    fields = fields_of(value) if deep else {}
+    if not fields:
+        return value
+    return put_all(copy.copy(value), {name: copied(each, deep - 1) for name, each in fields.items()})
 
 
 def numbers_in(holder: Any, name: str, count: int) -> Tensor | None:
@@ -178,14 +187,12 @@ def plain_tensor(value: Tensor) -> Tensor:
 
 
 def typed_like(original: Tensor, value: Tensor) -> Tensor:
-    """With the type of torchvision's tensors, where the original has it."""
-    if type(original) is Tensor:
+    """With the type of the original, and what that holds beside its values."""
+    if type(original) in (Tensor, torch.nn.Parameter):
         return value
-    try:
-        from torchvision.tv_tensors import TVTensor, wrap
-    except ImportError:  # no torchvision, so none of its types
-        return value
-    return wrap(value, like=original) if isinstance(original, TVTensor) else value
+    typed = value.as_subclass(type(original))
+    vars(typed).update(vars(original))
+    return typed
 
 
 def put_all(target: Any, values: Mapping[str, Any]) -> Any:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import takewhile
 from typing import Any, Literal
 
 from hardmine.errors import InputError
@@ -28,6 +27,7 @@ class Form:
         whole: each image is one area.
         objects: labels are a list of dicts, one for each image.
         maps: where further label maps lie, by the names that they were given.
+        root: where the part lies that is mined.
     """
 
     image: Path
@@ -37,15 +37,14 @@ class Form:
     whole: bool
     objects: bool
     maps: dict[str, Path] = field(default_factory=dict)
+    root: Path = ()
 
     def unplaced(self, batch: Any) -> list[str]:
         """Names of fields that may have a place in the image and do not move with it."""
         known = {self.image, self.label, self.regions, *self.maps.values()}
         if self.kind == "boxes":
             known |= {(*self.label, "boxes"), (*self.label, "labels")}
-        both = takewhile(lambda pair: pair[0] == pair[1], zip(self.image[:-1], self.label[:-1], strict=False))
-        shared = tuple(part for part, _ in both)
-        return list(placed_fields(get(batch, shared), known, shared))
+        return list(dict.fromkeys(placed_fields(get(batch, self.root), known, self.root)))
 
     @property
     def labels(self) -> str:
@@ -80,7 +79,7 @@ class Keys:
         Raises:
             InputError: something that cannot be told, with the argument that tells it.
         """
-        root = () if self.part is None else path_of(self.part)
+        root = () if self.part is None else way(batch, self.part)
         if not leads(batch, root):
             if not hooked:
                 raise InputError(f"view: the batch has no part {self.part!r}: it has {listed(batch)}")
@@ -110,21 +109,26 @@ class Keys:
         else:
             kind = "masks" if is_map(labels, images) else "classes"
         regions: Path | None = None
-        if self.regions is None and has(inner, "regions"):
+        if self.regions is None and has(inner, "regions") and is_map(get(inner, ("regions",)), images):
             regions = (*image[:-1], "regions")
         elif self.regions not in (None, "whole"):
             named = _given(holder, "regions", self.regions, hooked)
             regions = None if named is None else root + named
         whole = self.regions == "whole" or (regions is None and kind == "classes")
-        maps = {dotted(path_of(name)): (*root, *path_of(name)) for name in self.maps}
-        return Form(image, label, regions, kind, whole, objects, maps)
+        maps = {dotted(way(holder, name)): (*root, *way(holder, name)) for name in self.maps}
+        return Form(image, label, regions, kind, whole, objects, maps, root)
+
+
+def way(holder: Any, key: Key) -> Path:
+    """The path that a key means; dots go deeper where no name has them."""
+    return (key,) if isinstance(holder, Mapping) and key in holder else path_of(key)
 
 
 def _given(holder: Any, what: str, key: Key | None, hooked: bool) -> Path | None:
     """The way that the user has named, where something lies there."""
     if key is None:
         return None
-    path = path_of(key)
+    path = way(holder, key)
     if leads(holder, path):
         if get(holder, path) is None:
             raise InputError(f"view: {what} {key!r} is empty in the first batch: name another")

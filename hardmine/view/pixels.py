@@ -11,6 +11,7 @@ from hardmine.view.container import plain_tensor, typed_like
 
 _LIGHT = 16.0  # a level that something in a batch of 255 levels reaches
 _SLACK = 0.02  # of the range: what rounding to half precision and back may leave
+_OVERSHOOT = 0.5  # of the range: what resampling and noise may add
 
 
 class Pixels:
@@ -37,12 +38,15 @@ class Pixels:
         self.mean, self.std = _numbers(mean), _numbers(std)
         if self.std is not None and not all(value > 0 for value in self.std):
             raise InputError(f"view: std must be > 0 in every channel, got {list(self.std)}")
+        if scale is not None and not isinstance(scale, int | float):
+            raise InputError(f"view: scale is the value of white, a number, got {scale!r}")
         if scale is not None and not scale > 0:
             raise InputError(f"view: scale is the value of white and must be > 0, got {scale}")
         self.channels = (channels,) if isinstance(channels, int) else None if channels is None else tuple(channels)
         if self.channels is not None and len(self.channels) not in (1, 3):
             raise InputError(f"view: channels are red, green and blue, or one of lightness, got {self.channels}")
         self.given, self.scale = scale, scale
+        self._within = False  # whether a batch has kept to the range
         self._checks = 8  # batches on a device that are still looked at: that waits for the device
 
     @property
@@ -102,16 +106,22 @@ class Pixels:
 
     def _check(self, low: float, high: float, scale: float) -> None:
         if low >= -_SLACK * scale and high <= scale * (1 + _SLACK):
+            self._within = True
             return
+        near = low >= -_OVERSHOOT * scale and high <= scale * (1 + _OVERSHOOT)
+        if near and (self.given is not None or (self._within and not self.normalised)):
+            return  # what overshoots is cut off where it is converted
         if self.normalised:
             raise InputError(
                 f"view: undoing mean and std gives values from {low:.3g} to {high:.3g} outside [0, {scale:g}]: give "
-                "those that the images were normalised with, the same for all samples"
+                "those that the images were normalised with, the same for all samples, or scale too where white is "
+                "known and values overshoot"
             )
         if low < -_SLACK:
             raise InputError(
-                f"view: images from {low:.3g} to {high:.3g} are normalised: give View(mean=..., std=...); what differs "
-                "from sample to sample cannot be undone"
+                f"view: images from {low:.3g} to {high:.3g}: give View(mean=..., std=...) where they were normalised, "
+                "or View(scale=1) where white is 1 and values overshoot; what differs from sample to sample cannot be "
+                "undone"
             )
         raise InputError(f"view: images up to {high:g} where white is {scale:g}: say what it is, View(scale=...)")
 
@@ -124,9 +134,12 @@ class Pixels:
         if self.mean is None or self.std is None:
             return None
         there = image.shape[-3]
-        if len(self.mean) not in (1, there) or len(self.std) != len(self.mean):
-            raise InputError(f"view: mean and std have {len(self.mean)} values and the images {there} channels")
-        both = torch.tensor([self.mean, self.std], dtype=torch.float32).expand(2, there)[:, list(self.channels or ())]
+        if not {len(self.mean), len(self.std)} <= {1, there}:
+            raise InputError(
+                f"view: mean and std have {len(self.mean)} and {len(self.std)} values and the images {there} channels"
+            )
+        both = torch.stack([torch.tensor(values).expand(there) for values in (self.mean, self.std)])
+        both = both[:, list(self.channels or ())]
         mean, std = both.to(image.device, non_blocking=True)[..., None, None]
         return mean, std
 

@@ -20,7 +20,6 @@ from hardmine.view.container import (
     leads,
     listed,
     numbers_in,
-    path_of,
     plain_tensor,
     put,
     rows_of,
@@ -48,7 +47,7 @@ class View:
         mean, std: of each channel, which the images were normalised with; in the units of `scale`.
         scale: the value of white before the normalisation: 1, 255, 65535. None finds 1 or 255.
         channels: which channels are red, green and blue, or which one is lightness.
-        ignore_index: label of pixels that are not learnt.
+        ignore_index: label of pixels, or images, that are not learnt. None is 255 in label maps, and none of classes.
         maps: keys of further label maps, which move with the image.
     """
 
@@ -62,15 +61,17 @@ class View:
         std: Sequence[float] | float | None = None,
         scale: float | None = None,
         channels: Sequence[int] | int | None = None,
-        ignore_index: int = VOID,
+        ignore_index: int | None = None,
         maps: Sequence[Key] = (),
     ) -> None:
-        if not isinstance(ignore_index, int):
+        if ignore_index is not None and not isinstance(ignore_index, int):
             raise InputError(f"view: ignore_index is the label of pixels that are not learnt, got {ignore_index!r}")
         self._given = (image, label, regions, part, mean, std, scale, channels, ignore_index, maps)
         self.pixels = Pixels(mean, std, scale, channels)
         self.keys = Keys(image, label, regions, part, tuple(maps))
-        self.ignore_index = ignore_index
+        self.ignore_index = VOID if ignore_index is None else ignore_index
+        self._ignored_class = ignore_index
+        self._pictures = ignore_index is None  # label maps may be pictures of 0 and 255 yet
         self.told: list[str] = []  # lines on what was found and taken
         self.movable = True  # whether all that has a place in the image is known, so that it may move
         self._form: Form | None = None
@@ -131,9 +132,12 @@ class View:
     # Reading
 
     def absent(self, batch: Any) -> bool:
-        """Whether nothing came for the part that is mined, as of a CombinedLoader whose loader has ended."""
+        """Whether no image came for the part that is mined, as of a CombinedLoader whose loader has ended."""
         path = () if self._form is None else self._form.image
-        return any(leads(batch, path[:deep]) and get(batch, path[:deep]) is None for deep in range(len(path)))
+        if any(leads(batch, path[:deep]) and get(batch, path[:deep]) is None for deep in range(len(path))):
+            return True
+        images = get(batch, path) if path and leads(batch, path) else None
+        return isinstance(images, Tensor | list | tuple) and not len(images)
 
     def read(self, batch: Any, areas: Sequence[str] | None = None) -> Scenes:
         """The images of a batch on their device, with what of it has a place in the image.
@@ -145,34 +149,36 @@ class View:
         Raises:
             InputError: something that cannot be told, with the argument that tells it.
         """
-        if self._form is not None:
-            return self._scenes(batch, self._form, areas)
+        first = self._form is None
         try:
-            self._form = self._look(batch)
-            scenes = self._scenes(batch, self._form, areas, first=True)
+            if self._form is None:
+                self._form = self._look(batch)
+            return self._scenes(batch, self._form, areas)
         except InputError:
             raise
-        except (AttributeError, LookupError, TypeError, ValueError) as error:  # a form that nobody thought of
+        except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:  # nobody thought of it
             why = " ".join(str(error).split())[:160]
-            raise InputError(
-                f"view: a batch of {listed(batch)} cannot be read ({why}): say where images and labels are, "
-                "View(image=..., label=...)"
-            ) from error
-        return scenes
+            remedy = (
+                "say where images, labels and areas are, View(image=..., label=..., regions=...)"
+                if first
+                else f"it must have the form of the first one ({self._form})"
+            )
+            raise InputError(f"view: a batch of {listed(batch)} cannot be read ({why}): {remedy}") from error
 
-    def _scenes(self, batch: Any, form: Form, areas: Sequence[str] | None, first: bool = False) -> Scenes:
+    def _scenes(self, batch: Any, form: Form, areas: Sequence[str] | None) -> Scenes:
         raw = get(batch, form.image)
         image, extent, sizes = self._levels(raw)
         labels = self._labels(batch, form, image.shape, sizes)
         count = len(self.names(areas))
+        if count > VOID:
+            raise InputError(
+                f"{count} areas are named, at most {VOID} can be told apart: take each image as one area, "
+                'View(regions="whole")'
+            )
         regions = self._regions(batch, form, labels, image, sizes, count)
         if form.kind == "masks":
-            if (
-                first
-                and self.ignore_index == VOID
-                and not bool(((labels["target"] > 0) & (labels["target"] < VOID)).any())
-            ):
-                _check_void(labels["target"])
+            if self._pictures and count > 1 and self._looks(labels["target"]):
+                self._pictures = _void_alone(labels["target"])
             labels["target"] = labels["target"].masked_fill(padding(sizes, labels["target"]), VOID)
         for name, path in form.maps.items():
             labels[name] = stacked_maps(get(batch, path), image.shape[2:])
@@ -253,7 +259,7 @@ class View:
         if unplaced:
             self.told.append(
                 f"new frames are off: {', '.join(unplaced[:3])} has a place in the image that is not known; name label "
-                "maps in View(maps=...)"
+                "maps in View(maps=...), or the part that is mined in View(part=...)"
             )
         elif extra:
             self.told.append("new frames are off: the images have further channels, which stay where they are")
@@ -288,7 +294,8 @@ class View:
             return objects
         if form.kind == "classes":
             target = classes_of(label, len(sizes))
-            return {"target": target.masked_fill(target == self.ignore_index, -1)}
+            ignored = self._ignored_class
+            return {"target": target if ignored is None else target.masked_fill(target == ignored, -1)}
         target = self._label_map(label, shape[2:], sizes)
         return {"target": target}
 
@@ -319,7 +326,13 @@ class View:
         elif form.kind == "masks":
             regions = self._as_areas(labels["target"], count, checked)
         else:
-            regions = boxes_as_areas(labels["boxes"], labels["labels"], shape, count)
+            classes = labels["labels"]
+            if checked and self._looks(classes) and bool((classes >= count - 1).any()):
+                raise InputError(
+                    f"{count - 1} areas are named, labels 0 to {count - 2}, and a box has label {int(classes.max())}: "
+                    "name every class in label order, with background first where labels begin at 1"
+                )
+            regions = boxes_as_areas(labels["boxes"], classes, shape, count)
         return regions.masked_fill(padding(sizes, regions), VOID)
 
     def _as_areas(self, labels: Tensor, count: int, checked: bool) -> Tensor:
@@ -346,7 +359,7 @@ class View:
     def take(self, batch: Any, rows: Tensor) -> Any:
         """A batch of other rows, each as often as (N,) int64 `rows` on the CPU names it."""
         count = len(get(batch, self._known.image))
-        root = () if self.keys.part is None else path_of(self.keys.part)
+        root = self._known.root
         return put(batch, root, rows_of(get(batch, root), rows, count, outermost=True))
 
     def write(self, batch: Any, scenes: Scenes, made: Scenes) -> Any:
@@ -391,14 +404,23 @@ class View:
         return batch
 
 
-def _check_void(target: Tensor) -> None:
+def _void_alone(target: Tensor) -> bool:
     """A mask as a picture, 0 and 255, would be learnt from nowhere but its background.
 
+    Args:
+        target: label maps (B, H, W).
+
+    Returns:
+        Whether they might still be such.
+
     Raises:
-        InputError: label maps (B, H, W) with both values and no other.
+        InputError: they have both values and no other.
     """
-    if bool((target == 0).any() & (target == VOID).any()) and not bool(((target > 0) & (target < VOID)).any()):
+    if bool(((target > 0) & (target < VOID)).any()):
+        return False
+    if bool((target == 0).any() & (target == VOID).any()):
         raise InputError(
             "view: label maps of 0 and 255 alone, and 255 is what is not learnt: divide them by 255 where it is the "
             "foreground, or give the label that is not learnt, View(ignore_index=...)"
         )
+    return True

@@ -1,0 +1,57 @@
+"""Arguments that cannot be, told in one line."""
+
+from collections.abc import Iterable
+from math import isfinite
+from typing import Any
+
+from hardmine.errors import InputError
+
+
+def look_at_object(name: str, value: Any, kind: Any, example: str) -> None:
+    """See that an argument is an object of a kind, or None.
+
+    Args:
+        name: of the argument.
+        value: as it was given.
+        kind: its class, or several; None takes whatever can be called.
+        example: how to make one.
+
+    Raises:
+        InputError: a name, a class or anything else.
+    """
+    good = callable(value) and not isinstance(value, type) if kind is None else isinstance(value, kind)
+    if value is not None and not good:
+        raise InputError(f"{name} must be an object such as {example}, got {value!r:.60}")
+
+
+def look_at_number(name: str, value: Any, least: float, most: float, unit: str, whole: bool = False) -> None:
+    """See that an argument is a number in a range.
+
+    Args:
+        name: of the argument.
+        value: as it was given.
+        least, most: the ends of the range, which belong to it.
+        unit: what it counts, for people.
+        whole: no fraction of it.
+
+    Raises:
+        InputError: another number, or none.
+    """
+    number = isinstance(value, int | float) and not isinstance(value, bool) and (isfinite(value) or value == most)
+    if not number or not least <= value <= most or (whole and not isinstance(value, int)):
+        span = f", {least:g} or more" if most == float("inf") else f" from {least:g} to {most:g}"
+        raise InputError(f"{name} must be {unit}{span}, got {value!r:.60}")
+
+
+def names_of(name: str, values: Iterable[Any] | None) -> tuple[str, ...] | None:
+    """Different names, as they were given.
+
+    Raises:
+        InputError: one name, a mapping, other things than names, or one twice.
+    """
+    if values is None:
+        return None
+    names = tuple(values) if isinstance(values, Iterable) and not isinstance(values, str | dict) else ()
+    if not names or not all(isinstance(each, str) for each in names) or len(set(names)) < len(names):
+        raise InputError(f"{name} must be a list of different names in label order, got {values!r:.80}")
+    return names

@@ -1,10 +1,12 @@
 """What modules and hooks do to a batch themselves: it is judged as it is trained on, or refused, or told."""
 
+import pickle
 import warnings
 from pathlib import Path
 from typing import Any
 
 import lightning as L
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch.callbacks import ModelPruning
@@ -99,19 +101,46 @@ def test_a_plain_step_is_no_news(store: hardmine.ParameterStore, caplog: pytest.
     assert OTHER not in caplog.text
 
 
-def test_the_rehearsal_leaves_no_trace(store: hardmine.ParameterStore) -> None:
-    """Without a piece the weights are those of plain training, bit for bit, with dropout and batch norm too."""
+class Normed(Segmenter):
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.Dropout(0.5), nn.Conv2d(8, 3, 1))
 
-    class Normed(Segmenter):
-        def __init__(self) -> None:
-            super().__init__()
-            self.net = nn.Sequential(
-                nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.Dropout(0.5), nn.Conv2d(8, 3, 1)
-            )
+
+class Noise:
+    """Draws from a generator of its own."""
+
+    def __init__(self) -> None:
+        self.numpy, self.torch = np.random.default_rng(0), torch.Generator().manual_seed(0)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        noise = torch.rand(x.shape, generator=self.torch)
+        return x + 0.1 * noise * self.numpy.random()
+
+
+class Noisy(Normed):
+    """Augments where Lightning's hook is, and draws in its forward; counts what it sees."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.noise, self.inside, self.seen = Noise(), {"noise": Noise()}, torch.zeros(())
+
+    def on_after_batch_transfer(self, batch: tuple[Tensor, Tensor], dataloader_idx: int) -> tuple[Tensor, Tensor]:
+        x, y = batch
+        return self.noise(x), y
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen += len(x)
+        return super().forward(self.inside["noise"](x)) * (1 + 1e-3 * self.seen)
+
+
+@pytest.mark.parametrize("kind", [Normed, Noisy])
+def test_the_rehearsal_leaves_no_trace(store: hardmine.ParameterStore, kind: type[L.LightningModule]) -> None:
+    """Without a piece the weights are those of plain training, bit for bit, with dropout and batch norm too."""
 
     def trained(mined: bool) -> dict[str, Tensor]:
         L.seed_everything(0, verbose=False)
-        module, data = Normed(), loader(Segmented(), shuffle=True)
+        module, data = kind(), loader(Segmented(), shuffle=True)
         search = hardmine.Mining(store, areas=AREAS, threshold=0.0, start=0)
         if mined:
             fit(module, search.around(data), callbacks=[search.callback()])
@@ -122,6 +151,76 @@ def test_the_rehearsal_leaves_no_trace(store: hardmine.ParameterStore) -> None:
 
     plain, mined = trained(False), trained(True)
     assert all(torch.equal(plain[name], mined[name]) for name in plain)
+
+
+class Binary(L.LightningModule):
+    """One probability for each image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x)[:, 0].sigmoid()  # type: ignore[no-any-return]
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        x, y = batch
+        return nn.functional.binary_cross_entropy(self(x), y.float())
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=1e-3)
+
+
+def test_probabilities_are_known_after_some_small_batches(
+    whole_store: hardmine.ParameterStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Pictures(Segmented):
+        def __getitem__(self, index: int) -> Any:
+            return self.image[index] / 255, index % 2
+
+    search = mine(whole_store, Binary(), loader(Pictures()), trainer={"max_steps": 24}, areas=["image"])
+    assert len([line for line in caplog.messages if "probabilities, not logits" in line]) == 1
+    assert search.offered is not None and search.offered.score is not None
+    right = search.offered.prediction.softmax(1)[torch.arange(4), search.offered.labels["target"]]
+    assert torch.allclose(search.offered.score, right, atol=1e-5)
+
+
+def test_lazy_layers_are_refused(store: hardmine.ParameterStore) -> None:
+    module = Segmenter()
+    module.net = nn.Sequential(nn.LazyConv2d(8, 3, padding=1), nn.Conv2d(8, 3, 1))
+    refused(module, store, "lazy layers whose size is not known yet: run it on a batch before fit")
+
+
+@pytest.mark.parametrize("scoring", [hardmine.CorrectRate(), hardmine.Confidence()])
+def test_a_scoring_of_another_kind_is_refused(store: hardmine.ParameterStore, scoring: Any) -> None:
+    refused(Segmenter(), store, "cannot score labels that are label maps", scoring=scoring)
+
+
+@pytest.mark.filterwarnings("ignore:train_dataloader yielded None")
+def test_batches_of_none_are_no_updates(store: hardmine.ParameterStore) -> None:
+    """A collate function may give None for samples that are broken."""
+    calls = 0
+
+    def collate(samples: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        return None if calls % 3 == 0 else torch.utils.data.default_collate(samples)
+
+    search = mine(store, Segmenter(), loader(Segmented(), collate_fn=collate), areas=AREAS)
+    assert search.step == 6
+
+
+def test_data_that_needs_its_trainer_and_is_sent_to_other_processes(store: hardmine.ParameterStore) -> None:
+    class Asking(L.LightningDataModule):
+        def prepare_data(self) -> None:
+            assert self.trainer is not None
+
+        def train_dataloader(self) -> Any:
+            return loader(Segmented())
+
+    mine(store, Segmenter(), Asking(), areas=AREAS)
+    around = hardmine.Mining(store, areas=AREAS).around([1], val=[2])
+    assert pickle.loads(pickle.dumps(around)).val_dataloader() == [2]
 
 
 class Giving(Segmenter):

@@ -86,7 +86,10 @@ class Keys:
             root = ()
         holder = get(batch, root)
         if isinstance(holder, list) and holder and all(isinstance(each, Mapping) for each in holder):
-            raise InputError("view: the batch is a list of samples: collate their images into one tensor or list")
+            raise InputError(
+                "view: the batch is a list of samples: collate their images into one tensor or list, or "
+                "name the one that is a batch, View(part=0)"
+            )
         image = root + (_given(holder, "image", self.image, hooked) or _first(holder, "image", _IMAGES, 0))
         inner = get(batch, image[:-1])
         boxed = self.label is None and has(inner, "boxes") and has(inner, "labels")
@@ -147,4 +150,7 @@ def _first(holder: Any, what: str, names: Sequence[str], position: int) -> Path:
         for name in names:
             if has(holder, name) and get(holder, (name,)) is not None:
                 return (name,)
-    raise InputError(f"view: no {what} found in a batch of {listed(holder)}: name it, View({what}=...)")
+    raise InputError(
+        f"view: no {what} found in a batch of {listed(holder)}: name it, View({what}=...), or the part of "
+        "the batch that is mined, View(part=...)"
+    )

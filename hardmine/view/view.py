@@ -168,7 +168,13 @@ class View:
     def _scenes(self, batch: Any, form: Form, areas: Sequence[str] | None) -> Scenes:
         raw = get(batch, form.image)
         image, extent, sizes = self._levels(raw)
-        labels = self._labels(batch, form, image.shape, sizes)
+        try:
+            labels = self._labels(batch, form, image.shape, sizes)
+        except InputError as error:
+            if self.keys.label is not None:
+                raise
+            found = f"{error} (the labels were found in {dotted(form.label)}; others are named by View(label=...))"
+            raise InputError(found) from error
         count = len(self.names(areas))
         if count > VOID:
             raise InputError(

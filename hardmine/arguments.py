@@ -1,7 +1,7 @@
 """Arguments that cannot be, told in one line."""
 
 from collections.abc import Iterable
-from math import isfinite
+from math import inf, isfinite
 from typing import Any
 
 from hardmine.errors import InputError
@@ -31,7 +31,7 @@ def look_at_number(name: str, value: Any, least: float, most: float, unit: str, 
         name: of the argument.
         value: as it was given.
         least, most: the ends of the range, which belong to it.
-        unit: what it counts, for people.
+        unit: what it counts, or what it is where the range has an upper end.
         whole: no fraction of it.
 
     Raises:
@@ -39,8 +39,8 @@ def look_at_number(name: str, value: Any, least: float, most: float, unit: str, 
     """
     number = isinstance(value, int | float) and not isinstance(value, bool) and (isfinite(value) or value == most)
     if not number or not least <= value <= most or (whole and not isinstance(value, int)):
-        span = f", {least:g} or more" if most == float("inf") else f" from {least:g} to {most:g}"
-        raise InputError(f"{name} must be {unit}{span}, got {value!r:.60}")
+        what = f"a number of {unit}, {least:g} or more" if most == inf else f"{unit} from {least:g} to {most:g}"
+        raise InputError(f"{name} must be {what}, got {value!r:.60}")
 
 
 def names_of(name: str, values: Iterable[Any] | None) -> tuple[str, ...] | None:

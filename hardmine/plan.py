@@ -30,7 +30,7 @@ class Mix:
 
     def __post_init__(self) -> None:
         look_at_number("mined", self.mined, 0, 1, "a share")
-        look_at_number("candidates", self.candidates, 1, inf, "candidates of each row", whole=True)
+        look_at_number("candidates", self.candidates, 1, inf, "candidates per row", whole=True)
 
 
 @dataclass(frozen=True)

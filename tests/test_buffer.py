@@ -100,7 +100,7 @@ def test_a_piece_takes_a_few_hundred_bytes() -> None:
 
 
 def test_limits_are_checked() -> None:
-    with pytest.raises(ValueError, match=r"buffer\.capacity must be pieces, 1 or more, got 0"):
+    with pytest.raises(ValueError, match=r"buffer\.capacity must be a number of pieces, 1 or more, got 0"):
         RecipeBuffer(capacity=0)
 
 

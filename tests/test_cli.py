@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+import hardmine
 from hardmine import __version__
 from hardmine.cli import main
 from hardmine.store import ParameterStore
@@ -162,13 +163,13 @@ FEW = ["data.counts={train: 8, val: 2, target: 2, test: 2}", "mining.start=0", "
         (["nonsense=1"], "'nonsense': no such config key"),
         (["neighbourhood=nearest"], "neighbourhood/nearest"),
         (["neighbourhood.radius=-1"], "neighbourhood: radius (Rth2) must be > 0"),
-        (["buffer.capacity=0"], "capacity=0"),
+        (["buffer.capacity=0"], "buffer.capacity must be a number of pieces, 1 or more, got 0"),
         (["mining.mined=2"], "mined must be a share from 0 to 1, got 2"),
         (["mining.mined=0.05"], "mined=0.05 of a batch of 8 is no row: raise it, or set 0"),
         (["mining.hardest=0"], "hardest must be a share in (0, 1], got 0"),
         (["mining.decay=1.5"], "decay must be a share from 0 to 1, got 1.5"),
-        (["mining.candidates=0"], "candidates must be >= 1, got 0"),
-        (["mining.start=-1"], "start must be >= 0 optimiser steps, got -1"),
+        (["mining.candidates=0"], "mining.candidates must be a number of candidates per row, 1 or more, got 0"),
+        (["mining.start=-1"], "mining.start must be a number of optimiser steps, 0 or more, got -1"),
         (["data.targets=0.01"], "data.targets=0.01 is no row of data.batch_size=8: raise it"),
         (["first.areas=[sea]"], "no area is called 'sea'"),
         (["store=file", "store.path=/nowhere.parquet"], "/nowhere.parquet: no such file"),
@@ -180,7 +181,7 @@ FEW = ["data.counts={train: 8, val: 2, target: 2, test: 2}", "mining.start=0", "
         (["task=detection"], "task=detection does not go with data whose labels are masks"),
         (["neighbourhood.mean_radius=3"], "give either radius (Rth2) or both mean_radius"),
         (["conversion=color_transfer", "conversion.colors=hsv"], "colors must be lab or rgb, got 'hsv'"),
-        (["update.every=-1"], "update.every must be >= 0"),
+        (["update.every=-1"], "update.every must be a number of pieces, 0 or more, got -1"),
         (["update=every_piece", "mining.candidates=2"], "update.every searches with one candidate for each row"),
         (["stopping.min_hit_rate=2"], "min_hit_rate=2"),
         (["gate=teacher", "gate.teacher.decay=1"], "decay in [0, 1)"),
@@ -300,10 +301,9 @@ def readme_blocks(title: str) -> list[str]:
     return [textwrap.dedent(block) for block in blocks if block.strip()]
 
 
-def test_the_library_examples_of_the_readme_run(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder.rename(tmp_path / "night")
+def test_the_library_examples_of_the_readme_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    few_lines, normalised, numbered, by_hand = readme_blocks("In your own Lightning project")
+    few_lines, measured, normalised, numbered, by_hand = readme_blocks("In your own Lightning project")
     model = Somebodys()
     optimiser, losses = model.configure_optimizers(), []
 
@@ -315,7 +315,9 @@ def test_the_library_examples_of_the_readme_run(folder: Path, tmp_path: Path, mo
         losses.append(float(loss.detach()))
 
     names: dict[str, Any] = {"module": Somebodys(), "datamodule": Somewhere(), "model": model, "train_on": train_on}
-    exec(few_lines, names)
+    names.update(hardmine=hardmine, night_loader=DataLoader(Photographs(normalised=False), batch_size=4))
+    for block in (measured, few_lines):
+        exec(block, names)
     mining = names["mining"]
     assert mining.step == 400
     assert mining.tally.candidates == 300 * 4 and mining.tally.pieces > 0

@@ -812,7 +812,7 @@ def test_labels_say_how_recognition_is_measured() -> None:
         ({"ledger": 3}, "ledger must be an object such as a folder, got 3"),
         ({"areas": [0, 1]}, "areas must be a list of different names in label order, got [0, 1]"),
         ({"areas": []}, "areas must be a list of different names in label order, got []"),
-        ({"start": -1}, "start must be optimiser steps, 0 or more, got -1"),
+        ({"start": -1}, "start must be a number of optimiser steps, 0 or more, got -1"),
         (
             {"update": Update(every=2), "mix": Mix(candidates=2)},
             "update.every searches with one candidate for each row: set candidates=1, got 2",
@@ -830,7 +830,7 @@ def test_a_number_out_of_its_range_is_refused(settings: dict[str, Any], message:
     [
         ({"mined": -0.1}, "mined must be a share from 0 to 1, got -0.1"),
         ({"mined": 1.5}, "mined must be a share from 0 to 1, got 1.5"),
-        ({"candidates": 0}, "candidates must be candidates of each row, 1 or more, got 0"),
+        ({"candidates": 0}, "candidates must be a number of candidates per row, 1 or more, got 0"),
     ],
 )
 def test_a_mix_that_cannot_be_is_refused(settings: dict[str, Any], message: str) -> None:

@@ -337,9 +337,9 @@ def test_pending_pieces_leave_in_the_order_they_came() -> None:
 
 
 def test_impossible_updates() -> None:
-    with pytest.raises(ValueError, match=r"update\.every must be >= 0"):
+    with pytest.raises(ValueError, match=r"update\.every must be a number of pieces, 0 or more, got -1"):
         Update(every=-1)
-    with pytest.raises(ValueError, match=r"update\.tries >= 1, got 2 and 0"):
+    with pytest.raises(ValueError, match=r"update\.tries must be a number of rounds of the search, 1 or more, got 0"):
         Update(every=2, tries=0)
     with pytest.raises(InputError, match="set candidates=1, got 2"):
         Mining(make_store(), update=Update(every=2), mix=Mix(candidates=2))

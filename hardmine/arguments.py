@@ -14,14 +14,14 @@ def look_at_object(name: str, value: Any, kind: Any, example: str) -> None:
         name: of the argument.
         value: as it was given.
         kind: its class, or several; None takes whatever can be called.
-        example: how to make one.
+        example: what it is, or one like it.
 
     Raises:
         InputError: a name, a class or anything else.
     """
     good = callable(value) and not isinstance(value, type) if kind is None else isinstance(value, kind)
     if value is not None and not good:
-        raise InputError(f"{name} must be an object such as {example}, got {value!r:.60}")
+        raise InputError(f"{name} must be {example}, got {value!r:.60}")
 
 
 def look_at_number(name: str, value: Any, least: float, most: float, unit: str, whole: bool = False) -> None:

@@ -122,18 +122,18 @@ class Mining:
         if not isinstance(store, ParameterStore):
             raise InputError(f"store must be a ParameterStore, got {store!r:.60}: read a file with ParameterStore.load")
         for name, value, kind, example in (
-            ("neighbourhood", neighbourhood, None, "hardmine.Select(radius=10)"),
-            ("first", first, None, "hardmine.First()"),
-            ("conversion", conversion, None, "hardmine.ColorTransfer()"),
-            ("scoring", scoring, None, "hardmine.PixelRate()"),
-            ("view", view, View, 'hardmine.View(image="image")'),
+            ("neighbourhood", neighbourhood, None, "like hardmine.Select(radius=10)"),
+            ("first", first, None, "like hardmine.First()"),
+            ("conversion", conversion, None, "like hardmine.ColorTransfer()"),
+            ("scoring", scoring, None, "like hardmine.PixelRate()"),
+            ("view", view, View, 'like hardmine.View(image="image")'),
             ("predict", predict, None, "a function of module and batch"),
-            ("update", update, Update, "hardmine.Update(every=4)"),
-            ("buffer", buffer, RecipeBuffer, "hardmine.RecipeBuffer(capacity=4096)"),
-            ("stopping", stopping, Stopping, "hardmine.Stopping(max_pieces=500)"),
+            ("update", update, Update, "like hardmine.Update(every=4)"),
+            ("buffer", buffer, RecipeBuffer, "like hardmine.RecipeBuffer(capacity=4096)"),
+            ("stopping", stopping, Stopping, "like hardmine.Stopping(max_pieces=500)"),
             ("ledger", ledger, str | PathLike | Ledger, "a folder"),
-            ("mix", mix, Mix, "hardmine.Mix(mined=0.5)"),
-            ("gates", gates, Sequence, "[hardmine.Gamut()]"),
+            ("mix", mix, Mix, "like hardmine.Mix(mined=0.5)"),
+            ("gates", gates, Sequence, "like [hardmine.Gamut()]"),
         ):
             look_at_object(name, value, kind, example)
         look_at_number("threshold", threshold, 0, 2, "a share of what is right")

@@ -149,19 +149,19 @@ class View:
         Raises:
             InputError: something that cannot be told, with the argument that tells it.
         """
-        first = self._form is None
+        known = self._form
         try:
             if self._form is None:
                 self._form = self._look(batch)
             return self._scenes(batch, self._form, areas)
-        except InputError:
+        except (InputError, torch.OutOfMemoryError):
             raise
         except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:  # nobody thought of it
             why = " ".join(str(error).split())[:160]
             remedy = (
                 "say where images, labels and areas are, View(image=..., label=..., regions=...)"
-                if first
-                else f"it must have the form of the first one ({self._form})"
+                if known is None
+                else f"it must have the form of the first one (images: {dotted(known.image)}; labels: {known.labels})"
             )
             raise InputError(f"view: a batch of {listed(batch)} cannot be read ({why}): {remedy}") from error
 

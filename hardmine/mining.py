@@ -604,8 +604,10 @@ class Mining:
                 f"the checkpoint holds a search in format {saved.get('format', 1)}, this version reads {FORMAT}"
             )
         self._saved = saved or None
-        if saved and self.miner is not None:
-            self._restore(saved)
+        if saved:
+            self.step = saved["step"]  # up to which the ledger is kept, before the first batch comes
+            if self.miner is not None:
+                self._restore(saved)
 
     def _restore(self, saved: dict[str, Any]) -> None:
         assert self.miner is not None

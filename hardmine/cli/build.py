@@ -18,6 +18,7 @@ from hardmine.judge import without_trace
 from hardmine.judge.gates import Gate
 from hardmine.mining import Mining
 from hardmine.plan import Mix
+from hardmine.records import VOID
 from hardmine.runs import RunFolder
 from hardmine.scenes import Colors
 from hardmine.store import ParameterStore
@@ -154,7 +155,12 @@ def build_mining(cfg: Any, data: LabelledData) -> Mining | None:
         scoring=instantiate(cfg.scoring),
         gates=build_gates(cfg),
         seed=cfg.seed,
-        view=View(image="image", label=None if data.kind == "boxes" else "target", regions="regions"),
+        view=View(
+            image="image",
+            label=None if data.kind == "boxes" else "target",
+            regions="regions",
+            ignore_index=VOID if data.kind == "masks" else None,  # 255 in the layout of folders
+        ),
         areas=data.areas,
         update=instantiate(cfg["update"]),
         buffer=instantiate(cfg.buffer),

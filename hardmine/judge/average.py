@@ -136,7 +136,12 @@ def without_trace(module: nn.Module) -> Iterator[None]:
     kept = [(child, dict(vars(child)), child.training) for child in children]
     inside = [(value, copy.copy(value)) for _, attributes, _ in kept for value in attributes.values() if _fills(value)]
     # neither parameters nor buffers, which an average has put its own in place of
-    loose = [(value, value.clone()) for _, attributes, _ in kept for value in attributes.values() if _loose(value)]
+    loose = [
+        (value, value.clone(), value._version)
+        for _, attributes, _ in kept
+        for value in attributes.values()
+        if _loose(value)
+    ]
     logging = {name: _silent for name in ("log", "log_dict") if hasattr(module, name)}
     for child in children:
         if isinstance(child, torch.jit.ScriptModule):
@@ -153,8 +158,9 @@ def without_trace(module: nn.Module) -> Iterator[None]:
             vars(child).update(attributes)
             if isinstance(child, torch.jit.ScriptModule):
                 child.train(training)
-        for tensor, values in loose:
-            tensor.copy_(values)
+        for tensor, values, version in loose:
+            if tensor._version != version:
+                tensor.copy_(values)
         for value, before in inside:
             value.clear()
             value.extend(before) if isinstance(value, list | deque) else value.update(before)
@@ -166,8 +172,10 @@ def _fills(value: Any) -> bool:
 
 
 def _loose(value: Any) -> bool:
-    """A tensor that a forward may count in."""
-    return isinstance(value, Tensor) and value.is_leaf and not value.requires_grad and value.numel() <= _COUNTS
+    """A tensor that a forward may count in; one kept from validation's inference mode cannot be changed."""
+    if not isinstance(value, Tensor) or value.requires_grad or value.is_inference():
+        return False
+    return value.numel() <= _COUNTS
 
 
 def _silent(*_: Any, **__: Any) -> None:

@@ -223,6 +223,62 @@ def test_data_that_needs_its_trainer_and_is_sent_to_other_processes(store: hardm
     assert pickle.loads(pickle.dumps(around)).val_dataloader() == [2]
 
 
+class Keeping(Segmenter):
+    """Keeps the last output, also that of validation, and an expanded tensor that nobody may write into."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last, self.wide = torch.zeros(()), torch.zeros(1).expand(3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.net(x)
+        self.last = logits.detach()
+        return logits
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        self(batch[0])
+
+
+def test_what_a_module_keeps_from_validation(store: hardmine.ParameterStore) -> None:
+    data = loader(Segmented())
+    mine(store, Keeping(), data, val=data, areas=AREAS, trainer={"val_check_interval": 1})
+
+
+class ByHand(Segmenter):
+    """Optimises by hand."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:  # type: ignore[override]
+        optimizer: Any = self.optimizers()
+        optimizer.zero_grad()
+        self.manual_backward(super().training_step(batch, batch_idx))
+        optimizer.step()
+
+
+def test_a_resumed_run_by_hand_keeps_its_ledger(store: hardmine.ParameterStore, tmp_path: Path) -> None:
+    def run(steps: int, **resumed: Any) -> hardmine.Mining:
+        search = hardmine.Mining(store, areas=AREAS, start=1, threshold=1.1, hardest=1.0, ledger=tmp_path / "ledger")
+        trainer = L.Trainer(
+            max_steps=steps,
+            accelerator="cpu",
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            callbacks=[search.callback()],
+        )
+        trainer.fit(ByHand(), search.around(loader(Segmented())), **resumed)
+        trainer.save_checkpoint(tmp_path / "last.ckpt")
+        return search
+
+    run(4)
+    search = run(8, ckpt_path=str(tmp_path / "last.ckpt"), weights_only=True)
+    assert search.ledger is not None and len(search.ledger.read()) == search.tally.candidates
+
+
 class Giving(Segmenter):
     """Gives something in place of logits."""
 

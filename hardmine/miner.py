@@ -13,6 +13,7 @@ from torch import Tensor
 from hardmine.conversions import ColorTransfer, Conversion
 from hardmine.first import First, FirstParameter
 from hardmine.memory.buffer import RecipeBuffer
+from hardmine.memory.drops import Drops
 from hardmine.memory.graph import Graph
 from hardmine.memory.hardness import is_hard
 from hardmine.memory.stopping import Stopping
@@ -21,7 +22,7 @@ from hardmine.records import Recipe, Verdict
 from hardmine.rng import keyed
 from hardmine.store import ParameterStore
 
-_LATEST = 64  # candidates that `hardest` is a share of; few, since a model that learns leaves old scores behind
+_LATEST = 64  # candidates that `hardest` is a share of; few, since a model that learns leaves old ones behind
 
 
 @dataclass
@@ -52,9 +53,8 @@ class Miner:
         stopping: when the search is over; None goes on to the end of training.
         candidates: K, candidates per row of a batch.
         seed: of every draw.
-        hardest: only candidates as hard as this share of the latest ones become pieces, in (0, 1]; 1 leaves it to Th1.
-            A model that has learned finds few below any fixed threshold, and one that has not finds all. The lowest
-            score of all always is hard enough, however many candidates have it.
+        hardest: only parameters with a drop as large as this share of the latest ones become pieces, in (0, 1]; 1
+            takes all.
     """
 
     def __init__(
@@ -82,7 +82,8 @@ class Miner:
         self.stopping = stopping or Stopping()
         self.candidates = candidates
         self.seed, self.hardest = seed, hardest
-        self.latest = torch.empty(0)  # scores of the latest candidates, NaN left out
+        self.drops = Drops(len(self.store))
+        self.latest = torch.empty(0)  # drops of the latest candidates, NaN left out
         self.tally = Tally()
         self.step = 0  # optimiser step of the latest proposals
         self.rounds = 0  # proposals made so far; several may fall into one step
@@ -115,7 +116,7 @@ class Miner:
         return both[torch.cat([neighbour.nonzero(), (~neighbour).nonzero()]).flatten().argsort()]
 
     def admit(
-        self, candidates: Recipe, score: Tensor, area_score: Tensor, gate: Tensor, threshold: float
+        self, candidates: Recipe, score: Tensor, area_score: Tensor, gate: Tensor, threshold: float | None
     ) -> tuple[Recipe, Verdict]:
         """Judge scored candidates and remember what came of them.
 
@@ -124,13 +125,16 @@ class Miner:
             score: (N,) recognition accuracy.
             area_score: (N, R) the same per region; NaN where the source lacks the area.
             gate: (N,) int64, which gate refused the candidate, -1 none.
-            threshold: Th1; the share `hardest` may lower it, never raise it.
+            threshold: Th1 (R24); None leaves it to `hardest` alone.
 
         Returns:
             The candidates, numbered where they became pieces, and their verdicts.
         """
-        threshold = self._lowered(threshold, score)
-        verdict = Verdict(score, area_score, is_hard(score, threshold), gate, torch.full((len(score),), self.step))
+        drop = self.drops.look(candidates, score, self.buffer.drops(candidates.parent))
+        hard = self._among_hardest(drop)
+        if threshold is not None:
+            hard &= is_hard(score, threshold)
+        verdict = Verdict(score, area_score, hard, gate, torch.full((len(score),), self.step), drop)
         present = ~area_score.isnan()
         present[:, -1] = True
         candidates = candidates.replace(present=present)
@@ -145,17 +149,22 @@ class Miner:
         self.stopping.update(self.tally.candidates, self.tally.pieces)
         return candidates, verdict
 
-    def _lowered(self, threshold: float, score: Tensor) -> float:
+    def _among_hardest(self, drop: Tensor) -> Tensor:
+        """(N,) bool: drops that only the share `hardest` of the latest ones reaches; NaN is none."""
         if self.hardest == 1:
-            return threshold
-        self.latest = torch.cat([self.latest, score[~score.isnan()]])[-_LATEST:]
+            return ~drop.isnan()
+        self.latest = torch.cat([self.latest, drop[~drop.isnan()]])[-_LATEST:]
         if not len(self.latest):
-            return threshold
-        bar, lowest = self.latest.quantile(self.hardest), self.latest.min()
-        if bar == lowest:  # more than that share lie at the bottom, as where a detector sees nothing: all are as hard
-            easier = self.latest[self.latest > lowest]
-            bar = easier.min() if len(easier) else torch.tensor(threshold)
-        return min(threshold, float(bar))
+            return torch.zeros_like(drop, dtype=torch.bool)
+        bar, most = self.latest.quantile(1 - self.hardest), self.latest.max()
+        if bar == most:  # more than that share lie at the top, as where a detector sees nothing: all are as hard
+            less = self.latest[self.latest < most]
+            bar = less.max() if len(less) else most
+        return drop > bar
+
+    def stand_ins(self, rows: Recipe, generator: torch.Generator) -> Recipe:
+        """First parameters for rows that carry no piece; they are trained on and not judged."""
+        return self.first(rows, self.store, self.graph, generator)[0]
 
     def state_dict(self) -> dict[str, Any]:
         """Plain tensors and numbers, loadable with `weights_only=True`."""
@@ -166,6 +175,7 @@ class Miner:
             "stopping": self.stopping.state_dict(),
             "step": self.step,
             "rounds": self.rounds,
+            "drops": self.drops.state_dict(),
             "latest": self.latest.clone(),
         }
 
@@ -175,4 +185,5 @@ class Miner:
         self.tally = Tally(**state["tally"])
         self.stopping.load_state_dict(state["stopping"])
         self.step, self.rounds = state["step"], state["rounds"]
+        self.drops.load_state_dict(state["drops"])
         self.latest = state["latest"].clone()

@@ -7,7 +7,7 @@ tries  = mining.propose(plan)                neighbours of their parameters, fir
 mining.offer(scenes, tries)                  candidates, converted
 batch  = mining.view.write(batch, scenes, made)
 mining.judge(model)                          before the training step: scores of the candidates
-mining.settle()                              after it: those below Th1 go into the buffer
+mining.settle()                              after it: the hard ones go into the buffer
 mining.end()                                 after the last step
 """
 
@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from math import inf
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +34,6 @@ from hardmine.judge.judge import Predict
 from hardmine.judge.rehearsal import Rehearsal
 from hardmine.judge.scoring import Confidence, PixelRate, Reliability, Scoring
 from hardmine.memory.buffer import RecipeBuffer
-from hardmine.memory.hardness import DEFAULT
 from hardmine.memory.ledger import Ledger
 from hardmine.memory.signs import Signs
 from hardmine.memory.stopping import Stopping
@@ -55,7 +54,9 @@ if TYPE_CHECKING:
     import lightning as L
 
 DECAY = 0.995
-FORMAT = 2  # of the state in a checkpoint
+HARDEST = 0.1
+STAND_INS = 0.5
+FORMAT = 3  # of the state in a checkpoint
 Numbers = tuple[Path, Tensor, Tensor]
 _log = logging.getLogger("hardmine")
 
@@ -70,7 +71,8 @@ class Mining:
         conversion: makes candidates; colours and a new frame.
         scoring: recognition accuracy; chosen by the labels.
         gates: what a hard candidate must pass as well.
-        threshold: Th1, recognition accuracy in [0, 1] below which a candidate becomes a piece.
+        threshold: Th1, recognition accuracy in [0, 1] below which a candidate becomes a piece (R24). "auto" sets none:
+            a candidate becomes a piece where recognition drops furthest under its parameter, see `hardest`.
         start: optimiser steps of plain training before mining starts; a model that knows nothing finds all hard.
         seed: of every draw.
         view: reads and writes batches.
@@ -80,12 +82,16 @@ class Mining:
         buffer: the online-update buffer.
         stopping: when the search is over.
         ledger: folder, or `Ledger`, that records every verdict; None keeps no record.
-        hardest: only candidates as hard as this share of the latest ones become pieces, in (0, 1]; 1 leaves it to Th1.
+        hardest: only this share of the candidates, in (0, 1], become pieces: those under whose parameters recognition
+            drops furthest, on average over the images they are tried on (`Drops`). None is 0.1, or 1 where Th1 is a
+            number.
         decay: share, in [0, 1], of the judge's weights that stays in each step. 0 judges with the model as it is; in
             between, with a moving average of it, which does not yet know by heart what was learnt a few steps ago; 1,
             the first embodiment, with the model as it was at `start`. None is 0.995, or 0 where `update` waits for
             pieces.
         mix: which share of the rows of a batch are pieces, and how many candidates are made of each row.
+        stand_ins: share, in [0, 1], of the converted rows that take first parameters in place of pieces, beside those
+            that pieces are wanting for. 0 leaves the latter unconverted. None is 0.5, or 0 where Th1 is a number.
 
     Attributes:
         tally: what was tried and found so far.
@@ -105,7 +111,7 @@ class Mining:
         conversion: Conversion | None = None,
         scoring: Scoring | None = None,
         gates: Sequence[Gate] = (),
-        threshold: float = DEFAULT,
+        threshold: float | Literal["auto"] = "auto",
         start: int = 100,
         seed: int = 0,
         view: View | None = None,
@@ -115,9 +121,10 @@ class Mining:
         buffer: RecipeBuffer | None = None,
         stopping: Stopping | None = None,
         ledger: str | PathLike[str] | Ledger | None = None,
-        hardest: float = 0.1,
+        hardest: float | None = None,
         decay: float | None = None,
         mix: Mix | None = None,
+        stand_ins: float | None = None,
     ) -> None:
         if not isinstance(store, ParameterStore):
             raise InputError(f"store must be a ParameterStore, got {store!r:.60}: read a file with ParameterStore.load")
@@ -136,14 +143,21 @@ class Mining:
             ("gates", gates, Sequence, "like [hardmine.Gamut()]"),
         ):
             look_at_object(name, value, kind, example)
-        look_at_number("threshold", threshold, 0, 2, "a share of what is right")
+        auto = isinstance(threshold, str) and threshold == "auto"
+        if not auto:
+            look_at_number("threshold", threshold, 0, 2, '"auto" or a share of what is right')
         look_at_number("start", start, 0, inf, "optimiser steps")
         if decay is None:
             decay = DECAY if update is None or not update.every else 0.0
         look_at_number("decay", decay, 0, 1, "a share")
+        if hardest is None:
+            hardest = HARDEST if auto else 1.0
         look_at_number("hardest", hardest, 0, 1, "a share")
         if not hardest:
             raise InputError(f"hardest must be a share in (0, 1], got {hardest}")
+        if stand_ins is None:
+            stand_ins = STAND_INS if auto else 0.0
+        look_at_number("stand_ins", stand_ins, 0, 1, "a share")
         mix = mix or Mix()
         if update is not None and update.every and mix.candidates > 1:
             raise InputError(
@@ -157,11 +171,12 @@ class Mining:
                 "Chain([ColorTransfer(), Reframe()])"
             )
         self.conversion = conversion or Chain([ColorTransfer(individual=True), Reframe(0.7)])
-        self.scoring, self.gates, self.threshold = scoring, list(gates), threshold
+        self.scoring, self.gates, self.threshold = scoring, list(gates), None if auto else float(threshold)
         self.start, self.seed, self.areas = start, seed, names_of("areas", areas)
         self.predict, self.update = predict, update or Update()
         self.ledger = ledger if ledger is None or isinstance(ledger, Ledger) else Ledger(str(ledger))
         self.hardest, self.decay, self.mix = hardest, decay, mix
+        self.stand_ins = stand_ins
         self.given = store  # its areas as they were named
         self.usual = Usual(self.conversion)
         self.followed_by: Any = None  # the trainer whose callback judges
@@ -182,7 +197,7 @@ class Mining:
         self.miner: Miner | None = None
         self.rounds: Rounds | None = None  # where the model waits for pieces
         self.ranks = Ranks()
-        self.signs = Signs()
+        self.signs = Signs(self.hardest, learns=self.decay < 1)
         self.step = 0
         self.number = 0  # batches planned
         self.offered: Candidates | None = None
@@ -369,7 +384,8 @@ class Mining:
         if self.step < self.start or not self.usual.known:
             return Plan(clean)
         miner.step = self.step
-        return Plan(pieces_of(miner.buffer, clean, self.mix.mined, self.step, self.seed, number))
+        drawn = self.step, self.seed, number
+        return Plan(pieces_of(miner.buffer, clean, self.mix.mined, *drawn, self.stand_ins, miner.stand_ins))
 
     def make(self, scenes: Scenes, plan: Plan) -> Scenes:
         """The scenes with the rows of pieces converted; `scenes` itself where there are none."""
@@ -530,11 +546,12 @@ class Mining:
         assert self._told is not None and self.miner is not None
         parts, scores, numbers = self._told.read()
         self._told = None
-        self.miner.buffer.replayed(numbers)
         if not len(scores):
+            self.miner.buffer.replayed(numbers)
             return None
         recipe = Recipe.cat([Recipe.from_tensors(part) for part in parts])
         recipe, verdict = self.miner.admit(recipe, *split(scores), self.threshold)
+        self.miner.buffer.replayed(numbers)  # after it: a neighbour is compared with the piece that it came from
         if self.offered is not None:
             before = sum(len(part["source"]) for part in parts[: self.ranks.rank])
             mine = slice(before, before + len(self.offered.recipe))
@@ -543,8 +560,7 @@ class Mining:
             self.ledger.usual = self.usual.found
             self.ledger.append(recipe, verdict)
         tally = self.miner.tally
-        line = self.signs.look(verdict.score, self.threshold, tally.candidates, tally.pieces)
-        if line is not None:
+        for line in self.signs.look(verdict.score, recipe.parent >= 0, self.threshold, tally.candidates, tally.pieces):
             self.tell(line)
         return recipe, verdict
 
@@ -554,10 +570,9 @@ class Mining:
             self.ledger.flush()
         if self.miner is None:
             return
-        line = self.signs.end(self.threshold, self.tally.candidates, self.tally.pieces)
-        if line is not None:
+        for line in self.signs.end(self.threshold, self.tally.candidates, self.tally.pieces):
             self.tell(line)
-        elif not self.tally.candidates:
+        if not self.tally.candidates:
             unjudged = self.offered is not None and self.offered.score is None
             self.tell(
                 "nothing was mined: candidates were made and never judged: call judge before each training step"

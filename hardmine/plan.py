@@ -1,5 +1,6 @@
 """The rows of a batch: which of them become pieces, and in which light."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import floor, inf
 
@@ -66,8 +67,17 @@ def planned(scenes: Scenes, regions: int, axes: int, seed: int, number: int) -> 
     return Recipe.clean(source, draw, regions, axes)
 
 
-def pieces_of(buffer: RecipeBuffer, clean: Recipe, mined: float, step: int, seed: int, number: int) -> Recipe:
-    """Rows drawn by chance carry pieces of the buffer, as many as it has.
+def pieces_of(
+    buffer: RecipeBuffer,
+    clean: Recipe,
+    mined: float,
+    step: int,
+    seed: int,
+    number: int,
+    stand_ins: float = 0.0,
+    first: Callable[[Recipe, torch.Generator], Recipe] | None = None,
+) -> Recipe:
+    """Rows drawn by chance carry pieces of the buffer.
 
     Args:
         buffer: where they come from.
@@ -75,16 +85,25 @@ def pieces_of(buffer: RecipeBuffer, clean: Recipe, mined: float, step: int, seed
         mined: share of the rows; what is left of a row is one with that chance.
         step: optimiser steps made.
         seed, number: what the draws depend on.
+        stand_ins: share of these rows that take a first parameter in place of a piece, as all do that pieces are
+            wanting for; 0 leaves the latter clean.
+        first: gives rows a first parameter.
     """
-    wanted = mined * len(clean)
     generator = keyed(seed, "replay", number)
-    rows = floor(wanted + float(torch.rand((), generator=generator, dtype=torch.float64)))
-    pieces = buffer.draw(rows, step, generator)
-    if pieces is None:
-        return clean
-    place = torch.randperm(len(clean), generator=generator)[: len(pieces)]
-    there = clean[place]
-    pieces = pieces.replace(source=there.source, draw=there.draw, present=there.present)
-    order = torch.arange(len(clean))
-    order[place] = len(clean) + torch.arange(len(pieces))
-    return Recipe.cat([clean, pieces])[order]
+
+    def rows_of(wanted: float) -> int:
+        return floor(wanted + float(torch.rand((), generator=generator, dtype=torch.float64)))
+
+    rows = rows_of(mined * len(clean))
+    pieces = buffer.draw(rows - rows_of(stand_ins * rows) if stand_ins else rows, step, generator)
+    found = 0 if pieces is None else len(pieces)
+    place = torch.randperm(len(clean), generator=generator)[:rows]
+    made = [clean]
+    if pieces is not None:
+        there = clean[place[:found]]
+        made.append(pieces.replace(source=there.source, draw=there.draw, present=there.present))
+    if stand_ins and first is not None and found < rows:
+        made.append(first(clean[place[found:]], generator))
+    order, changed = torch.arange(len(clean)), sum(map(len, made)) - len(clean)
+    order[place[:changed]] = len(clean) + torch.arange(changed)
+    return Recipe.cat(made)[order]

@@ -132,9 +132,10 @@ class Verdict(Rows):
     Attributes:
         score: (N,) float32, recognition accuracy in [0, 1]; NaN where nothing could be recognised.
         area_score: (N, R) float32, the same per region; NaN where the area is absent; last the whole image.
-        hard: (N,) bool, score < Th1.
+        hard: (N,) bool, score < Th1, and where only a share becomes pieces, `drop` is among the largest.
         gate: (N,) int64, number of the first gate that refused the candidate; -1 where all let it pass.
         step: (N,) int64, optimiser steps that the scoring model had behind it.
+        drop: (N,) float32, how far the parameter lowers the score, see `Drops`; NaN where `score` is.
     """
 
     score: Tensor
@@ -142,6 +143,7 @@ class Verdict(Rows):
     hard: Tensor
     gate: Tensor
     step: Tensor
+    drop: Tensor
 
     @property
     def piece(self) -> Tensor:

@@ -409,7 +409,7 @@ def test_the_check_is_one_line_of_json(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store(tmp_path / "results.parquet", everything())
-    line = shown(monkeypatch, capsys, "--check", f"results={tmp_path}/results.parquet")
+    line = shown(monkeypatch, capsys, "--check", f"results={tmp_path}/results.parquet", "protocol=camvid")
     assert line.count("\n") == 1
     told = json.loads(line)
     assert told["best"]["gain_vs_best"] == "random"
@@ -436,6 +436,50 @@ def test_what_is_missing_is_named_with_the_command_that_makes_it(
     )
 
 
+METRIC_OF = {"blood_cells": "balanced_accuracy", "street_boxes": "map50"}  # others: miou
+
+
+def of_each_kind(**ours: Sequence[float]) -> dict[Key, Curve]:
+    """Three seeds of what is needed of five kinds; the best rival ends at 0.4 in the median."""
+    ends = {"none": [0.1, 0.2, 0.3], "color_jitter": [0.4, 0.4, 0.1], "random": [0.3, 0.3, 0.9], "mixture": [0.2] * 3}
+    curves = {}
+    for protocol in ("camvid", "blood_cells", "street_boxes", "nuclei", "street"):
+        for method, of_method in {**ends, "hardmine": ours.get(protocol, [0.5, 0.5, 0.2])}.items():
+            for seed, end in enumerate(of_method):
+                made, metric = curve([0.1, end]), METRIC_OF.get(protocol, "miou")
+                source = 0.9 - (0.03 if (method, protocol) == ("hardmine", "street") else 0)
+                values = {f"test/{metric}": made.values["test/miou"], f"val/{metric}": np.array([0.9, source])}
+                store_name = "" if method in ("none", "color_jitter") else "m64"
+                key = Key(protocol, "quick", method, store_name, False, seed)
+                curves[key] = Curve(made.counts, values, "abc", "a machine")
+    return curves
+
+
+def test_the_check_looks_at_every_kind_of_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kinds = of_each_kind(nuclei=[0.39, 0.38, 0.9], blood_cells=[0.4, 0.4, 0.4])
+    store(tmp_path / "results.parquet", everything() | kinds)
+    told = json.loads(shown(monkeypatch, capsys, "--check", f"results={tmp_path}/results.parquet"))
+    assert (told["worst_gap"], told["wins"], told["source_loss"]) == pytest.approx((-1, 3, 3), abs=0.01)
+    assert told["kinds"]["nuclei"]["best"] == "color_jitter" and told["kinds"]["street"]["gap"] == pytest.approx(10)
+    assert [told["goals"][name] for name in ("worst_gap", "wins", "source_loss")] == [False, True, False]
+    assert told["gain_vs_best"] == pytest.approx(3, abs=1e-3)  # the figures of one protocol stand beside them
+
+
+def test_a_missing_kind_is_named_with_the_command_that_makes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = Key("nuclei", "quick", "random", "m64", False, 2)
+    store(tmp_path / "results.parquet", {k: of for k, of in (everything() | of_each_kind()).items() if k != gone})
+    with pytest.raises(SystemExit, match="2"):
+        shown(monkeypatch, capsys, "--check", f"results={tmp_path}/results.parquet")
+    assert capsys.readouterr().err == (
+        "hardmine: error: missing random (nuclei, m64; seeds 2): run scripts/benchmark_quality root=PATH "
+        "protocol=nuclei size=quick method=random store=m64 targets=false seed=2\n"
+    )
+
+
 def test_nothing_at_all_asks_for_the_grid(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -459,6 +503,19 @@ def test_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     assert "a machine; version abc; seeds 0, 1." in text
     text = shown(monkeypatch, capsys, "--classes", f"results={tmp_path}/results.parquet", "store=s8", "targets=true")
     assert "| method | road |" in text and "| none" not in text
+
+
+def test_a_class_that_has_most_of_the_pixels_is_left_out_beside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = curve([0.1, 0.4])
+    classes = {"other": [0.9, 0.9], "car": [0.1, 0.2], "bike": [0.1, 0.4], "bump": [np.nan, np.nan]}
+    values = made.values | {f"test/iou/{name}": np.array(of) for name, of in classes.items()}
+    of_street = Curve(made.counts, values, "abc", "a machine")
+    store(tmp_path / "results.parquet", {Key("street", "quick", "none", "", False, 0): of_street})
+    table = shown(monkeypatch, capsys, "--table", f"results={tmp_path}/results.parquet")
+    heads, _, row = (line.split(" | ") for line in table.splitlines() if line.startswith("| "))
+    assert row[heads.index("without other")] == "33.3"  # of car, bike and road
 
 
 def test_published_tables_are_those_of_the_stored_results(

@@ -20,6 +20,7 @@ def admit(buffer: RecipeBuffer, scores: list[float], step: int = 0) -> list[int]
         is_hard(score, 0.7),
         torch.full((len(scores),), -1),
         torch.full((len(scores),), step),
+        -score,
     )
     return buffer.admit(make_recipe(len(scores), STORE), verdict).piece.tolist()
 
@@ -93,7 +94,12 @@ def test_a_piece_takes_a_few_hundred_bytes() -> None:
     buffer = RecipeBuffer()
     score = torch.zeros(100)
     verdict = Verdict(
-        score, score[:, None].expand(-1, 12), score < 0.7, torch.full((100,), -1), torch.zeros(100).long()
+        score,
+        score[:, None].expand(-1, 12),
+        score < 0.7,
+        torch.full((100,), -1),
+        torch.zeros(100).long(),
+        -score,
     )
     buffer.admit(make_recipe(100, store), verdict)
     assert buffer.nbytes / 100 < 500

@@ -42,7 +42,7 @@ def test_every_block_builds(configured: Callable[..., DictConfig]) -> None:
     assert instantiate(config.trainer, precision="32-true", logger=False).max_steps == 6
     assert len(instantiate(config.buffer)) == 0
     assert instantiate(config.stopping).reason is None
-    assert mining_of(config).threshold == 0.7
+    assert mining_of(config).threshold is None and mining_of(configured("mining.threshold=0.7")).threshold == 0.7
 
 
 @pytest.mark.parametrize("option", ["none", "limits", "teacher", "all"])

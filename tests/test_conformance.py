@@ -31,7 +31,7 @@ from hardmine.kernels import transfer
 from hardmine.kernels.color import srgb_to_lab
 from hardmine.memory.buffer import RecipeBuffer
 from hardmine.memory.graph import Graph
-from hardmine.memory.hardness import DEFAULT, is_hard
+from hardmine.memory.hardness import is_hard
 from hardmine.neighbourhood import Reach
 from hardmine.plan import Plan
 from hardmine.records import Distribution, Recipe, Verdict
@@ -116,7 +116,7 @@ def clean(n: int, store: hm.ParameterStore) -> Recipe:
 
 def judged(score: list[float], recipe: Recipe) -> Verdict:
     values, none = torch.tensor(score), torch.full((len(score),), -1)
-    return Verdict(values, values[:, None].expand(-1, recipe.chosen.shape[1]), values < 0.5, none, none + 1)
+    return Verdict(values, values[:, None].expand(-1, recipe.chosen.shape[1]), values < 0.5, none, none + 1, -values)
 
 
 class Brightness(nn.Module):
@@ -400,7 +400,8 @@ def recognition_accuracy_of_every_candidate(ground: Ground) -> None:
 
 @shows(24)
 def output_iff_strictly_below_the_threshold(ground: Ground) -> None:
-    assert DEFAULT == ground.configured().mining.threshold == 0.70
+    assert ground.configured().mining.threshold == "auto"  # decision 7 (i): Th1 is the run's, unless it is set
+    assert ground.configured("mining.threshold=0.70").mining.threshold == 0.70
     score = torch.tensor([0.0, 0.69, 0.70, 0.71, 1.0, torch.nan])
     assert is_hard(score, 0.70).tolist() == [True, True, False, False, False, False]
     miner = hm.Miner(make_store(), hm.Auto())

@@ -80,7 +80,9 @@ def random_recipe(conversion: Conversion, n: int, seed: int) -> Recipe:
 
 def zero_verdict(n: int, step: int) -> Verdict:
     area_score, no_gate = torch.zeros(n, AREAS + 1), torch.full((n,), -1)
-    return Verdict(torch.zeros(n), area_score, torch.ones(n, dtype=torch.bool), no_gate, torch.full((n,), step))
+    return Verdict(
+        torch.zeros(n), area_score, torch.ones(n, dtype=torch.bool), no_gate, torch.full((n,), step), -torch.zeros(n)
+    )
 
 
 def numbered(scenes: Scenes) -> Scenes:

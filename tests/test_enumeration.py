@@ -113,7 +113,7 @@ def walk(policy: Exhaustive, store: ParameterStore, graph: Graph, sources: list[
     assert found.all()
     assert torch.equal(first.source, rows.source)
     score = torch.full((n,), 0.5)
-    verdict = Verdict(score, score[:, None].expand(-1, store.regions), score < 0.7, rows.piece, rows.depth)
+    verdict = Verdict(score, score[:, None].expand(-1, store.regions), score < 0.7, rows.piece, rows.depth, -score)
     graph.update(first, verdict)
     assert not first.chosen[:, -1].any()
     chosen, target = first.chosen[:, :-1].tolist(), first.target.amax(dim=1).tolist()

@@ -214,7 +214,9 @@ def test_the_environments_and_what_is_known_of_them(tmp_path: Path) -> None:
     recipe = make_recipe(2, store, target=13)
     score = torch.tensor([[0.2, 0.5, torch.nan, 0.3, 0.4], [0.6, 0.5, torch.nan, 0.1, 0.5]])
     present = ~score.isnan()
-    verdict = Verdict(score[:, -1], score, score[:, -1] < 0.7, torch.tensor([-1, -1]), torch.tensor([3, 3]))
+    verdict = Verdict(
+        score[:, -1], score, score[:, -1] < 0.7, torch.tensor([-1, -1]), torch.tensor([3, 3]), -score[:, -1]
+    )
     graph.update(recipe.replace(present=present), verdict)
     shown = environment_cells(store, graph, {"time": TIMES})
     assert cells(shown, "night sunny") == ["1/2\n60%", "1/2\n50%", "0/2\n", "1/1\n10%", "1/2\n50%"]

@@ -11,7 +11,7 @@ from hardmine.records import Recipe, Verdict
 def verdict(score: list[float], area: list[list[float]], step: int = 5) -> Verdict:
     s = torch.tensor(score)
     n = len(s)
-    return Verdict(s, torch.tensor(area), s < 0.7, torch.full((n,), -1), torch.full((n,), step))
+    return Verdict(s, torch.tensor(area), s < 0.7, torch.full((n,), -1), torch.full((n,), step), -s)
 
 
 def unused(graph: Graph, source: int) -> torch.Tensor:

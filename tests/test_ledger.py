@@ -14,7 +14,8 @@ def append(ledger: Ledger, step: int, n: int = 3) -> Recipe:
     recipe = make_recipe(n, make_store())
     score = torch.linspace(0, 1, n)
     ledger.append(
-        recipe, Verdict(score, score[:, None].expand(-1, 4), score < 0.7, torch.full((n,), -1), torch.full((n,), step))
+        recipe,
+        Verdict(score, score[:, None].expand(-1, 4), score < 0.7, torch.full((n,), -1), torch.full((n,), step), -score),
     )
     return recipe
 
@@ -61,7 +62,7 @@ def test_pieces_come_back_as_they_were(tmp_path: Path) -> None:
     score = torch.tensor([0.1, 0.9, 0.2])
     numbered = recipe.replace(piece=torch.tensor([1, -1, 0]))
     ledger.append(
-        numbered, Verdict(score, score[:, None].expand(-1, 4), score < 0.7, torch.full((3,), -1), score.long())
+        numbered, Verdict(score, score[:, None].expand(-1, 4), score < 0.7, torch.full((3,), -1), score.long(), -score)
     )
     ledger.flush()
     pieces = ledger.pieces()

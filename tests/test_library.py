@@ -89,10 +89,10 @@ def test_a_few_lines_add_mining(candidates: int) -> None:
 
 def test_what_nobody_says_is_found_out() -> None:
     """Conversion, neighbourhood, scoring and gates of the library itself."""
-    mining = hardmine.Mining(make_store(), start=1, threshold=1.1, areas=AREAS)
+    mining = hardmine.Mining(make_store(), start=1, areas=AREAS)
     fit(mining, TheirModule())
     assert mining.tally.candidates == 5 * 4
-    assert 0 < mining.tally.pieces < 5 * 4  # of what is below Th1 the hardest tenth
+    assert 0 < mining.tally.pieces < 5 * 4  # the hardest tenth
 
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on a machine of one core

@@ -100,15 +100,22 @@ def test_impossible_numbers(bad: dict[str, float]) -> None:
         Miner(make_store(), Random(), **bad)  # type: ignore[arg-type]
 
 
-def admitted(miner: Miner, scores: list[float], threshold: float = 0.7) -> list[bool]:
-    proposed = miner.propose(batch(miner, pieces=len(scores) - 2), step=0)
+def admitted(miner: Miner, scores: list[float], threshold: float | None = None) -> list[bool]:
+    """Scores of as many parameters that are new, on sources that are new."""
+    clean = Recipe.clean(torch.full((len(scores),), -1), torch.arange(len(scores)), miner.store.regions, 6)
+    target = miner.tally.candidates + torch.arange(len(scores))
+    proposed = miner.store.recipe(clean, target[:, None].expand(-1, 4), torch.ones(len(scores), 4, dtype=torch.bool))
     score = torch.tensor(scores)
     area, gate = score[:, None].expand(-1, 4), torch.full((len(scores),), -1)
     return miner.admit(proposed, score, area, gate, threshold)[1].hard.tolist()
 
 
-def test_of_hard_candidates_the_hardest_share_becomes_pieces() -> None:
-    miner = Miner(make_store(), Random(), hardest=0.25)
+def searching(hardest: float) -> Miner:
+    return Miner(make_store(targets=500), Random(), hardest=hardest)
+
+
+def test_without_th1_the_hardest_share_becomes_pieces() -> None:
+    miner = searching(0.25)
     assert admitted(miner, [0.1, 0.2, 0.3, 0.4, 0.9]) == [True, False, False, False, False]
     assert admitted(miner, [0.15, 0.5, 0.6, 0.12, 0.2]) == [
         True,
@@ -117,29 +124,36 @@ def test_of_hard_candidates_the_hardest_share_becomes_pieces() -> None:
         True,
         False,
     ]  # of ten, the three hardest
-    nan = float("nan")
-    assert admitted(miner, [nan, 0.05, 0.8]) == [False, True, False]
+    assert admitted(miner, [float("nan"), 0.05, 0.8]) == [False, True, False]
+    good = searching(0.25)
+    assert admitted(good, [0.97, 0.98, 0.99, 0.96]) == [False, False, False, True]  # however good the model is
 
 
-def test_the_share_never_raises_th1() -> None:
-    miner = Miner(make_store(), Random(), hardest=1 - 1e-6)
-    assert admitted(miner, [0.1, 0.69, 0.7, 0.9]) == [True, True, False, False]
-    easy = Miner(make_store(), Random(), hardest=0.5)
-    assert admitted(easy, [0.8, 0.85, 0.9, 0.95]) == [False] * 4
+def test_th1_holds_beside_the_share() -> None:
+    assert admitted(searching(1.0), [0.1, 0.69, 0.7, 0.9], 0.7) == [True, True, False, False]
+    assert admitted(searching(0.5), [0.8, 0.85, 0.9, 0.95], 0.7) == [False] * 4
+    assert admitted(searching(0.25), [0.1, 0.2, 0.3, 0.4], 0.7) == [True, False, False, False]
 
 
-def test_what_is_tied_at_the_bottom_is_hard() -> None:
-    miner = Miner(make_store(), Random(), hardest=0.25)
+def test_what_is_tied_at_the_top_is_hard() -> None:
+    miner = searching(0.25)
     assert admitted(miner, [0.0, 0.0, 0.0, 0.4, 0.2]) == [True, True, True, False, False]
-    assert admitted(miner, [0.1, 0.3, 0.0, 0.5, 0.6]) == [False, False, True, False, False]
-    same = Miner(make_store(), Random(), hardest=0.25)
-    assert admitted(same, [0.6] * 4) == [True] * 4
-    assert admitted(same, [0.9] * 4) == [False] * 4
+    assert admitted(searching(0.25), [0.6] * 4) == [False] * 4  # none is harder than the others
+    assert admitted(searching(1.0), [0.6] * 4) == [True] * 4
 
 
-def test_old_scores_are_forgotten() -> None:
-    miner = Miner(make_store(), Random(), hardest=0.5)
-    admitted(miner, [0.1] * 4)
+def test_old_drops_are_forgotten() -> None:
+    miner = searching(0.5)
+    admitted(miner, [0.1, 0.9, 0.9, 0.9])
     for _ in range(64):
         admitted(miner, [0.5, 0.6, 0.6, 0.6])
-    assert admitted(miner, [0.55, 0.9, 0.9, 0.9])[0]
+    assert admitted(miner, [0.55, 0.6, 0.6, 0.6])[0]
+
+
+def test_a_stand_in_is_a_first_parameter_that_leaves_no_mark() -> None:
+    miner = Miner(make_store(), Auto())
+    rows = Recipe.clean(torch.arange(5), torch.arange(5), miner.store.regions, 6)
+    made = miner.stand_ins(rows, torch.Generator().manual_seed(0))
+    assert (made.target[:, :3] >= 0).all() and (made.piece == -1).all() and (made.parent == -1).all()
+    assert torch.equal(made.source, rows.source) and torch.equal(made.draw, rows.draw)
+    assert not len(miner.graph.used) and not miner.tally.candidates

@@ -546,9 +546,9 @@ def test_nothing_is_kept_before_the_first_batch() -> None:
     assert mining.tally.candidates == 4
 
 
-@pytest.mark.parametrize("state", [{"format": 1}, {"format": 3}, {"judge": {}}])
+@pytest.mark.parametrize("state", [{"format": 1}, {"format": 2}, {"judge": {}}])
 def test_a_state_of_another_version_is_refused(state: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match=rf"holds a search in format {state.get('format', 1)}, this version reads 2"):
+    with pytest.raises(InputError, match=rf"holds a search in format {state.get('format', 1)}, this version reads 3"):
         search().load_state_dict(state)
 
 
@@ -742,7 +742,7 @@ def test_the_numbers_of_the_library_are_those_of_the_command_line(config: DictCo
     defaults = {name: each.default for name, each in inspect.signature(Mining).parameters.items()}
     block = dict(config.mining)
     assert block.pop("_target_") == "hardmine.Mining" and hardmine.Mining is Mining
-    assert block.keys() == {"threshold", "hardest", "start", "mined", "candidates", "decay"}
+    assert block.keys() == {"threshold", "hardest", "start", "mined", "candidates", "decay", "stand_ins"}
     assert Mix(block.pop("mined"), block.pop("candidates")) == Mix() == Mining(make_store()).mix
     assert block == {name: defaults[name] for name in block}
     assert config.seed == defaults["seed"] and not config.gate and not tuple(defaults["gates"])
@@ -754,6 +754,32 @@ def test_the_numbers_of_the_library_are_those_of_the_command_line(config: DictCo
 )
 def test_the_judge_where_nothing_is_said(settings: dict[str, Any], decay: float) -> None:
     assert Mining(make_store(), **settings).decay == decay
+
+
+@pytest.mark.parametrize(
+    ("settings", "share", "hardest", "threshold"),
+    [
+        ({}, 0.5, 0.1, None),
+        ({"threshold": 0.7}, 0.0, 1.0, 0.7),
+        ({"threshold": 0}, 0.0, 1.0, 0.0),
+        ({"threshold": 0.7, "hardest": 0.2, "stand_ins": 0.25}, 0.25, 0.2, 0.7),
+        ({"stand_ins": 0}, 0.0, 0.1, None),
+    ],
+)
+def test_what_a_number_for_th1_changes(
+    settings: dict[str, Any], share: float, hardest: float, threshold: float | None
+) -> None:
+    mining = Mining(make_store(), **settings)
+    assert (mining.stand_ins, mining.hardest, mining.threshold) == (share, hardest, threshold)
+
+
+@pytest.mark.parametrize(("settings", "converted"), [({}, 2), ({"threshold": 0.7}, 0), ({"stand_ins": 0}, 0)])
+def test_rows_are_converted_before_anything_hard_is_found(settings: dict[str, Any], converted: int) -> None:
+    mining = Mining(make_store(), start=0, conversion=ColorTransfer(), areas=AREAS, **settings)
+    scenes = mining.read(batch_of(0))
+    plan = mining.plan(scenes)
+    assert len(plan.pieces) == converted and (plan.rows.piece == -1).all()
+    assert (mining.make(scenes, plan).image != scenes.image).flatten(1).any(1).sum() == converted
 
 
 def test_labels_say_how_recognition_is_measured() -> None:
@@ -785,9 +811,9 @@ def test_labels_say_how_recognition_is_measured() -> None:
         ({"decay": float("nan")}, "decay must be a share from 0 to 1, got nan"),
         ({"hardest": 0.0}, "hardest must be a share in (0, 1], got 0.0"),
         ({"hardest": 1.1}, "hardest must be a share from 0 to 1, got 1.1"),
-        ({"threshold": float("nan")}, "threshold must be a share of what is right from 0 to 2, got nan"),
-        ({"threshold": "0.5"}, "threshold must be a share of what is right from 0 to 2, got '0.5'"),
-        ({"threshold": 50}, "threshold must be a share of what is right from 0 to 2, got 50"),
+        ({"threshold": float("nan")}, 'threshold must be "auto" or a share of what is right from 0 to 2, got nan'),
+        ({"threshold": "0.5"}, "threshold must be \"auto\" or a share of what is right from 0 to 2, got '0.5'"),
+        ({"threshold": 50}, 'threshold must be "auto" or a share of what is right from 0 to 2, got 50'),
         (
             {"neighbourhood": "select"},
             "neighbourhood must be like hardmine.Select(radius=10), got 'select'",

@@ -228,7 +228,7 @@ def city() -> tuple[Recipe, ParameterStore, Graph]:
         tried = store.recipe(rows, target, rows.chosen)
         score = torch.rand(64, 21, generator=generator)
         nothing = torch.full((64,), -1)
-        graph.update(tried, Verdict(score[:, -1], score, score[:, -1] < 0, nothing, nothing + step))
+        graph.update(tried, Verdict(score[:, -1], score, score[:, -1] < 0, nothing, nothing + step, -score[:, -1]))
     return Recipe.cat([rows[:32], moved[32:]]), store, graph
 
 

@@ -210,7 +210,7 @@ def test_an_absent_area_leaves_no_mark(seed: int, independent: bool, number: int
     new, _ = move(policies(independent)[number], recipe, store, graph, seed)
     graph = Graph(store)
     score = torch.rand(len(new), 4)
-    verdict = Verdict(score[:, -1], score, score[:, -1] < 0.7, new.piece, new.depth)
+    verdict = Verdict(score[:, -1], score, score[:, -1] < 0.7, new.piece, new.depth, -score[:, -1])
     graph.update(new, verdict)
     marked = torch.stack([is_used(graph, row, store).any(0) for row in range(len(new))])
     assert torch.equal(marked, new.counted & (new.target >= 0))
@@ -433,7 +433,7 @@ def test_figure_8() -> None:
     graph = Graph(store)
     recipe = Recipe.cat([make_recipe(1, store, target) for target in range(3)])
     score, passed = torch.tensor([0.2, 0.3, 0.9]), torch.full((3,), -1)
-    verdict = Verdict(score, score[:, None].expand(-1, 2), is_hard(score, 0.5), passed, torch.zeros(3).long())
+    verdict = Verdict(score, score[:, None].expand(-1, 2), is_hard(score, 0.5), passed, torch.zeros(3).long(), -score)
     graph.update(recipe, verdict)
     assert verdict.piece.tolist() == [True, True, False]
     assert torch.allclose(graph.accuracy[:3, 0], score)
@@ -647,7 +647,7 @@ def test_first_parameters_are_others_than_the_source_has_seen(independent: bool)
         assert found.all()
         score = torch.ones(2)
         nothing = torch.full((2,), -1)
-        graph.update(first, Verdict(score, score[:, None].expand(-1, 4), score < 0.7, nothing, nothing))
+        graph.update(first, Verdict(score, score[:, None].expand(-1, 4), score < 0.7, nothing, nothing, -score))
         seen.append(first.target[:, :3])
     for source in range(2):
         for area in range(3):
@@ -721,7 +721,7 @@ def test_an_enumeration_gives_each_first_parameter_once_beside_neighbours() -> N
         assert found.all() and torch.equal(proposed.source, rows.source)
         judged = Recipe.cat([pieces[:1], proposed, pieces[1:]]) if step % 2 else proposed
         score, nothing = torch.ones(len(judged)), torch.full((len(judged),), -1)
-        graph.update(judged, Verdict(score, score[:, None].expand(-1, 4), score < 0.7, nothing, nothing))
+        graph.update(judged, Verdict(score, score[:, None].expand(-1, 4), score < 0.7, nothing, nothing, -score))
         walked += zip(map(tuple, proposed.chosen.tolist()), proposed.target.amax(1).tolist(), strict=True)
     assert len(walked) == len(set(walked)) == 13
     assert graph.tried == {1: 13}

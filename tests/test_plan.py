@@ -23,7 +23,7 @@ def filled(pieces: int, **limits: int) -> RecipeBuffer:
     numbers = torch.arange(1000, 1000 + pieces)
     recipe = recipe.replace(source=numbers, draw=numbers, depth=numbers, present=~recipe.present)
     none = torch.full((pieces,), -1)
-    buffer.admit(recipe, Verdict(score, score[:, None].expand(-1, 4), score < 0.7, none, none + 1))
+    buffer.admit(recipe, Verdict(score, score[:, None].expand(-1, 4), score < 0.7, none, none + 1, -score))
     return buffer
 
 
@@ -162,3 +162,50 @@ def test_a_plan_counts_no_replay() -> None:
 def test_the_rows_of_a_plan_that_are_converted() -> None:
     rows = Recipe.cat([clean(2), make_recipe(1, STORE), clean(1), make_recipe(1, STORE)])
     assert Plan(rows).pieces.tolist() == [2, 4]
+
+
+# Rows without a piece
+
+
+def firsts(rows: Recipe, generator: torch.Generator) -> Recipe:
+    """First parameters, told from pieces by their depth."""
+    chosen = torch.ones(len(rows), STORE.regions, dtype=torch.bool)
+    target = torch.randint(len(STORE), (len(rows), 1), generator=generator)
+    made = STORE.recipe(rows, target.expand(-1, STORE.regions), chosen)
+    return made.replace(depth=torch.full((len(rows),), -7))
+
+
+def stood_in(pieces: int, stand_ins: float, number: int = 0, mined: float = 0.5) -> tuple[int, int]:
+    """Pieces and stand-ins among eight rows."""
+    buffer = filled(pieces) if pieces else RecipeBuffer()
+    rows = pieces_of(buffer, clean(8), mined, 0, 0, number, stand_ins, firsts)
+    assert torch.equal(rows.source, clean(8).source) and torch.equal(rows.draw, clean(8).draw)
+    first = rows.depth == -7
+    assert (rows.piece[first] == -1).all() and rows.chosen[first].any(1).all()
+    return int((rows.piece >= 0).sum()), int(first.sum())
+
+
+@pytest.mark.parametrize(
+    ("pieces", "stand_ins", "found"),
+    [
+        (20, 0.5, (2, 2)),
+        (1, 0.5, (1, 3)),
+        (0, 0.5, (0, 4)),
+        (0, 0.01, (0, 4)),
+        (20, 1.0, (0, 4)),
+        (20, 0.0, (4, 0)),
+        (1, 0.0, (1, 0)),
+    ],
+)
+def test_first_parameters_stand_in_for_pieces(pieces: int, stand_ins: float, found: tuple[int, int]) -> None:
+    assert stood_in(pieces, stand_ins, number=1) == found
+
+
+def test_a_share_of_stand_ins_holds_on_average() -> None:
+    found = [stood_in(20, 0.3, number) for number in range(200)]
+    assert {sum(both) for both in found} == {4}
+    assert sum(first for _, first in found) / 200 == pytest.approx(1.2, abs=0.1)
+
+
+def test_no_row_stands_in_where_none_is_mined() -> None:
+    assert stood_in(20, 0.5, mined=0.0) == (0, 0)

@@ -92,7 +92,7 @@ def test_a_run_says_what_made_it(run: Path) -> None:
     folder = RunFolder(run)
     assert folder.checkpoint.is_file() and folder.store.is_file() and folder.ledger.is_dir()
     assert folder.config().run_dir == str(run)
-    assert folder.config().mining.threshold == 0.7
+    assert folder.config().mining.threshold == "auto"
 
 
 def test_a_resumed_run_keeps_its_settings_whatever_the_defaults_are_now(
@@ -100,7 +100,7 @@ def test_a_resumed_run_keeps_its_settings_whatever_the_defaults_are_now(
 ) -> None:
     """With a Th1 of 0 nothing would be hard any more."""
     assert summary(run)["pieces"] == 4
-    other_defaults(monkeypatch, tmp_path / "conf", "train.yaml", "threshold: 0.7 ", "threshold: 0.0 ")
+    other_defaults(monkeypatch, tmp_path / "conf", "train.yaml", "threshold: auto ", "threshold: 0.0 ")
     main(["train", f"resume={run}", "trainer.max_steps=2"])
     assert (summary(run)["steps"], summary(run)["candidates"], summary(run)["pieces"]) == (2, 8, 8)
     main(["train", f"resume={run}", "trainer.max_steps=3", "mining.threshold=0"])  # single keys may be given anew
@@ -227,7 +227,7 @@ def test_mine_searches_in_its_own_way(
     config = mined(f"ckpt={run / 'checkpoints/last.ckpt'}", f"out={tmp_path / 'out'}")
     assert config.neighbourhood._target_ == "hardmine.neighbourhood.Blend"
     assert config.first.areas == "all" and not config.gate
-    assert (config.mining.threshold, config.mining.hardest, config.seed) == (0.7, 1.0, 0)
+    assert (config.mining.threshold, config.mining.hardest, config.seed) == (0.7, None, 0)
 
 
 def test_what_is_given_anew_holds(

@@ -1,6 +1,8 @@
 """Signs that a search does not work: each line once, and only where it is due."""
 
 import io
+from copy import deepcopy
+from typing import Any
 
 import pytest
 import torch
@@ -11,10 +13,30 @@ from hardmine.memory.signs import Signs
 NAN = float("nan")
 
 
-def looked(signs: Signs, scores: list[list[float]], per_search: int = 4, pieces: int = 9) -> list[str | None]:
+def seen(signs: Signs, score: list[float], *told: Any, neighbours: bool = False) -> str | None:
+    """One search, and the line that it brings."""
+    lines = signs.look(torch.tensor(score), torch.full((len(score),), neighbours), *told)
+    assert len(lines) < 2
+    return lines[0] if lines else None
+
+
+def ended(signs: Signs, *told: Any) -> str | None:
+    lines = signs.end(*told)
+    assert len(lines) < 2
+    return lines[0] if lines else None
+
+
+def looked(
+    signs: Signs,
+    scores: list[list[float]],
+    per_search: int = 4,
+    pieces: int = 9,
+    threshold: float | None = 0.7,
+    **kind: bool,
+) -> list[str | None]:
     """Searches one after the other, `per_search` candidates in each, as far as the counts go."""
     return [
-        signs.look(torch.tensor(score), 0.7, (place + 1) * per_search, pieces) for place, score in enumerate(scores)
+        seen(signs, score, threshold, (place + 1) * per_search, pieces, **kind) for place, score in enumerate(scores)
     ]
 
 
@@ -82,7 +104,7 @@ def test_few_pieces_of_many_candidates() -> None:
     assert [line is not None for line in told] == [place == 124 for place in range(200)]  # the 500th candidate
     assert told[124] == (
         "500 candidates brought 4 pieces: the median score of the latest is 0.8, and 0% lie below Th1, 0.7: "
-        "set threshold above the median"
+        'set threshold above the median, or to "auto"'
     )
 
 
@@ -103,20 +125,72 @@ def test_nothing_that_could_be_scored_has_no_median() -> None:
     assert [place for place, line in enumerate(told) if line is not None] == [4]
     signs = Signs()
     looked(signs, [[NAN] * 4] * 200, pieces=0)
-    line = signs.look(torch.tensor([0.9]), 0.7, 801, 0)
+    line = seen(signs, [0.9], 0.7, 801, 0)
     assert line is not None and "the latest is 0.9" in line
 
 
 def test_few_pieces_are_explained_at_the_end() -> None:
     signs = Signs()
-    assert signs.end(0.7, 4, 0) == "none of 4 candidates could be scored: look at the labels and ignore_index"
+    looked(unscored := Signs(), [[NAN] * 4], pieces=0)
+    assert ended(unscored, 0.7, 4, 0) == "none of 4 candidates could be scored: look at the labels and ignore_index"
     looked(signs, [VARIED] * 10, pieces=0)
-    high, low = signs.end(0.7, 40, 0), signs.end(0.9, 40, 0)
-    assert high is not None and high.endswith("0% lie below Th1, 0.7: set threshold above the median")
+    high, low = (ended(deepcopy(signs), threshold, 40, 0) for threshold in (0.7, 0.9))
+    assert high is not None and high.endswith('0% lie below Th1, 0.7: set threshold above the median, or to "auto"')
     assert low is not None and low.endswith("50% lie below Th1, 0.9: set hardest to a larger share, or look at gates")
-    assert signs.end(0.7, 40, 1) is None and signs.end(0.7, 0, 0) is None
+    assert ended(signs, 0.7, 40, 1) is None and ended(Signs(), 0.7, 0, 0) is None
     looked(signs, [VARIED] * 200, pieces=4)
-    assert signs.end(0.7, 840, 4) is None  # it has been told
+    assert ended(signs, 0.7, 840, 4) is None  # it has been told
+
+
+# No threshold
+
+
+def test_the_first_searches_tell_what_is_hard_where_no_threshold_is_set() -> None:
+    told = looked(Signs(0.1), [VARIED] * 30, threshold=None)
+    assert [place for place, line in enumerate(told) if line is not None] == [4]
+    assert told[4] == (
+        "no threshold is set: the first 20 scores lie between 0.71 and 0.95 (median 0.8), so the 10% of the candidates "
+        "become pieces whose parameters lower the score most, on average over images"
+    )
+
+
+def test_few_pieces_without_a_threshold() -> None:
+    told = looked(Signs(0.1), [VARIED] * 200, pieces=4, threshold=None)
+    assert told[124] == (
+        "500 candidates brought 4 pieces: the median score of the latest is 0.8: set hardest to a larger share, or "
+        "look at gates"
+    )
+
+
+# What does not get easier
+
+
+def test_scores_that_fall_are_told_once() -> None:
+    told = looked(Signs(), [[0.6, 0.7]] * 5 + [[0.5, 0.6]] * 300, per_search=2, pieces=100)
+    assert [place for place, line in enumerate(told) if line is not None] == [249]  # the 500th candidate
+    assert told[249] == (
+        "what is searched does not get easier: the first scores were 0.65 on average, the latest ones of first "
+        "parameters are 0.55: set a lower learning rate or train longer, keep out what nobody recognises (gates), or "
+        "take a store nearer to the images"
+    )
+
+
+def test_scores_that_fall_are_told_at_the_end_of_a_short_run() -> None:
+    signs = Signs()
+    assert looked(signs, [[0.6, 0.7]] * 5 + [[0.5, 0.6]] * 120, per_search=2, pieces=100) == [None] * 125
+    line = ended(signs, 0.7, 250, 100)
+    assert line is not None and line.startswith("what is searched does not get easier")
+    assert ended(signs, 0.7, 250, 100) is None
+
+
+@pytest.mark.parametrize("case", ["rising", "frozen", "neighbours", "short"])
+def test_what_is_no_sign_of_it(case: str) -> None:
+    """Neighbours are harder than first parameters, and there are more and more of them."""
+    signs = Signs(learns=case != "frozen")
+    later = [0.7, 0.8] if case == "rising" else [0.5, 0.6]
+    scores = [[0.6, 0.7]] * 5 + [later] * (40 if case == "short" else 300)
+    told = looked(signs, scores, per_search=2, pieces=100, neighbours=case == "neighbours")
+    assert told == [None] * len(scores) and ended(signs, 0.7, 2 * len(scores), 100) is None
 
 
 def test_both_may_be_due() -> None:
@@ -137,5 +211,5 @@ def test_a_resumed_run_tells_what_it_would_have_told(stop: int) -> None:
     file.seek(0)
     again.load_state_dict(torch.load(file, weights_only=True))
     for place in range(stop, 200):
-        first.append(again.look(torch.tensor(scores[place]), 0.7, (place + 1) * 4, 0))
+        first.append(seen(again, scores[place], 0.7, (place + 1) * 4, 0))
     assert first == whole

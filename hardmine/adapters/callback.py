@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class HardMining(L.Callback):
-    """Scores the candidates of each batch with the current model and hands those below Th1 to the buffer (R24, R41).
+    """Scores the candidates of each batch with the current model and hands the hard ones to the buffer (R24, R41).
 
     The scores are computed before the training step and read after it, when a GPU has long finished them, so that
     nothing waits.
@@ -88,7 +88,7 @@ class HardMining(L.Callback):
         pl_module.log_dict(
             {
                 "mining/score": offered.score.nanmean(),
-                "mining/hit_rate_now": float((offered.score < mining.threshold).float().mean()),
+                "mining/hit_rate_now": float((offered.recipe.piece >= 0).float().mean()),
                 "mining/neighbour_hit_rate": tally.neighbour_pieces / max(tally.neighbours, 1),
                 "mining/refused": float(tally.refused),
                 "mining/capped_gain": offered.capped.nanmean(),

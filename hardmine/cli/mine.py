@@ -74,7 +74,7 @@ def mine(cfg: Any) -> None:
     _search(cfg, mining, len(images), load, data, task.to(device))
     if mining.tally.pieces:
         write_pieces(out, data, mining.conversion, mining.store, mining.ledger.pieces(), cfg.sources)
-    _show(out, cfg.mining.threshold, mining.miner, data.kind)
+    _show(out, mining.threshold, mining.miner, data.kind)
 
 
 def _search(cfg: Any, mining: Any, sources: int, load: Any, data: Any, task: Any) -> None:
@@ -134,7 +134,7 @@ def _autocast(cfg: Any, device: Any) -> Callable[[], Any]:
     return lambda: torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16-mixed")
 
 
-def _show(out: Path, threshold: float, miner: Any, kind: str) -> None:
+def _show(out: Path, threshold: float | None, miner: Any, kind: str) -> None:
     """Files and the table at the end of a search."""
     from rich.console import Console
 
@@ -154,5 +154,6 @@ def _show(out: Path, threshold: float, miner: Any, kind: str) -> None:
     if reason:
         console.print(f"the search was over before the end: {reason}")
     found = f"{tally.pieces} pieces from {tally.candidates} candidates (hit rate {tally.hit_rate:.0%})"
-    after = f"nothing to train on: raise mining.threshold above {threshold:g}, or search.searches"
+    higher = 'set mining.threshold="auto"' if threshold is None else f"raise mining.threshold above {threshold:g}"
+    after = f"nothing to train on: {higher}, or raise search.searches"
     console.print(f"{found}\n{what_next(out, kind) if tally.pieces else after}", soft_wrap=True)

@@ -145,7 +145,7 @@ def _show(run_dir: Path, cfg: Any, metric: str, mining: Any, before: Any, after:
     from hardmine.report import environment_table, write_graph
 
     if mining is not None and mining.miner is not None:
-        write_graph(run_dir, mining.miner, cfg.mining.threshold)
+        write_graph(run_dir, mining.miner, mining.threshold)
     plain = {name: None if value != value else value for name, value in summary.items()}  # JSON knows no NaN
     text = json.dumps(plain, indent=2, sort_keys=True) + "\n"
     write_atomically(run_dir / "summary.json", lambda file: file.write(text.encode()))

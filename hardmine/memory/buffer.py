@@ -9,6 +9,8 @@ from torch import Tensor
 from hardmine.arguments import look_at_number
 from hardmine.records import Recipe, Verdict, state
 
+_NUMBERS = ("score", "drop", "step", "replays")  # of each piece
+
 
 class RecipeBuffer:
     """A ring of pieces; where it is full, a new piece takes the place of the oldest.
@@ -29,6 +31,7 @@ class RecipeBuffer:
         self.capacity, self.max_replays, self.max_age = capacity, max_replays, max_age
         self.recipe: Recipe | None = None
         self.score = torch.empty(0)  # (n,) float32, recognition accuracy when it was scored
+        self.drop = torch.empty(0)  # (n,) float32, how far the parameter lowered it
         self.step = torch.empty(0, dtype=torch.int64)  # (n,) optimiser step of that score
         self.replays = torch.empty(0, dtype=torch.int64)  # (n,) times trained on
         self.admitted = 0  # pieces ever admitted; the number of the next one
@@ -40,7 +43,7 @@ class RecipeBuffer:
     @property
     def nbytes(self) -> int:
         recipe = self.recipe.nbytes if self.recipe is not None else 0
-        return recipe + self.score.nbytes + self.step.nbytes + self.replays.nbytes
+        return recipe + sum(int(getattr(self, name).nbytes) for name in _NUMBERS)
 
     def admit(self, recipe: Recipe, verdict: Verdict) -> Recipe:
         """Take in the rows that are pieces and number them.
@@ -56,6 +59,7 @@ class RecipeBuffer:
             self.admitted += len(fresh)
             self.recipe = fresh if self.recipe is None else Recipe.cat([self.recipe, fresh])
             self.score = torch.cat([self.score, verdict.score[hard]])
+            self.drop = torch.cat([self.drop, verdict.drop[hard]])
             self.step = torch.cat([self.step, verdict.step[hard]])
             self.replays = torch.cat([self.replays, torch.zeros(len(fresh), dtype=torch.int64)])
             self._drop("evicted", torch.arange(len(self)) < len(self) - self.capacity)
@@ -78,38 +82,48 @@ class RecipeBuffer:
         picked = waiting.argsort()[:n]
         return self.recipe[picked]
 
+    def drops(self, piece_numbers: Tensor) -> Tensor:
+        """(N,) float32, how far the parameters of pieces (N,) lowered the score; 0 for those that are gone, and -1."""
+        drop, place, there = torch.zeros(len(piece_numbers)), *self._find(piece_numbers)
+        drop[there] = self.drop[place[there]]
+        return drop
+
+    def _find(self, piece_numbers: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows of pieces (N,), and (N,) bool, whether they are there."""
+        if self.recipe is None or not len(self):
+            return torch.zeros_like(piece_numbers), torch.zeros_like(piece_numbers, dtype=torch.bool)
+        number = self.recipe.piece  # rising
+        place = torch.searchsorted(number, piece_numbers.contiguous()).clamp(max=len(self) - 1)
+        return place, number[place] == piece_numbers
+
     def replayed(self, piece_numbers: Tensor) -> None:
         """Count that pieces were trained on; those that were `max_replays` times leave.
 
         Args:
             piece_numbers: (K,) int64, once for each time; those of pieces that are gone, and -1, count nothing.
         """
-        if self.recipe is None or not len(self):
-            return
-        number = self.recipe.piece  # rising
-        place = torch.searchsorted(number, piece_numbers.contiguous()).clamp(max=len(self) - 1)
-        there = place[number[place] == piece_numbers]
-        self.replays = self.replays + there.bincount(minlength=len(self))
+        place, there = self._find(piece_numbers)
+        self.replays = self.replays + place[there].bincount(minlength=len(self))
         self._drop("replayed", self.replays >= self.max_replays)
 
     def _drop(self, why: str, mask: Tensor) -> None:
         if self.recipe is not None and mask.any():
             self.left[why] += int(mask.sum())
             self.recipe = self.recipe[~mask]
-            self.score, self.step, self.replays = self.score[~mask], self.step[~mask], self.replays[~mask]
+            for name in _NUMBERS:
+                setattr(self, name, getattr(self, name)[~mask])
 
     def state_dict(self) -> dict[str, Any]:
         """Plain tensors and numbers."""
         return {
             "recipe": state(self.recipe) if self.recipe is not None else {},
-            "score": self.score.clone(),
-            "step": self.step.clone(),
-            "replays": self.replays.clone(),
+            **{name: getattr(self, name).clone() for name in _NUMBERS},
             "admitted": self.admitted,
             "left": dict(self.left),
         }
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         self.recipe = Recipe.from_tensors(saved["recipe"]) if saved["recipe"] else None
-        self.score, self.step, self.replays = (saved[name].clone() for name in ("score", "step", "replays"))
+        for name in _NUMBERS:
+            setattr(self, name, saved[name].clone())
         self.admitted, self.left = saved["admitted"], dict(saved["left"])

@@ -1,8 +1,6 @@
-"""The one comparison that decides what is hard."""
+"""The comparison that decides what is hard where Th1 is a number."""
 
 from torch import Tensor
-
-DEFAULT = 0.70  # Th1 of R24, as a share of correct pixels
 
 
 def is_hard(score: Tensor, threshold: float) -> Tensor:

@@ -8,71 +8,107 @@ from torch import Tensor
 _SEARCHES = 5
 _CANDIDATES, _PIECES = 500, 5
 _SHARE = 0.02  # of the candidates, of pieces that are few at the end
+_FIRST = 100  # latest candidates that show whether the search gets easier
 
 
 class Signs:
-    """Looks at the scores of all ranks and says what is strange about them."""
+    """Looks at the scores of all ranks and says what is strange about them.
 
-    def __init__(self) -> None:
+    Args:
+        hardest: share of the candidates that become pieces.
+        learns: whether what judges changes as the model is trained.
+    """
+
+    def __init__(self, hardest: float = 1.0, learns: bool = True) -> None:
+        self.hardest, self.learns = hardest, learns
         self.searches = 0
         self._early = torch.empty(0)  # scores of the first searches
         self._latest = torch.empty(0)
-        self._said_few = False
+        self._latest_first = torch.empty(0)  # of first parameters: neighbours are harder, and more and more
+        self._said_few = self._said_hard = False
 
-    def look(self, score: Tensor, threshold: float, candidates: int, pieces: int) -> str | None:
-        """A line to tell, or None.
+    def look(
+        self, score: Tensor, neighbour: Tensor, threshold: float | None, candidates: int, pieces: int
+    ) -> list[str]:
+        """Lines to tell.
 
         Args:
             score: (N,) of one search; NaN where nothing could be scored.
-            threshold: Th1.
+            neighbour: (N,) bool, whether a candidate is the neighbour of a piece.
+            threshold: Th1; None where there is none.
             candidates, pieces: of the run so far.
         """
         if not len(score):
-            return None
+            return []
         self.searches += 1
-        self._latest = torch.cat([self._latest, score[~score.isnan()]])[-_CANDIDATES:]
+        known = ~score.isnan()
+        self._latest = torch.cat([self._latest, score[known]])[-_CANDIDATES:]
+        self._latest_first = torch.cat([self._latest_first, score[known & ~neighbour]])[-_FIRST:]
+        lines = []
         if self.searches <= _SEARCHES:
             self._early = torch.cat([self._early, score])
             if self.searches == _SEARCHES:
-                return self._strange(threshold)
-        if candidates >= _CANDIDATES and pieces < _PIECES and not self._said_few and len(self._latest):
-            self._said_few = True
-            return self._few(threshold, candidates, pieces)
-        return None
+                lines = self._begun(threshold)
+        return [*lines, *self._wrong(threshold, candidates, pieces)] if candidates >= _CANDIDATES else lines
 
-    def end(self, threshold: float, candidates: int, pieces: int) -> str | None:
-        """The same after the last search; None where enough was found or the reason has been told.
+    def end(self, threshold: float | None, candidates: int, pieces: int) -> list[str]:
+        """The same after the last search; nothing where enough was found or the reason has been told.
 
         Args:
             threshold, candidates, pieces: see `look`.
         """
-        if pieces >= _SHARE * candidates or self._said_few:
-            return None
+        if not self.searches:
+            return []
         if not len(self._latest):
-            return f"none of {candidates} candidates could be scored: look at the labels and ignore_index"
-        return self._few(threshold, candidates, pieces)
+            return [f"none of {candidates} candidates could be scored: look at the labels and ignore_index"]
+        return self._wrong(threshold, candidates, pieces, _SHARE * candidates)
 
-    def _few(self, threshold: float, candidates: int, pieces: int) -> str:
-        below = float((self._latest < threshold).float().mean())
-        remedy = "set threshold above the median" if below < 0.5 else "set hardest to a larger share, or look at gates"
-        return (
-            f"{candidates} candidates brought {pieces} pieces: the median score of the latest is "
-            f"{float(self._latest.median()):.3g}, and {below:.0%} lie below Th1, {threshold:g}: {remedy}"
-        )
+    def _wrong(self, threshold: float | None, candidates: int, pieces: int, least: float = _PIECES) -> list[str]:
+        lines = []
+        if pieces < least and not self._said_few and len(self._latest):
+            self._said_few = True
+            lines.append(self._few(threshold, candidates, pieces))
+        early = self._early[~self._early.isnan()]
+        enough = len(early) and len(self._latest_first) == _FIRST and candidates >= 2 * (_FIRST + len(self._early))
+        if self.learns and enough and not self._said_hard and self._latest_first.mean() < early.mean():
+            self._said_hard = True
+            lines.append(
+                f"what is searched does not get easier: the first scores were {float(early.mean()):.3g} on average, "
+                f"the latest ones of first parameters are {float(self._latest_first.mean()):.3g}: set a lower learning "
+                "rate or train longer, keep out what nobody recognises (gates), or take a store nearer to the images"
+            )
+        return lines
 
-    def _strange(self, threshold: float) -> str | None:
+    def _few(self, threshold: float | None, candidates: int, pieces: int) -> str:
+        found = f"{candidates} candidates brought {pieces} pieces: the median score of the latest is "
+        found += f"{float(self._latest.median()):.3g}"
+        remedy = "set hardest to a larger share, or look at gates"
+        if threshold is not None:
+            below = float((self._latest < threshold).float().mean())
+            found += f", and {below:.0%} lie below Th1, {threshold:g}"
+            remedy = remedy if below >= 0.5 else 'set threshold above the median, or to "auto"'
+        return f"{found}: {remedy}"
+
+    def _begun(self, threshold: float | None) -> list[str]:
         scored = self._early[~self._early.isnan()]
+        th1 = "there is no Th1" if threshold is None else f"Th1 is {threshold:g}"
         if not len(scored):
-            return (
-                f"no candidate of the first {_SEARCHES} searches could be scored (nothing labelled in them; Th1 is "
-                f"{threshold:g}): look at the labels and ignore_index"
-            )
+            return [
+                f"no candidate of the first {_SEARCHES} searches could be scored (nothing labelled in them; {th1}): "
+                "look at the labels and ignore_index"
+            ]
         if len(scored) > 1 and bool((scored == scored[0]).all()):
-            return (
+            return [
                 f"all candidates of the first {_SEARCHES} searches have the same score, so the median is "
-                f"{float(scored[0]):.3g} (Th1 is {threshold:g}): look at predict and scoring, or set start higher"
-            )
-        return None
+                f"{float(scored[0]):.3g} ({th1}): look at predict and scoring, or set start higher"
+            ]
+        if threshold is not None:
+            return []
+        return [
+            f"no threshold is set: the first {len(scored)} scores lie between {float(scored.min()):.3g} and "
+            f"{float(scored.max()):.3g} (median {float(scored.median()):.3g}), so the {self.hardest:.0%} of the "
+            "candidates become pieces whose parameters lower the score most, on average over images"
+        ]
 
     def state_dict(self) -> dict[str, Any]:
         """Plain tensors and numbers."""
@@ -80,9 +116,11 @@ class Signs:
             "searches": self.searches,
             "early": self._early.clone(),
             "latest": self._latest.clone(),
-            "said_few": self._said_few,
+            "latest_first": self._latest_first.clone(),
+            "said": [self._said_few, self._said_hard],
         }
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
-        self.searches, self._said_few = saved["searches"], saved["said_few"]
+        self.searches, (self._said_few, self._said_hard) = saved["searches"], saved["said"]
         self._early, self._latest = saved["early"].clone(), saved["latest"].clone()
+        self._latest_first = saved["latest_first"].clone()

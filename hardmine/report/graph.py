@@ -11,14 +11,14 @@ from hardmine.miner import Miner
 from hardmine.store import ParameterStore
 
 
-def write_graph(folder: Path, miner: Miner, threshold: float) -> None:
+def write_graph(folder: Path, miner: Miner, threshold: float | None) -> None:
     """`store.parquet`, `graph.parquet` and `graph.png`: the points, their marks, and a picture of both."""
     miner.store.save(folder / "store.parquet")
     miner.graph.save(folder / "graph.parquet", miner.store)
     draw_graph(folder / "graph.png", miner.store, miner.graph, threshold)
 
 
-def draw_graph(path: Path, store: ParameterStore, graph: Graph, threshold: float) -> None:
+def draw_graph(path: Path, store: ParameterStore, graph: Graph, threshold: float | None) -> None:
     """One panel per area: t_mean against t_std of luminance, or the axes that the conversion has.
 
     Hollow points are unused, colour is the accuracy there.
@@ -27,8 +27,10 @@ def draw_graph(path: Path, store: ParameterStore, graph: Graph, threshold: float
         path: PNG to write.
         store: the points.
         graph: their marks.
-        threshold: Th1, where the colours change from red to blue.
+        threshold: Th1, where the colours change from red to blue; None takes the middle of what was measured.
     """
+    if threshold is None:
+        threshold = float(graph.accuracy.nanmedian().nan_to_num(0.5))
     columns = min(4, len(store.areas))
     rows = -(-len(store.areas) // columns)
     figure = Figure(figsize=(3.2 * columns + 1, 2.8 * rows), layout="constrained")

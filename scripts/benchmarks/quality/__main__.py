@@ -19,7 +19,7 @@ from quality.runs import Run, collect, found, plan, present, run_all
 PROGRAM = "scripts/benchmark_quality"
 CONF = Path(__file__).parent / "conf"
 KEYS = """\
-keys: root=PATH protocol=camvid,blood_cells,street_boxes size=quick,full method=none,hardmine,... store=s8,m64
+keys: root=PATH protocol=camvid,blood_cells,... size=quick,full method=none,hardmine,... store=s8,m64
 targets=false,true seed=0,1,... jobs=1 out=FOLDER results=FILE; several values at once are run one after the other.
 Runs that are finished are skipped, so that the same command goes on where it was stopped."""
 
@@ -64,7 +64,7 @@ def sweep(overrides: list[str]) -> None:
 
 def look(arguments: argparse.Namespace, overrides: list[str]) -> None:
     """Everything that only reads what is stored."""
-    from quality.check import check
+    from quality.check import check, every_kind
     from quality.compare import groups
     from quality.plots import draw
     from quality.results import read
@@ -74,7 +74,9 @@ def look(arguments: argparse.Namespace, overrides: list[str]) -> None:
         cfg: Any = hydra.compose("quality", overrides, return_hydra_config=True)
     if arguments.collect:
         collect(found(Path(cfg.out), list(cfg.stores)), results_file(cfg))
+    kinds = arguments.check and cfg.protocol is None
     if arguments.check:
+        size_of_kinds = cfg.size or "quick"
         cfg.protocol, cfg.size = cfg.protocol or "camvid", cfg.size or "full"
     wanted = {name: cfg[name] for name in ("protocol", "size", "targets")}
     protocols = cfg.protocols
@@ -88,7 +90,8 @@ def look(arguments: argparse.Namespace, overrides: list[str]) -> None:
         raise InputError(f"{results_file(cfg)}: no such results: run scripts/benchmark_quality root=PATH first")
     titles, names = dict(cfg.methods), {name: protocol.title for name, protocol in protocols.items()}
     if arguments.table:
-        print(method_tables(every, titles, names))
+        without = {name: (of.per_class, of.without) for name, of in protocols.items() if of.get("without")}
+        print(method_tables(every, titles, names, without))
     if arguments.classes:
         print(class_tables(every, titles, {name: protocol.per_class for name, protocol in protocols.items()}))
     if arguments.plots:
@@ -98,7 +101,13 @@ def look(arguments: argparse.Namespace, overrides: list[str]) -> None:
     if arguments.check:
         seeds = [int(seed) for seed in str(cfg.hydra.sweeper.params.seed).split(",")]
         every = groups(curves, metrics, list(cfg.methods), list(cfg.stores))
-        print(json.dumps(check(every, cfg.protocol, cfg.size, seeds)))
+        told = check(every, cfg.protocol, cfg.size, seeds)
+        if kinds:
+            curves = read(results_file(cfg), size=size_of_kinds, targets=False)
+            every = groups(curves, metrics, list(cfg.methods), list(cfg.stores))
+            of_kinds = every_kind(every, list(protocols), size_of_kinds, seeds)
+            told |= {**of_kinds, "goals": told["goals"] | of_kinds["goals"]}
+        print(json.dumps(told))
 
 
 def results_file(cfg: Any) -> Path:

@@ -23,6 +23,12 @@ GOALS: dict[str, Callable[[float], bool]] = {
     "pieces_second_vs_first": lambda value: value <= 1 / 10,
     "hit_ratio": lambda value: value >= 3,
 }
+KIND_GOALS: dict[str, Callable[[float], bool]] = {
+    "worst_gap": lambda value: value >= -0.5,
+    "wins": lambda value: value >= 3,
+    "source_loss": lambda value: value <= 2,
+}
+KIND_RIVALS = ("none", "color_jitter", "random", "mixture")
 _NEEDED = {  # methods by store and regime
     ("m64", False): (*COMPARATORS, FIRST, OURS),
     ("s8", False): (*COMPARATORS, OURS),
@@ -44,7 +50,7 @@ def check(groups: Sequence[Group], protocol: str, size: str, seeds: Sequence[int
     there = {group.key: group for group in groups}
     keys = {needed: GroupKey(protocol, size, *needed) for needed in _NEEDED}
     chosen = {needed: there.get(key, Group(key, {}, "")) for needed, key in keys.items()}
-    _refuse_missing(chosen, seeds)
+    _refuse_missing([(chosen[needed], methods) for needed, methods in _NEEDED.items()], seeds)
     mixed, plain, labelled = chosen["m64", False], chosen["s8", False], chosen["s8", True]
     best, best_s8 = str(mixed.best()), str(plain.best())
     day = mixed.ends(OURS, mixed.source)
@@ -80,6 +86,46 @@ def check(groups: Sequence[Group], protocol: str, size: str, seeds: Sequence[int
         "spread": {name: _spread(of) for name, (_, of) in figures.items()},
         "goals": {name: (value := figures[name][0]) is not None and goal(value) for name, goal in GOALS.items()},
     }
+
+
+def every_kind(groups: Sequence[Group], protocols: Sequence[str], size: str, seeds: Sequence[int]) -> dict[str, Any]:
+    """How the default does on each kind of data; in points, of medians over the seeds.
+
+    Args:
+        groups: see there.
+        protocols: the kinds.
+        size: of their images.
+        seeds: to ask for where there is no result at all.
+
+    Returns:
+        `worst_gap`, the least distance from the best rival; `wins`, on how many kinds it is above all rivals;
+        `source_loss`, the largest fall on the source against training without conversion; and what they are made of.
+
+    Raises:
+        InputError: a run is missing.
+    """
+    there = {group.key: group for group in groups}
+    keys = [GroupKey(protocol, size, "m64", False) for protocol in protocols]
+    chosen = [there.get(key, Group(key, {}, "")) for key in keys]
+    _refuse_missing([(group, (*KIND_RIVALS, OURS)) for group in chosen], seeds)
+    kinds: dict[str, dict[str, Any]] = {}
+    for group in chosen:
+        shifted = {method: median(group.ends(method, group.shifted).values()) for method in (*KIND_RIVALS, OURS)}
+        source = {method: median(group.ends(method, group.source).values()) for method in ("none", OURS)}
+        best = max(KIND_RIVALS, key=lambda method: shifted[method])
+        kinds[group.key.protocol] = {
+            "gap": round((shifted[OURS] - shifted[best]) * 100, 2),
+            "best": best,
+            "source_loss": round((source["none"] - source[OURS]) * 100, 2),
+            "shifted": {method: round(value * 100, 2) for method, value in shifted.items()},
+            "seeds": sorted(group.ends(OURS, group.shifted)),
+        }
+    figures = {
+        "worst_gap": min(kind["gap"] for kind in kinds.values()),
+        "wins": sum(kind["gap"] > 0 for kind in kinds.values()),
+        "source_loss": max(kind["source_loss"] for kind in kinds.values()),
+    }
+    return {**figures, "kinds": kinds, "goals": {name: goal(figures[name]) for name, goal in KIND_GOALS.items()}}
 
 
 def updates_ratio(ours: Runs, other: Runs, metric: str) -> float | None:
@@ -126,27 +172,26 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else round(value, 4)
 
 
-def _refuse_missing(chosen: Mapping[tuple[str, bool], Group], default: Sequence[int]) -> None:
-    measured: dict[tuple[str, bool], dict[str, BySeed]] = {
-        needed: {method: chosen[needed].ends(method, chosen[needed].shifted) for method in methods}
-        for needed, methods in _NEEDED.items()
-    }
-    wanted = {seed for of in measured.values() for ends in of.values() for seed in ends} or set(default)
+def _refuse_missing(needed: Sequence[tuple[Group, Sequence[str]]], default: Sequence[int]) -> None:
+    measured: list[tuple[GroupKey, dict[str, BySeed]]] = [
+        (group.key, {method: group.ends(method, group.shifted) for method in methods}) for group, methods in needed
+    ]
+    wanted = {seed for _, of in measured for ends in of.values() for seed in ends} or set(default)
+    several = len({key.protocol for key, _ in measured}) > 1
     missing, commands = [], []
-    for (store, targets), of in measured.items():
+    for key, of in measured:
         lacking = {method: wanted - ends.keys() for method, ends in of.items() if wanted - ends.keys()}
         if not lacking:
             continue
-        regime = f"{store}, targets" if targets else store
+        regime = ", ".join(filter(None, (key.protocol if several else "", key.store, "targets" if key.targets else "")))
         alike: dict[str, list[str]] = {}
         for method, gone in lacking.items():
             alike.setdefault(_listed(gone), []).append(method)
         missing += [f"{', '.join(names)} ({regime}; seeds {gone})" for gone, names in alike.items()]
-        key = chosen[store, targets].key
         seeds = set().union(*lacking.values())
         commands.append(
             f"scripts/benchmark_quality root=PATH protocol={key.protocol} size={key.size} method={','.join(lacking)} "
-            f"store={store} targets={str(targets).lower()} seed={_listed(seeds)}"
+            f"store={key.store} targets={str(key.targets).lower()} seed={_listed(seeds)}"
         )
     if missing:
         raise InputError(f"missing {'; '.join(missing)}: run {' && '.join(commands)}")

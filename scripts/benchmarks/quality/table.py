@@ -1,7 +1,8 @@
 """Results as Markdown."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from statistics import median
+from math import isfinite
+from statistics import mean, median
 
 from quality.compare import BySeed, Group, middle, paired
 from quality.results import COUNTS
@@ -9,15 +10,25 @@ from quality.results import COUNTS
 _KINDS = (("neighbour", "neighbours"), ("first", "first"))  # of candidates: what their pieces and they are counted as
 
 
-def method_tables(groups: Iterable[Group], titles: Mapping[str, str], metrics: Mapping[str, str]) -> str:
+def method_tables(
+    groups: Iterable[Group],
+    titles: Mapping[str, str],
+    metrics: Mapping[str, str],
+    without: Mapping[str, tuple[str, str]] | None = None,
+) -> str:
     """A table for each group: what every method comes to at the end.
 
     Args:
         groups: see there.
         titles: of the methods.
         metrics: how the metric of each protocol is called.
+        without: of some protocols, what metrics of single classes begin with after `test/`, and a class that has most
+            of the pixels: the mean over the others stands beside that over all.
     """
-    return _sections(groups, lambda group: _methods(group, titles, metrics[group.key.protocol]))
+    return _sections(
+        groups,
+        lambda group: _methods(group, titles, metrics[group.key.protocol], (without or {}).get(group.key.protocol)),
+    )
 
 
 def class_tables(groups: Iterable[Group], titles: Mapping[str, str], prefixes: Mapping[str, str | None]) -> str:
@@ -36,13 +47,14 @@ def _sections(groups: Iterable[Group], table: Callable[[Group], str]) -> str:
     return "\n\n".join(f"### {group.key.title}\n\n{table(group)}\n\n{_footer(group)}" for group in groups)
 
 
-def _methods(group: Group, titles: Mapping[str, str], metric: str) -> str:
+def _methods(group: Group, titles: Mapping[str, str], metric: str, without: tuple[str, str] | None) -> str:
     best = group.best()
     heads = [
         "method",
         f"{metric} shifted (min to max)",
         f"against {titles.get(best, best) if best else 'the best comparator'}",
         "at equal time",
+        *([f"without {without[1]}"] if without else []),
         f"{metric} source",
         "against none",
         "pieces",
@@ -64,6 +76,7 @@ def _methods(group: Group, titles: Mapping[str, str], metric: str) -> str:
                 _spread(ends),
                 "" if method == best else _change(paired(ends, best_ends)),
                 _change(timed) if len(timed) == len(runs) else "",  # other seeds than beside it would be no comparison
+                *([_number(middle(_of_others(group, method, *without)))] if without else []),
                 _number(middle(source)),
                 "" if method == "none" else _change(paired(source, none_ends)),
                 f"{median(last['pieces']):.0f}",
@@ -73,6 +86,18 @@ def _methods(group: Group, titles: Mapping[str, str], metric: str) -> str:
             ]
         )
     return _markdown(heads, rows)
+
+
+def _of_others(group: Group, method: str, prefix: str, left_out: str) -> BySeed:
+    """Mean over the classes that occur, all but one."""
+    start = f"test/{prefix}/"
+    of_seed: BySeed = {}
+    for seed, curve in group.runs(method).items():
+        ends = [curve.end(name) for name in curve.values if name.startswith(start) and name != start + left_out]
+        known = [end for end in ends if isfinite(end)]
+        if known:
+            of_seed[seed] = mean(known)
+    return of_seed
 
 
 def _classes(group: Group, titles: Mapping[str, str], prefix: str) -> str:

@@ -1,15 +1,11 @@
 """The rival that converts without asking the model: augmentation by the parameters of a store."""
 
-from math import floor
 from typing import Any
-
-import torch
 
 from hardmine.errors import InputError
 from hardmine.mining import Mining
 from hardmine.plan import Plan
 from hardmine.records import Recipe
-from hardmine.rng import keyed
 from hardmine.scenes import Scenes
 from hardmine.store import ParameterStore
 
@@ -17,7 +13,8 @@ from hardmine.store import ParameterStore
 class PlainAugmentation(Mining):
     """Converts rows drawn by chance to first parameters of their own, each trained on once.
 
-    Nothing is judged and the buffer stays empty; every row that is converted counts as a candidate and a piece.
+    Nothing is judged and the buffer stays empty, so that all of them are stand-ins; every row that is converted counts
+    as a candidate and a piece.
 
     Args:
         store: stored parameters.
@@ -28,30 +25,19 @@ class PlainAugmentation(Mining):
     """
 
     def __init__(self, store: ParameterStore, **settings: Any) -> None:
-        super().__init__(store, **settings)
+        super().__init__(store, **{**settings, "stand_ins": 1.0})
         if self.mix.candidates > 1 or self.update.every:
             raise InputError(
                 "PlainAugmentation makes one image per row in every step: set candidates=1, update.every=0"
             )
 
     def plan(self, scenes: Scenes, rows: Recipe | None = None) -> Plan:
-        """Which rows of the batch are converted, and to which first parameters; see `Mining.plan`."""
-        number, ranks = self.number, self.ranks
-        clean = super().plan(scenes, rows).rows  # of an empty buffer
-        if self.step < self.start or not self.usual.known:
-            return Plan(clean)
-        chance = torch.rand((), generator=keyed(self.seed, "rows", number), dtype=torch.float64)
-        wanted = floor(self.mix.mined * len(clean) + float(chance))  # as many on every rank, which all count them
-        if not wanted:
-            return Plan(clean)
-        place = torch.randperm(len(clean), generator=keyed(self.seed, "places", number, ranks.rank))[:wanted]
-        miner = self._opened
-        made = miner.propose(clean[place], self.step, ranks.rank, ranks.count)
-        miner.tally.candidates += wanted * ranks.count
-        miner.tally.pieces += wanted * ranks.count
-        order = torch.arange(len(clean))
-        order[place] = len(clean) + torch.arange(wanted)
-        return Plan(Recipe.cat([clean, made])[order])
+        """See `Mining.plan`; a rank counts what it converts for all of them, which convert as many."""
+        plan = super().plan(scenes, rows)
+        made = len(plan.pieces) * self.ranks.count
+        self._opened.tally.candidates += made
+        self._opened.tally.pieces += made
+        return plan
 
     def propose(self, plan: Plan) -> Recipe:
         """Nothing is tried that is not trained on."""

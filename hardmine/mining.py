@@ -55,7 +55,7 @@ if TYPE_CHECKING:
 
 DECAY = 0.995
 HARDEST = 0.1
-STAND_INS = 0.5
+STAND_INS = 1 / 3
 FORMAT = 3  # of the state in a checkpoint
 Numbers = tuple[Path, Tensor, Tensor]
 _log = logging.getLogger("hardmine")
@@ -91,7 +91,7 @@ class Mining:
             pieces.
         mix: which share of the rows of a batch are pieces, and how many candidates are made of each row.
         stand_ins: share, in [0, 1], of the converted rows that take first parameters in place of pieces, beside those
-            that pieces are wanting for. 0 leaves the latter unconverted. None is 0.5, or 0 where Th1 is a number.
+            that pieces are wanting for. 0 leaves the latter unconverted. None is 1 / 3, or 0 where Th1 is a number.
 
     Attributes:
         tally: what was tried and found so far.
@@ -367,7 +367,7 @@ class Mining:
             InputError: `mined` is no row of the first batch.
         """
         miner = self._opened
-        if not self.number and 0 < self.mix.mined * len(scenes) < 0.5:
+        if not self.number and 0 < self.mix.mined * len(scenes) < 0.25:  # less than one row in four batches
             raise InputError(f"mined={self.mix.mined:g} of a batch of {len(scenes)} is no row: raise it, or set 0")
         begun = self.step >= self.start and self.usual.known
         if begun and rows is None and self.update.every:

@@ -19,14 +19,14 @@ class Mix:
     """What the rows of a batch are used for.
 
     Attributes:
-        mined: share of them, in [0, 1], that are pieces where the buffer has them.
+        mined: share of them, in [0, 1], that are converted, to pieces where the buffer has them.
         candidates: K, candidates that are made of each.
 
     Raises:
         InputError: a number out of its range.
     """
 
-    mined: float = 0.5
+    mined: float = 0.375
     candidates: int = 1
 
     def __post_init__(self) -> None:

@@ -29,6 +29,7 @@ TINY = [
     "trainer.accelerator=cpu",
     "mining.start=0",
     "mining.hardest=1",
+    "mining.mined=0.5",  # two rows of four
     "logger=none",
 ]
 

@@ -165,7 +165,7 @@ FEW = ["data.counts={train: 8, val: 2, target: 2, test: 2}", "mining.start=0", "
         (["neighbourhood.radius=-1"], "neighbourhood: radius (Rth2) must be > 0"),
         (["buffer.capacity=0"], "buffer.capacity must be a number of pieces, 1 or more, got 0"),
         (["mining.mined=2"], "mined must be a share from 0 to 1, got 2"),
-        (["mining.mined=0.05"], "mined=0.05 of a batch of 8 is no row: raise it, or set 0"),
+        (["mining.mined=0.02"], "mined=0.02 of a batch of 8 is no row: raise it, or set 0"),
         (["mining.hardest=0"], "hardest must be a share in (0, 1], got 0"),
         (["mining.decay=1.5"], "decay must be a share from 0 to 1, got 1.5"),
         (["mining.candidates=0"], "mining.candidates must be a number of candidates per row, 1 or more, got 0"),

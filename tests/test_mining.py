@@ -112,7 +112,7 @@ class Run:
 def search(**settings: Any) -> Mining:
     """All is hard, from the first step on, and nothing has to be learnt."""
     told = {"conversion": ColorTransfer(), "threshold": 1.1, "hardest": 1.0, "start": 0, "areas": AREAS}
-    mix = Mix(**{name: settings.pop(name) for name in ("mined", "candidates") if name in settings})
+    mix = Mix(settings.pop("mined", 0.5), settings.pop("candidates", 1))
     return Mining(make_store(), **{"neighbourhood": Select(radius=10), "mix": mix, **told, **settings})
 
 
@@ -309,7 +309,7 @@ def test_a_plan_looks_at_no_global_chance() -> None:
     assert plans[0].chosen.any() and flat(plans[0]) == flat(plans[1])
 
 
-@pytest.mark.parametrize(("rows", "mined"), [(4, 0.1), (1, 0.49), (8, 0.01)])
+@pytest.mark.parametrize(("rows", "mined"), [(4, 0.05), (1, 0.24), (8, 0.01)])
 def test_a_share_that_is_no_row_is_refused_at_once(rows: int, mined: float) -> None:
     """With the first batch, however long training is plain."""
     mining = search(mined=mined, start=1000)
@@ -759,7 +759,7 @@ def test_the_judge_where_nothing_is_said(settings: dict[str, Any], decay: float)
 @pytest.mark.parametrize(
     ("settings", "share", "hardest", "threshold"),
     [
-        ({}, 0.5, 0.1, None),
+        ({}, 1 / 3, 0.1, None),
         ({"threshold": 0.7}, 0.0, 1.0, 0.7),
         ({"threshold": 0}, 0.0, 1.0, 0.0),
         ({"threshold": 0.7, "hardest": 0.2, "stand_ins": 0.25}, 0.25, 0.2, 0.7),
@@ -872,7 +872,7 @@ def test_a_mix_that_cannot_be_is_refused(settings: dict[str, Any], message: str)
         (lambda: search(areas=("area0",)).read(batch_of(0)), "1 areas are named, labels 0 to 0, and a label map has"),
         (lambda: search(areas=("a", "b", "c")).read(batch_of(0)), "have no area in common"),
         (lambda: search().read({"nothing": torch.zeros(3)}), "view: no image found in a batch of keys nothing"),
-        (lambda: Run(search(mined=0.1)).steps(range(2)), "mined=0.1 of a batch of 4 is no row: raise it, or set 0"),
+        (lambda: Run(search(mined=0.05)).steps(range(2)), "mined=0.05 of a batch of 4 is no row: raise it, or set 0"),
         (lambda: search().around(hardmine.MiningDataModule(search(), []), val=[]), "around: a DataModule has its own"),
     ],
 )

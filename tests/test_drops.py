@@ -25,7 +25,7 @@ def tried(source: Tensor, target: Tensor) -> Recipe:
 
 
 def looked(drops: Drops, source: Tensor, target: Tensor, score: Tensor) -> Tensor:
-    return drops.look(tried(source, target), score, torch.zeros(len(score)))
+    return drops.look(tried(source, target), score, torch.zeros(len(score), dtype=torch.float32))
 
 
 def planted(noise: float, sources: int = 30, seed: int = 0, steps: int = 200) -> tuple[Drops, Tensor]:
@@ -103,6 +103,17 @@ def test_sources_that_nobody_numbered_and_huge_numbers() -> None:
     drops = Drops(20)
     looked(drops, torch.tensor([-1, 2**40]), torch.tensor([0, 1]), torch.tensor([0.1, 0.9]))
     assert list(drops.sources) == [2**40]
+
+
+def test_another_default_dtype_changes_nothing() -> None:
+    ask = torch.tensor([1, 2, 1]), torch.tensor([3, 3, 4]), torch.tensor([0.5, 0.7, 0.9])
+    usual = looked(Drops(20), *ask)
+    try:
+        torch.set_default_dtype(torch.float64)
+        other = looked(Drops(20), *ask)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert other.dtype == torch.float32 and torch.equal(usual, other)
 
 
 def test_the_state_brings_everything_back() -> None:

@@ -154,6 +154,6 @@ def _show(out: Path, threshold: float | None, miner: Any, kind: str) -> None:
     if reason:
         console.print(f"the search was over before the end: {reason}")
     found = f"{tally.pieces} pieces from {tally.candidates} candidates (hit rate {tally.hit_rate:.0%})"
-    higher = 'set mining.threshold="auto"' if threshold is None else f"raise mining.threshold above {threshold:g}"
-    after = f"nothing to train on: {higher}, or raise search.searches"
+    more = "mining.hardest" if threshold is None else f"mining.threshold above {threshold:g}"
+    after = f"nothing to train on: raise {more}, or search.searches"
     console.print(f"{found}\n{what_next(out, kind) if tally.pieces else after}", soft_wrap=True)

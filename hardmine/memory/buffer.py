@@ -31,7 +31,7 @@ class RecipeBuffer:
         self.capacity, self.max_replays, self.max_age = capacity, max_replays, max_age
         self.recipe: Recipe | None = None
         self.score = torch.empty(0)  # (n,) float32, recognition accuracy when it was scored
-        self.drop = torch.empty(0)  # (n,) float32, how far the parameter lowered it
+        self.drop = torch.empty(0, dtype=torch.float32)  # (n,) float32, how far the parameter lowered it
         self.step = torch.empty(0, dtype=torch.int64)  # (n,) optimiser step of that score
         self.replays = torch.empty(0, dtype=torch.int64)  # (n,) times trained on
         self.admitted = 0  # pieces ever admitted; the number of the next one
@@ -84,7 +84,7 @@ class RecipeBuffer:
 
     def drops(self, piece_numbers: Tensor) -> Tensor:
         """(N,) float32, how far the parameters of pieces (N,) lowered the score; 0 for those that are gone, and -1."""
-        drop, place, there = torch.zeros(len(piece_numbers)), *self._find(piece_numbers)
+        drop, place, there = self.drop.new_zeros(len(piece_numbers)), *self._find(piece_numbers)
         drop[there] = self.drop[place[there]]
         return drop
 

@@ -36,7 +36,7 @@ class Drops:
 
     def __init__(self, targets: int) -> None:
         self.level = nan
-        self.drop, self.count = torch.zeros(targets), torch.zeros(targets)
+        self.drop, self.count = (torch.zeros(targets, dtype=torch.float32) for _ in range(2))
         self.sources: dict[int, tuple[float, int]] = {}
 
     def look(self, candidates: Recipe, score: Tensor, before: Tensor) -> Tensor:
@@ -62,10 +62,10 @@ class Drops:
             self.level = float(score.mean())
         below = self.level - score
         brings = [self.sources.get(source, (0.0, 0)) for source in candidates.source.tolist()]
-        rest = below - torch.tensor([mean * count / (count + 1) for mean, count in brings])
+        rest = below - below.new_tensor([mean * count / (count + 1) for mean, count in brings])
         # where each area has a parameter of its own, a candidate tells its share of each
         row, region = (candidates.chosen & (candidates.target >= 0)).nonzero(as_tuple=True)
-        share = 1 / candidates.chosen.sum(1)[row]
+        share = candidates.chosen.sum(1)[row].to(score.dtype).reciprocal()
         stored = torch.zeros_like(score).index_add_(0, row, share)  # 1 or 0 as a rule
         drawn = self._learn(candidates.target[row, region].long(), rest[row], share)
         drop = torch.zeros_like(score).index_add_(0, row, share * drawn)
@@ -81,7 +81,7 @@ class Drops:
     def _learn(self, target: Tensor, drop: Tensor, share: Tensor) -> Tensor:
         """(K,) what is known after K measurements on stored parameters, each counting as a share of a candidate."""
         each, place = torch.unique(target, return_inverse=True)
-        tried, total = (torch.zeros(len(each)).index_add_(0, place, values) for values in (share, share * drop))
+        tried, total = (drop.new_zeros(len(each)).index_add_(0, place, values) for values in (share, share * drop))
         kept = self.count[each] * _KEPT**tried
         self.count[each] = kept + tried
         self.drop[each] = (self.drop[each] * kept + total) / self.count[each]

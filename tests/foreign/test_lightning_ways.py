@@ -97,8 +97,8 @@ def test_batch_sizes(store: hardmine.ParameterStore, batch_size: int) -> None:
 
 
 def test_a_share_that_is_no_row_is_refused(store: hardmine.ParameterStore) -> None:
-    search = mining(store, mix=hardmine.Mix(mined=0.1))
-    with pytest.raises(InputError, match=r"mined=0.1 of a batch of 4 is no row"):
+    search = mining(store, mix=hardmine.Mix(mined=0.05))
+    with pytest.raises(InputError, match=r"mined=0.05 of a batch of 4 is no row"):
         fit(Segmenter(), search.around(loader(Segmented())), callbacks=[search.callback()])
 
 

@@ -91,7 +91,8 @@ class Mining:
             pieces.
         mix: which share of the rows of a batch are pieces, and how many candidates are made of each row.
         stand_ins: share, in [0, 1], of the converted rows that take first parameters in place of pieces, beside those
-            that pieces are wanting for. 0 leaves the latter unconverted. None is 1 / 3, or 0 where Th1 is a number.
+            that pieces are wanting for. 0 leaves the latter unconverted. None is 1 / 3, or 0 where Th1 is a number or
+            `update` waits for pieces.
 
     Attributes:
         tally: what was tried and found so far.
@@ -155,8 +156,11 @@ class Mining:
         look_at_number("hardest", hardest, 0, 1, "a share")
         if not hardest:
             raise InputError(f"hardest must be a share in (0, 1], got {hardest}")
+        waits = update is not None and update.every > 0
+        if stand_ins and waits:
+            raise InputError("update.every trains on what was found: leave stand_ins out, or set it to 0")
         if stand_ins is None:
-            stand_ins = STAND_INS if auto else 0.0
+            stand_ins = STAND_INS if auto and not waits else 0.0
         look_at_number("stand_ins", stand_ins, 0, 1, "a share")
         mix = mix or Mix()
         if update is not None and update.every and mix.candidates > 1:

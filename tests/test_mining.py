@@ -764,6 +764,7 @@ def test_the_judge_where_nothing_is_said(settings: dict[str, Any], decay: float)
         ({"threshold": 0}, 0.0, 1.0, 0.0),
         ({"threshold": 0.7, "hardest": 0.2, "stand_ins": 0.25}, 0.25, 0.2, 0.7),
         ({"stand_ins": 0}, 0.0, 0.1, None),
+        ({"update": Update(every=2)}, 0.0, 0.1, None),
     ],
 )
 def test_what_a_number_for_th1_changes(
@@ -771,6 +772,11 @@ def test_what_a_number_for_th1_changes(
 ) -> None:
     mining = Mining(make_store(), **settings)
     assert (mining.stand_ins, mining.hardest, mining.threshold) == (share, hardest, threshold)
+
+
+def test_stand_ins_are_refused_where_the_model_waits_for_pieces() -> None:
+    with pytest.raises(InputError, match=r"update\.every trains on what was found: leave stand_ins out"):
+        Mining(make_store(), update=Update(every=2), stand_ins=0.5)
 
 
 @pytest.mark.parametrize(("settings", "converted"), [({}, 2), ({"threshold": 0.7}, 0), ({"stand_ins": 0}, 0)])

@@ -154,6 +154,14 @@ def test_the_first_searches_tell_what_is_hard_where_no_threshold_is_set() -> Non
     )
 
 
+@pytest.mark.parametrize(
+    ("hardest", "end"), [(0.005, "so the 0.5% of the candidates become"), (1.0, "so all candidates become pieces")]
+)
+def test_the_share_is_told_as_it_is(hardest: float, end: str) -> None:
+    line = looked(Signs(hardest), [VARIED] * 5, threshold=None)[4]
+    assert line is not None and end in line
+
+
 def test_few_pieces_without_a_threshold() -> None:
     told = looked(Signs(0.1), [VARIED] * 200, pieces=4, threshold=None)
     assert told[124] == (

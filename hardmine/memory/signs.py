@@ -104,10 +104,13 @@ class Signs:
             ]
         if threshold is not None:
             return []
+        pieces = (
+            f"the {self.hardest * 100:g}% of the candidates become pieces whose parameters lower the score most, on "
+        )
         return [
             f"no threshold is set: the first {len(scored)} scores lie between {float(scored.min()):.3g} and "
-            f"{float(scored.max()):.3g} (median {float(scored.median()):.3g}), so the {self.hardest:.0%} of the "
-            "candidates become pieces whose parameters lower the score most, on average over images"
+            f"{float(scored.max()):.3g} (median {float(scored.median()):.3g}), so "
+            + (f"{pieces}average over images" if self.hardest < 1 else "all candidates become pieces")
         ]
 
     def state_dict(self) -> dict[str, Any]:

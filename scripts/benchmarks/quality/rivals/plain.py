@@ -32,7 +32,7 @@ class PlainAugmentation(Mining):
             )
 
     def plan(self, scenes: Scenes, rows: Recipe | None = None) -> Plan:
-        """See `Mining.plan`; a rank counts what it converts for all of them, which convert as many."""
+        """See `Mining.plan`; each rank counts its own rows for all of them, exact where `mined` is whole rows."""
         plan = super().plan(scenes, rows)
         made = len(plan.pieces) * self.ranks.count
         self._opened.tally.candidates += made

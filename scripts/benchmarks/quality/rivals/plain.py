@@ -4,10 +4,11 @@ from typing import Any
 
 from hardmine.errors import InputError
 from hardmine.mining import Mining
-from hardmine.plan import Plan
+from hardmine.plan import Mix, Plan
 from hardmine.records import Recipe
 from hardmine.scenes import Scenes
 from hardmine.store import ParameterStore
+from hardmine.update import Update
 
 
 class PlainAugmentation(Mining):
@@ -25,11 +26,12 @@ class PlainAugmentation(Mining):
     """
 
     def __init__(self, store: ParameterStore, **settings: Any) -> None:
-        super().__init__(store, **{**settings, "stand_ins": 1.0})
-        if self.mix.candidates > 1 or self.update.every:
+        mix, update = settings.get("mix") or Mix(), settings.get("update") or Update()
+        if mix.candidates > 1 or update.every:
             raise InputError(
                 "PlainAugmentation makes one image per row in every step: set candidates=1, update.every=0"
             )
+        super().__init__(store, **{**settings, "stand_ins": 1.0})
 
     def plan(self, scenes: Scenes, rows: Recipe | None = None) -> Plan:
         """See `Mining.plan`; each rank counts its own rows for all of them, exact where `mined` is whole rows."""

@@ -13,16 +13,13 @@ from torch import Tensor
 from hardmine.conversions import ColorTransfer, Conversion
 from hardmine.first import First, FirstParameter
 from hardmine.memory.buffer import RecipeBuffer
-from hardmine.memory.drops import Drops
 from hardmine.memory.graph import Graph
-from hardmine.memory.hardness import is_hard
+from hardmine.memory.hardness import Hardness
 from hardmine.memory.stopping import Stopping
 from hardmine.neighbourhood import Neighbourhood
 from hardmine.records import Recipe, Verdict
 from hardmine.rng import keyed
 from hardmine.store import ParameterStore
-
-_LATEST = 64  # candidates that `hardest` is a share of; few, since a model that learns leaves old ones behind
 
 
 @dataclass
@@ -53,8 +50,7 @@ class Miner:
         stopping: when the search is over; None goes on to the end of training.
         candidates: K, candidates per row of a batch.
         seed: of every draw.
-        hardest: only parameters with a drop as large as this share of the latest ones become pieces, in (0, 1]; 1
-            takes all.
+        hardest: share of the candidates that become pieces, see `Hardness`.
     """
 
     def __init__(
@@ -71,8 +67,6 @@ class Miner:
     ) -> None:
         if candidates < 1:
             raise ValueError(f"candidates must be >= 1, got {candidates}")
-        if not 0 < hardest <= 1:
-            raise ValueError(f"hardest must be a share in (0, 1], got {hardest}")
         self.conversion = conversion or ColorTransfer()
         self.store = store.fitted(self.conversion.space)
         self.graph = Graph(self.store)
@@ -81,9 +75,8 @@ class Miner:
         self.buffer = RecipeBuffer() if buffer is None else buffer
         self.stopping = stopping or Stopping()
         self.candidates = candidates
-        self.seed, self.hardest = seed, hardest
-        self.drops = Drops(len(self.store))
-        self.latest = torch.empty(0)  # drops of the latest candidates, NaN left out
+        self.seed = seed
+        self.hardness = Hardness(len(self.store), hardest)
         self.tally = Tally()
         self.step = 0  # optimiser step of the latest proposals
         self.rounds = 0  # proposals made so far; several may fall into one step
@@ -130,10 +123,7 @@ class Miner:
         Returns:
             The candidates, numbered where they became pieces, and their verdicts.
         """
-        drop = self.drops.look(candidates, score, self.buffer.drops(candidates.parent))
-        hard = self._among_hardest(drop)
-        if threshold is not None:
-            hard &= is_hard(score, threshold)
+        hard, drop = self.hardness(candidates, score, self.buffer.drops(candidates.parent), threshold)
         verdict = Verdict(score, area_score, hard, gate, torch.full((len(score),), self.step), drop)
         present = ~area_score.isnan()
         present[:, -1] = True
@@ -149,19 +139,6 @@ class Miner:
         self.stopping.update(self.tally.candidates, self.tally.pieces)
         return candidates, verdict
 
-    def _among_hardest(self, drop: Tensor) -> Tensor:
-        """(N,) bool: drops that only the share `hardest` of the latest ones reaches; NaN is none."""
-        if self.hardest == 1:
-            return ~drop.isnan()
-        self.latest = torch.cat([self.latest, drop[~drop.isnan()]])[-_LATEST:]
-        if not len(self.latest):
-            return torch.zeros_like(drop, dtype=torch.bool)
-        bar, most = self.latest.quantile(1 - self.hardest), self.latest.max()
-        if bar == most:  # more than that share lie at the top, as where a detector sees nothing: all are as hard
-            less = self.latest[self.latest < most]
-            bar = less.max() if len(less) else most
-        return drop > bar
-
     def stand_ins(self, rows: Recipe, generator: torch.Generator) -> Recipe:
         """First parameters for rows that carry no piece; they are trained on and not judged."""
         return self.first(rows, self.store, self.graph, generator)[0]
@@ -175,8 +152,7 @@ class Miner:
             "stopping": self.stopping.state_dict(),
             "step": self.step,
             "rounds": self.rounds,
-            "drops": self.drops.state_dict(),
-            "latest": self.latest.clone(),
+            "hardness": self.hardness.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -185,5 +161,4 @@ class Miner:
         self.tally = Tally(**state["tally"])
         self.stopping.load_state_dict(state["stopping"])
         self.step, self.rounds = state["step"], state["rounds"]
-        self.drops.load_state_dict(state["drops"])
-        self.latest = state["latest"].clone()
+        self.hardness.load_state_dict(state["hardness"])

@@ -15,6 +15,7 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
+from dataclasses import replace
 from math import inf
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal
@@ -89,10 +90,7 @@ class Mining:
             between, with a moving average of it, which does not yet know by heart what was learnt a few steps ago; 1,
             the first embodiment, with the model as it was at `start`. None is 0.995, or 0 where `update` waits for
             pieces.
-        mix: which share of the rows of a batch are pieces, and how many candidates are made of each row.
-        stand_ins: share, in [0, 1], of the converted rows that take first parameters in place of pieces, beside those
-            that pieces are wanting for. 0 leaves the latter unconverted. None is 1 / 3, or 0 where Th1 is a number or
-            `update` waits for pieces.
+        mix: which share of the rows of a batch are converted, to what, and how many candidates are made of each row.
 
     Attributes:
         tally: what was tried and found so far.
@@ -125,7 +123,6 @@ class Mining:
         hardest: float | None = None,
         decay: float | None = None,
         mix: Mix | None = None,
-        stand_ins: float | None = None,
     ) -> None:
         if not isinstance(store, ParameterStore):
             raise InputError(f"store must be a ParameterStore, got {store!r:.60}: read a file with ParameterStore.load")
@@ -156,17 +153,15 @@ class Mining:
         look_at_number("hardest", hardest, 0, 1, "a share")
         if not hardest:
             raise InputError(f"hardest must be a share in (0, 1], got {hardest}")
-        waits = update is not None and update.every > 0
-        if stand_ins and waits:
+        mix, waits = mix or Mix(), update is not None and update.every > 0
+        if waits and mix.stand_ins:
             raise InputError("update.every trains on what was found: leave stand_ins out, or set it to 0")
-        if stand_ins is None:
-            stand_ins = STAND_INS if auto and not waits else 0.0
-        look_at_number("stand_ins", stand_ins, 0, 1, "a share")
-        mix = mix or Mix()
-        if update is not None and update.every and mix.candidates > 1:
+        if waits and mix.candidates > 1:
             raise InputError(
                 f"update.every searches with one candidate for each row: set candidates=1, got {mix.candidates}"
             )
+        if mix.stand_ins is None:
+            mix = replace(mix, stand_ins=STAND_INS if auto and not waits else 0.0)
         self.neighbourhood = neighbourhood or Blend()
         self.first = first
         if conversion is not None and not len(conversion.space):
@@ -180,7 +175,6 @@ class Mining:
         self.predict, self.update = predict, update or Update()
         self.ledger = ledger if ledger is None or isinstance(ledger, Ledger) else Ledger(str(ledger))
         self.hardest, self.decay, self.mix = hardest, decay, mix
-        self.stand_ins = stand_ins
         self.given = store  # its areas as they were named
         self.usual = Usual(self.conversion)
         self.followed_by: Any = None  # the trainer whose callback judges
@@ -388,8 +382,7 @@ class Mining:
         if self.step < self.start or not self.usual.known:
             return Plan(clean)
         miner.step = self.step
-        drawn = self.step, self.seed, number
-        return Plan(pieces_of(miner.buffer, clean, self.mix.mined, *drawn, self.stand_ins, miner.stand_ins))
+        return Plan(pieces_of(miner.buffer, clean, self.mix, miner.stand_ins, self.step, self.seed, number))
 
     def make(self, scenes: Scenes, plan: Plan) -> Scenes:
         """The scenes with the rows of pieces converted; `scenes` itself where there are none."""

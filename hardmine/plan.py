@@ -21,6 +21,9 @@ class Mix:
     Attributes:
         mined: share of them, in [0, 1], that are converted, to pieces where the buffer has them.
         candidates: K, candidates that are made of each.
+        stand_ins: share, in [0, 1], of the converted rows that take first parameters in place of pieces, beside those
+            that pieces are wanting for. 0 leaves the latter unconverted. None is 1 / 3, or 0 where Th1 is a number or
+            `update` waits for pieces.
 
     Raises:
         InputError: a number out of its range.
@@ -28,10 +31,13 @@ class Mix:
 
     mined: float = 0.375
     candidates: int = 1
+    stand_ins: float | None = None
 
     def __post_init__(self) -> None:
         look_at_number("mined", self.mined, 0, 1, "a share")
         look_at_number("candidates", self.candidates, 1, inf, "candidates per row", whole=True)
+        if self.stand_ins is not None:
+            look_at_number("stand_ins", self.stand_ins, 0, 1, "a share")
 
 
 @dataclass(frozen=True)
@@ -70,31 +76,28 @@ def planned(scenes: Scenes, regions: int, axes: int, seed: int, number: int) -> 
 def pieces_of(
     buffer: RecipeBuffer,
     clean: Recipe,
-    mined: float,
+    mix: Mix,
+    first: Callable[[Recipe, torch.Generator], Recipe],
     step: int,
     seed: int,
     number: int,
-    stand_ins: float = 0.0,
-    first: Callable[[Recipe, torch.Generator], Recipe] | None = None,
 ) -> Recipe:
     """Rows drawn by chance carry pieces of the buffer.
 
     Args:
         buffer: where they come from.
         clean: B rows.
-        mined: share of the rows; what is left of a row is one with that chance.
+        mix: shares of the rows; what is left of a row is one with that chance. `stand_ins=None` is 0.
+        first: gives rows a first parameter, where they stand in for pieces.
         step: optimiser steps made.
         seed, number: what the draws depend on.
-        stand_ins: share of these rows that take a first parameter in place of a piece, as all do that pieces are
-            wanting for; 0 leaves the latter clean.
-        first: gives rows a first parameter.
     """
-    generator = keyed(seed, "replay", number)
+    generator, stand_ins = keyed(seed, "replay", number), mix.stand_ins or 0.0
 
     def rows_of(wanted: float) -> int:
         return floor(wanted + float(torch.rand((), generator=generator, dtype=torch.float64)))
 
-    rows = rows_of(mined * len(clean))
+    rows = rows_of(mix.mined * len(clean))
     pieces = buffer.draw(rows - rows_of(stand_ins * rows) if stand_ins else rows, step, generator)
     found = 0 if pieces is None else len(pieces)
     place = torch.randperm(len(clean), generator=generator)[:rows]
@@ -102,7 +105,7 @@ def pieces_of(
     if pieces is not None:
         there = clean[place[:found]]
         made.append(pieces.replace(source=there.source, draw=there.draw, present=there.present))
-    if stand_ins and first is not None and found < rows:
+    if stand_ins and found < rows:
         made.append(first(clean[place[found:]], generator))
     order, changed = torch.arange(len(clean)), sum(map(len, made)) - len(clean)
     order[place[:changed]] = len(clean) + torch.arange(changed)

@@ -743,7 +743,7 @@ def test_the_numbers_of_the_library_are_those_of_the_command_line(config: DictCo
     block = dict(config.mining)
     assert block.pop("_target_") == "hardmine.Mining" and hardmine.Mining is Mining
     assert block.keys() == {"threshold", "hardest", "start", "mined", "candidates", "decay", "stand_ins"}
-    assert Mix(block.pop("mined"), block.pop("candidates")) == Mix() == Mining(make_store()).mix
+    assert Mix(**{name: block.pop(name) for name in ("mined", "candidates", "stand_ins")}) == Mix()
     assert block == {name: defaults[name] for name in block}
     assert config.seed == defaults["seed"] and not config.gate and not tuple(defaults["gates"])
 
@@ -762,8 +762,8 @@ def test_the_judge_where_nothing_is_said(settings: dict[str, Any], decay: float)
         ({}, 1 / 3, 0.1, None),
         ({"threshold": 0.7}, 0.0, 1.0, 0.7),
         ({"threshold": 0}, 0.0, 1.0, 0.0),
-        ({"threshold": 0.7, "hardest": 0.2, "stand_ins": 0.25}, 0.25, 0.2, 0.7),
-        ({"stand_ins": 0}, 0.0, 0.1, None),
+        ({"threshold": 0.7, "hardest": 0.2, "mix": Mix(stand_ins=0.25)}, 0.25, 0.2, 0.7),
+        ({"mix": Mix(stand_ins=0)}, 0.0, 0.1, None),
         ({"update": Update(every=2)}, 0.0, 0.1, None),
     ],
 )
@@ -771,15 +771,15 @@ def test_what_a_number_for_th1_changes(
     settings: dict[str, Any], share: float, hardest: float, threshold: float | None
 ) -> None:
     mining = Mining(make_store(), **settings)
-    assert (mining.stand_ins, mining.hardest, mining.threshold) == (share, hardest, threshold)
+    assert (mining.mix.stand_ins, mining.hardest, mining.threshold) == (share, hardest, threshold)
 
 
 def test_stand_ins_are_refused_where_the_model_waits_for_pieces() -> None:
     with pytest.raises(InputError, match=r"update\.every trains on what was found: leave stand_ins out"):
-        Mining(make_store(), update=Update(every=2), stand_ins=0.5)
+        Mining(make_store(), update=Update(every=2), mix=Mix(stand_ins=0.5))
 
 
-@pytest.mark.parametrize(("settings", "converted"), [({}, 2), ({"threshold": 0.7}, 0), ({"stand_ins": 0}, 0)])
+@pytest.mark.parametrize(("settings", "converted"), [({}, 2), ({"threshold": 0.7}, 0), ({"mix": Mix(stand_ins=0)}, 0)])
 def test_rows_are_converted_before_anything_hard_is_found(settings: dict[str, Any], converted: int) -> None:
     mining = Mining(make_store(), start=0, conversion=ColorTransfer(), areas=AREAS, **settings)
     scenes = mining.read(batch_of(0))

@@ -8,7 +8,7 @@ from conftest import make_images, make_recipe, make_store
 from hypothesis import given, settings, strategies as st
 
 from hardmine.memory.buffer import RecipeBuffer
-from hardmine.plan import Plan, pieces_of, planned
+from hardmine.plan import Mix, Plan, pieces_of, planned
 from hardmine.records import Recipe, Verdict
 from hardmine.scenes import Scenes
 
@@ -32,7 +32,7 @@ def clean(rows: int) -> Recipe:
 
 
 def rows_of(buffer: RecipeBuffer, rows: int = 8, mined: float = 0.5, number: int = 0, seed: int = 0) -> Recipe:
-    return pieces_of(buffer, clean(rows), mined, step=0, seed=seed, number=number)
+    return pieces_of(buffer, clean(rows), Mix(mined), firsts, step=0, seed=seed, number=number)
 
 
 def same(one: Recipe, other: Recipe) -> bool:
@@ -99,8 +99,8 @@ def test_all_rows_may_be_pieces() -> None:
 
 def test_what_was_scored_too_long_ago_is_no_piece() -> None:
     buffer = filled(9, max_age=10)
-    assert len(Plan(pieces_of(buffer, clean(8), 0.5, step=10, seed=0, number=0)).pieces) == 4
-    assert not len(Plan(pieces_of(buffer, clean(8), 0.5, step=11, seed=0, number=0)).pieces)
+    assert len(Plan(pieces_of(buffer, clean(8), Mix(0.5), firsts, step=10, seed=0, number=0)).pieces) == 4
+    assert not len(Plan(pieces_of(buffer, clean(8), Mix(0.5), firsts, step=11, seed=0, number=0)).pieces)
 
 
 # Which
@@ -178,7 +178,7 @@ def firsts(rows: Recipe, generator: torch.Generator) -> Recipe:
 def stood_in(pieces: int, stand_ins: float, number: int = 0, mined: float = 0.5) -> tuple[int, int]:
     """Pieces and stand-ins among eight rows."""
     buffer = filled(pieces) if pieces else RecipeBuffer()
-    rows = pieces_of(buffer, clean(8), mined, 0, 0, number, stand_ins, firsts)
+    rows = pieces_of(buffer, clean(8), Mix(mined, stand_ins=stand_ins), firsts, step=0, seed=0, number=number)
     assert torch.equal(rows.source, clean(8).source) and torch.equal(rows.draw, clean(8).draw)
     first = rows.depth == -7
     assert (rows.piece[first] == -1).all() and rows.chosen[first].any(1).all()

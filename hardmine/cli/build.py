@@ -1,6 +1,7 @@
 """The one place that wires the objects from the config."""
 
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -134,7 +135,8 @@ def build_gates(cfg: Any) -> list[Gate]:
 def mining_settings(cfg: Any) -> tuple[type[Mining], dict[str, Any]]:
     """What the block `mining` says: the class, and arguments of it."""
     settings: dict[str, Any] = OmegaConf.to_container(cfg.mining, resolve=True)  # type: ignore[assignment]
-    kind, mix = get_class(settings.pop("_target_")), Mix(settings.pop("mined"), settings.pop("candidates"))
+    kind = get_class(settings.pop("_target_"))
+    mix = Mix(**{field.name: settings.pop(field.name) for field in fields(Mix)})
     return kind, {**settings, "mix": mix}
 
 

@@ -1,10 +1,18 @@
-"""The comparison that decides what is hard where Th1 is a number."""
+"""Which candidates become learning data."""
 
+from typing import Any
+
+import torch
 from torch import Tensor
+
+from hardmine.memory.drops import Drops
+from hardmine.records import Recipe
+
+_LATEST = 64  # candidates that `hardest` is a share of; few, since a model that learns leaves old ones behind
 
 
 def is_hard(score: Tensor, threshold: float) -> Tensor:
-    """Whether each candidate becomes learning data (R24, R25, D47).
+    """Whether each candidate becomes learning data where Th1 is a number (R24, R25, D47).
 
     Args:
         score: recognition accuracy in [0, 1], any shape; NaN where there was nothing to recognise.
@@ -14,3 +22,61 @@ def is_hard(score: Tensor, threshold: float) -> Tensor:
         bool, the shape of `score`: strictly below Th1. NaN is never hard.
     """
     return score < threshold
+
+
+class Hardness:
+    """Compares the drop of each candidate's parameter with those of the latest candidates.
+
+    Args:
+        targets: M, stored parameters.
+        hardest: only drops as large as this share of the latest ones are hard, in (0, 1]; 1 takes all.
+
+    Attributes:
+        drops: what is known of each parameter.
+        latest: (<= 64,) drops of the latest candidates, NaN left out.
+    """
+
+    def __init__(self, targets: int, hardest: float = 1.0) -> None:
+        if not 0 < hardest <= 1:
+            raise ValueError(f"hardest must be a share in (0, 1], got {hardest}")
+        self.hardest = hardest
+        self.drops = Drops(targets)
+        self.latest = torch.empty(0)
+
+    def __call__(
+        self, candidates: Recipe, score: Tensor, before: Tensor, threshold: float | None
+    ) -> tuple[Tensor, Tensor]:
+        """Learn from N scores, and tell what is hard.
+
+        Args:
+            candidates: N rows.
+            score: (N,) recognition accuracy in [0, 1]; NaN where there was nothing to recognise.
+            before: (N,) the drop of the piece whose neighbour a candidate is; 0 where there is none.
+            threshold: Th1, below which a hard score must lie as well (R24); None leaves it to `hardest` alone.
+
+        Returns:
+            hard (N,) bool, and drop (N,) float32, see `Drops.look`.
+        """
+        drop = self.drops.look(candidates, score, before)
+        hard = self._among_hardest(drop)
+        return hard if threshold is None else hard & is_hard(score, threshold), drop
+
+    def _among_hardest(self, drop: Tensor) -> Tensor:
+        if self.hardest == 1:
+            return ~drop.isnan()
+        self.latest = torch.cat([self.latest, drop[~drop.isnan()]])[-_LATEST:]
+        if not len(self.latest):
+            return torch.zeros_like(drop, dtype=torch.bool)
+        bar, most = self.latest.quantile(1 - self.hardest), self.latest.max()
+        if bar == most:  # more than that share lie at the top, as where a detector sees nothing: all are as hard
+            less = self.latest[self.latest < most]
+            bar = less.max() if len(less) else most
+        return drop > bar
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain tensors and a number."""
+        return {"drops": self.drops.state_dict(), "latest": self.latest.clone()}
+
+    def load_state_dict(self, saved: dict[str, Any]) -> None:
+        self.drops.load_state_dict(saved["drops"])
+        self.latest = saved["latest"].clone()

@@ -132,22 +132,24 @@ def watch(module: L.LightningModule) -> Seen:
     return seen
 
 
+def quiet(*callbacks: L.Callback, **trainer: Any) -> L.Trainer:
+    """A trainer of a few steps that prints and keeps nothing."""
+    settings = {
+        "max_steps": 6,
+        "accelerator": "cpu",
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
+    return L.Trainer(**{"callbacks": list(callbacks), **settings, **trainer})
+
+
 def fit(
     module: L.LightningModule, data: Any, val: Any = None, callbacks: Sequence[L.Callback] = (), **trainer: Any
 ) -> None:
     """A run of a few steps; `data` is a DataModule or loaders."""
-    runner = L.Trainer(
-        **{
-            "max_steps": 6,
-            "accelerator": "cpu",
-            "logger": False,
-            "enable_checkpointing": False,
-            "enable_progress_bar": False,
-            "enable_model_summary": False,
-            "callbacks": list(callbacks),
-            **trainer,
-        }
-    )
+    runner = quiet(*callbacks, **trainer)
     if val is None:
         runner.fit(module, data)
     else:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 import hardmine
-from foreign.conftest import AREAS, Segmented, Segmenter, fit, loader, mine, watch
+from foreign.conftest import AREAS, Segmented, Segmenter, fit, loader, mine, quiet, watch
 from hardmine.errors import InputError
 
 LINES: dict[str, Any] = {"areas": AREAS}
@@ -243,13 +243,7 @@ def test_a_second_fit_begins_anew(store: hardmine.ParameterStore) -> None:
 
 def test_validation_alone_is_not_mined(store: hardmine.ParameterStore) -> None:
     search = mining(store, start=0)
-    trainer = L.Trainer(
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        callbacks=[search.callback()],
-    )
+    trainer = quiet(search.callback())
     trainer.validate(Validated(), search.around(loader(Segmented()), val=loader(Segmented(4))))
     assert search.tally.candidates == 0
 
@@ -290,14 +284,7 @@ def test_a_resumed_run_is_bit_equal(store: hardmine.ParameterStore, tmp_path: Pa
     def run(steps: int, checkpoint: str | None = None) -> Segmenter:
         L.seed_everything(0, verbose=False)
         module, search = Segmenter(), mining(store, seed=3)
-        trainer = L.Trainer(
-            max_steps=steps,
-            accelerator="cpu",
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            callbacks=[search.callback()],
-        )
+        trainer = quiet(search.callback(), max_steps=steps)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Lightning warns that a plain loader cannot go on in mid-epoch
             trainer.fit(module, search.around(loader(Segmented(4))), ckpt_path=checkpoint, weights_only=True)

@@ -14,7 +14,7 @@ from lightning.pytorch.utilities import CombinedLoader
 from torch import Tensor, nn
 
 import hardmine
-from foreign.conftest import AREAS, Segmented, Segmenter, fit, loader, mine
+from foreign.conftest import AREAS, Segmented, Segmenter, fit, loader, mine, quiet
 from hardmine.errors import InputError
 
 MEAN, STD = torch.tensor([0.48, 0.46, 0.41])[:, None, None], torch.tensor([0.23, 0.22, 0.22])[:, None, None]
@@ -261,15 +261,7 @@ class ByHand(Segmenter):
 def test_a_resumed_run_by_hand_keeps_its_ledger(store: hardmine.ParameterStore, tmp_path: Path) -> None:
     def run(steps: int, **resumed: Any) -> hardmine.Mining:
         search = hardmine.Mining(store, areas=AREAS, start=1, threshold=1.1, hardest=1.0, ledger=tmp_path / "ledger")
-        trainer = L.Trainer(
-            max_steps=steps,
-            accelerator="cpu",
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            callbacks=[search.callback()],
-        )
+        trainer = quiet(search.callback(), max_steps=steps)
         trainer.fit(ByHand(), search.around(loader(Segmented())), **resumed)
         trainer.save_checkpoint(tmp_path / "last.ckpt")
         return search
@@ -413,14 +405,7 @@ def test_the_state_of_a_data_module_stays_its_own(
     def run(mined: bool, steps: int, checkpoint: str | None) -> Counting:
         data, search = Counting(), hardmine.Mining(store, areas=AREAS, start=0)
         callbacks = [search.callback()] if mined else []
-        trainer = L.Trainer(
-            max_steps=steps,
-            accelerator="cpu",
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            callbacks=callbacks,
-        )
+        trainer = quiet(*callbacks, max_steps=steps)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Lightning warns of callbacks that a checkpoint has and a trainer lacks
             trainer.fit(Segmenter(), search.around(data) if mined else data, ckpt_path=checkpoint, weights_only=True)
@@ -437,14 +422,7 @@ def test_the_state_of_a_data_module_stays_its_own(
 def test_a_search_goes_on_with_its_own_store_alone(store: hardmine.ParameterStore, tmp_path: Path) -> None:
     def run(store: hardmine.ParameterStore, steps: int, checkpoint: str | None, areas: Any = AREAS) -> None:
         search = hardmine.Mining(store, areas=areas, start=0)
-        trainer = L.Trainer(
-            max_steps=steps,
-            accelerator="cpu",
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            callbacks=[search.callback()],
-        )
+        trainer = quiet(search.callback(), max_steps=steps)
         trainer.fit(Segmenter(), search.around(loader(Segmented())), ckpt_path=checkpoint, weights_only=True)
         trainer.save_checkpoint(tmp_path / "run.ckpt")
 

@@ -1,5 +1,6 @@
 """The rival that converts without asking the model: augmentation by the parameters of a store."""
 
+from dataclasses import replace
 from typing import Any
 
 from hardmine.errors import InputError
@@ -31,7 +32,7 @@ class PlainAugmentation(Mining):
             raise InputError(
                 "PlainAugmentation makes one image per row in every step: set candidates=1, update.every=0"
             )
-        super().__init__(store, **{**settings, "stand_ins": 1.0})
+        super().__init__(store, **{**settings, "mix": replace(mix, stand_ins=1.0)})
 
     def plan(self, scenes: Scenes, rows: Recipe | None = None) -> Plan:
         """See `Mining.plan`; each rank counts its own rows for all of them, exact where `mined` is whole rows."""

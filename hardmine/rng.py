@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 _DEEPEST, _SHORT = 3, 64  # levels and containers that are looked into for generators
 _NONE_INSIDE = (torch.Tensor, str, bytes, int, float, np.ndarray, type(None))
@@ -23,6 +24,11 @@ def key(*parts: int | str) -> int:
 def keyed(*parts: int | str) -> torch.Generator:
     """A CPU generator for one purpose, for instance `keyed(seed, "propose", step)`."""
     return torch.Generator().manual_seed(key(*parts))
+
+
+def chances(name: str, draws: Tensor) -> Tensor:
+    """(N,) float64 in [0, 1): a number for each of N draws (int64), the same whenever it is asked for by that name."""
+    return torch.tensor([key(name, draw) for draw in draws.tolist()], dtype=torch.float64) / 2.0**63
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import skimage.color
 import torch
 from conftest import make_images, make_recipe, make_store
 from numpy.typing import NDArray
+from torch import Tensor
 
 from hardmine import kernels
 from hardmine.conversions import Chain, ColorTransfer, Reframe, unlearnt
@@ -191,6 +192,39 @@ def test_an_area_keeps_what_sets_it_apart() -> None:
     assert apart.abs().max() > 0.2
     assert torch.allclose(after.mean[there, 0], point[:3] + apart * point[3:], atol=0.3)
     assert torch.allclose(after.std[there, 0], point[3:].expand_as(apart), atol=0.3)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.5, 1.0])
+@pytest.mark.parametrize("kinds", [1, 2])
+def test_a_share_of_the_images_keeps_what_sets_them_apart(share: float, kinds: int) -> None:
+    """Each image is bit for bit as with a share of 0 or of 1; its draw says which, whatever stands beside it."""
+    image, regions = make_images(batch=1, size=(16, 16))
+    image, regions = (value.expand(40, *value.shape[1:]).contiguous() for value in (image, regions))
+    recipe = make_recipe(40, make_store())
+    recipe = recipe.replace(
+        source=torch.arange(40) % 2,
+        draw=torch.arange(40),
+        parameter=recipe.parameter[:1].expand_as(recipe.parameter),
+    )
+    others = [of_images(*make_images(batch=1, seed=seed, size=(16, 16))) for seed in range(5, 5 + kinds)]
+
+    def convert(share: float, rows: Tensor) -> Tensor:
+        conversion = ColorTransfer(individual=share)
+        conversion.compare_with(*others)
+        return images(conversion, image[rows], regions[rows], recipe[rows])
+
+    every = torch.arange(40)
+    made, exact, apart = (convert(value, every) for value in (share, 0.0, 1.0))
+    kept = (made == apart).flatten(1).all(1)
+    assert torch.equal(kept, (made != exact).flatten(1).any(1))
+    assert int(kept.sum()) == pytest.approx(40 * share, abs=8 if 0 < share < 1 else 0)
+    assert torch.equal(convert(share, every.flip(0)), made.flip(0))
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1])
+def test_a_share_of_the_images_is_one(share: float) -> None:
+    with pytest.raises(ValueError, match=r"individual must be a share of the images in \[0, 1\]"):
+        ColorTransfer(individual=share)
 
 
 def test_what_is_usual_depends_on_the_kind_of_the_source() -> None:

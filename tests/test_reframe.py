@@ -118,6 +118,19 @@ def test_the_frame_lies_inside_the_images_own_extent() -> None:
     assert (made.regions[:, 30:] == 255).all() and (made.regions[..., 45:] == 255).all()
 
 
+def test_a_share_of_the_images_is_seen_from_another_frame() -> None:
+    scenes, rows = coordinates(60), recipe(60)
+    some, share = Reframe(0.5, share=0.5)(scenes, rows)
+    every, _ = Reframe(0.5)(scenes, rows)
+    framed = (some.image == every.image).flatten(1).all(1)
+    assert torch.equal(~framed, (some.image == scenes.image).flatten(1).all(1))
+    assert 20 <= int(framed.sum()) <= 40 and (share == 0).all()
+    assert torch.equal(some.regions[~framed], scenes.regions[~framed])
+    again, _ = Reframe(0.5, share=0.5)(scenes[rows.draw.flip(0)], rows[rows.draw.flip(0)])
+    assert torch.equal(again.image.flip(0), some.image)  # its draw alone says which
+    assert Reframe(0.5, share=0.0)(scenes, rows)[0] is scenes
+
+
 def cropped(scenes: Scenes, height: int, width: int) -> Scenes:
     labels = {**scenes.labels, "target": scenes.labels["target"][:, :height, :width]}
     return Scenes(scenes.image[..., :height, :width], scenes.regions[:, :height, :width], 4, labels)
@@ -127,3 +140,9 @@ def cropped(scenes: Scenes, height: int, width: int) -> Scenes:
 def test_a_share_out_of_range_is_refused(smallest: float) -> None:
     with pytest.raises(ValueError, match="smallest must be a share"):
         Reframe(smallest)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.5])
+def test_a_share_of_the_images_is_one(share: float) -> None:
+    with pytest.raises(ValueError, match="share must be a share of the images"):
+        Reframe(0.7, share)

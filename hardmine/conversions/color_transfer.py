@@ -9,6 +9,7 @@ from hardmine.errors import InputError
 from hardmine.kernels import transfer
 from hardmine.kernels.transfer import Table
 from hardmine.records import Distribution, Recipe
+from hardmine.rng import chances
 from hardmine.scenes import Colors, Scenes
 from hardmine.space import COLORS
 from hardmine.store.store import ParameterStore
@@ -21,16 +22,22 @@ class ColorTransfer:
         colors: `lab`, as people see (R13), or `rgb` without conversion (R16).
         min_std: floor of the source's standard deviation, Lab units (of RGB: hundredths of the range).
         max_gain: cap of t_std / s_std.
-        individual: an area keeps what sets it apart from those of other sources (see `transfer.affine`), which
-            `compare_with` or `learn` must have been told of. Otherwise every road takes the very same mean, and what
-            tells a road from the pavement beside it is that mean alone.
+        individual: share of the images, in [0, 1], whose areas keep what sets them apart from those of other sources
+            (see `transfer.affine`), which `compare_with` or `learn` must have been told of. In the others, drawn from
+            the recipe's draw, every road takes the very mean of its target (Expr. 2): if all did, that mean alone
+            would tell a road from the pavement beside it.
+
+    Raises:
+        ValueError: other colours, or no share.
     """
 
     def __init__(
-        self, colors: Colors = "lab", min_std: float = 1.0, max_gain: float = 4.0, individual: bool = False
+        self, colors: Colors = "lab", min_std: float = 1.0, max_gain: float = 4.0, individual: float = 0.0
     ) -> None:
         if colors not in COLORS:
             raise ValueError(f"colors must be lab or rgb, got {colors!r}")
+        if not 0 <= individual <= 1:
+            raise ValueError(f"individual must be a share of the images in [0, 1], got {individual}")
         self.colors: Colors = colors
         self.space = COLORS[colors]
         self.min_std = min_std * self.space.axes[0].unit
@@ -97,7 +104,7 @@ class ColorTransfer:
 
     def _moved(self, scenes: Scenes, recipe: Recipe, source_of_row: Tensor | None) -> tuple[Scenes, Tensor]:
         """Rows in which either areas or the whole image are chosen."""
-        usual = self._usual(recipe.source) if self.individual else None
+        usual = self._usual(recipe) if self.individual else None
         pixels, measured = scenes.measured(self.colors)
         device = pixels.device
         recipe = recipe.to(device)
@@ -123,13 +130,19 @@ class ColorTransfer:
             image = image[:, 1:2].repeat(1, 3, 1, 1)
         return taken(scenes, source_of_row).replace(image), share
 
-    def _usual(self, source: Tensor) -> Distribution:
+    def _usual(self, recipe: Recipe) -> Distribution:
         """What is usual of the areas among the like of each of N sources; 1 row where they are all of one kind."""
         if self.usual is None:
             raise ValueError(
-                "individual=True needs the colours of the source images: call compare_with first (or learn)"
+                "individual > 0 needs the colours of the source images: call compare_with first (or learn)"
             )
         count = self.usual.count.clone()
         count[:, -1] = 0  # the whole image has nothing that sets it apart
         usual = Distribution(self.usual.mean, self.usual.std, count)
-        return usual if len(usual) == 1 else usual[torch.bucketize(source, self.ends, right=True)]
+        if len(usual) > 1:
+            usual = usual[torch.bucketize(recipe.source, self.ends, right=True)]
+        if self.individual < 1:
+            alike = chances("individual", recipe.draw) >= self.individual
+            usual = usual[torch.zeros(len(recipe), dtype=torch.int64)] if len(usual) == 1 else usual
+            usual = Distribution(usual.mean, usual.std, usual.count.masked_fill(alike[:, None], 0))
+        return usual

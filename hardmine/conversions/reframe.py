@@ -6,7 +6,7 @@ from torch import Tensor
 
 from hardmine.conversions.base import inside, taken
 from hardmine.records import Recipe
-from hardmine.rng import keyed
+from hardmine.rng import chances, keyed
 from hardmine.scenes import Colors, Scenes
 from hardmine.space import Space
 
@@ -23,14 +23,18 @@ class Reframe:
 
     Args:
         smallest: least share of height and width that is kept, in (0, 1]; the share is uniform from there to 1.
+        share: of the converted images that are seen from another frame, in [0, 1]. Enlarged images are less sharp, and
+            a network that saw no others would lose small objects.
     """
 
     colors: Colors | None = None
 
-    def __init__(self, smallest: float = 0.5) -> None:
+    def __init__(self, smallest: float = 0.5, share: float = 1.0) -> None:
         if not 0 < smallest <= 1:
             raise ValueError(f"smallest must be a share of the image's side in (0, 1], got {smallest}")
-        self.smallest = smallest
+        if not 0 <= share <= 1:
+            raise ValueError(f"share must be a share of the images in [0, 1], got {share}")
+        self.smallest, self.share = smallest, share
         self.space = Space([])
 
     def __call__(self, scenes: Scenes, recipe: Recipe, source_of_row: Tensor | None = None) -> tuple[Scenes, Tensor]:
@@ -41,7 +45,8 @@ class Reframe:
         scenes = taken(scenes, source_of_row)
         chosen = recipe.chosen.any(1)
         share = torch.where(chosen, 0.0, torch.nan).to(scenes.image.device, non_blocking=True)
-        rows = chosen.nonzero().flatten()
+        framed = chosen & (chances("frame", recipe.draw) < self.share)
+        rows = framed.nonzero().flatten()
         if not len(rows) or self.smallest == 1 or not scenes.movable:
             return scenes, share
         frame = self._frames(recipe.draw[rows]).to(scenes.image.device, non_blocking=True)

@@ -467,6 +467,15 @@ def test_the_check_looks_at_every_kind_of_data(
     assert told["gain_vs_best"] == pytest.approx(3, abs=1e-3)  # the figures of one protocol stand beside them
 
 
+def test_kinds_may_have_been_measured_with_other_seeds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kinds = {key: of for key, of in of_each_kind().items() if key.protocol != "street" or key.seed == 1}
+    store(tmp_path / "results.parquet", everything() | kinds)
+    told = json.loads(shown(monkeypatch, capsys, "--check", f"results={tmp_path}/results.parquet"))
+    assert told["kinds"]["street"]["seeds"] == [1] and told["kinds"]["nuclei"]["seeds"] == [0, 1, 2]
+
+
 def test_a_missing_kind_is_named_with_the_command_that_makes_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -89,7 +89,7 @@ def check(groups: Sequence[Group], protocol: str, size: str, seeds: Sequence[int
 
 
 def every_kind(groups: Sequence[Group], protocols: Sequence[str], size: str, seeds: Sequence[int]) -> dict[str, Any]:
-    """How the default does on each kind of data; in points, of medians over the seeds.
+    """How the default does on each kind of data; in points, of medians over the seeds that a kind has.
 
     Args:
         groups: see there.
@@ -107,7 +107,7 @@ def every_kind(groups: Sequence[Group], protocols: Sequence[str], size: str, see
     there = {group.key: group for group in groups}
     keys = [GroupKey(protocol, size, "m64", False) for protocol in protocols]
     chosen = [there.get(key, Group(key, {}, "")) for key in keys]
-    _refuse_missing([(group, (*KIND_RIVALS, OURS)) for group in chosen], seeds)
+    _refuse_missing([(group, (*KIND_RIVALS, OURS)) for group in chosen], seeds, same=False)
     kinds: dict[str, dict[str, Any]] = {}
     for group in chosen:
         shifted = {method: median(group.ends(method, group.shifted).values()) for method in (*KIND_RIVALS, OURS)}
@@ -172,14 +172,16 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else round(value, 4)
 
 
-def _refuse_missing(needed: Sequence[tuple[Group, Sequence[str]]], default: Sequence[int]) -> None:
+def _refuse_missing(needed: Sequence[tuple[Group, Sequence[str]]], default: Sequence[int], same: bool = True) -> None:
+    """Refuse where a method lacks seeds that others have, in any group or, without `same`, in its own."""
     measured: list[tuple[GroupKey, dict[str, BySeed]]] = [
         (group.key, {method: group.ends(method, group.shifted) for method in methods}) for group, methods in needed
     ]
-    wanted = {seed for _, of in measured for ends in of.values() for seed in ends} or set(default)
+    every = {seed for _, of in measured for ends in of.values() for seed in ends}
     several = len({key.protocol for key, _ in measured}) > 1
     missing, commands = [], []
     for key, of in measured:
+        wanted = (every if same else {seed for ends in of.values() for seed in ends}) or set(default)
         lacking = {method: wanted - ends.keys() for method, ends in of.items() if wanted - ends.keys()}
         if not lacking:
             continue

@@ -191,7 +191,11 @@ class TestReliability:
         assert same(area, [[0.4, NAN, 0.4, 0.4]])  # no pixel is in area 1
 
 
-@pytest.mark.parametrize("scoring", [Reliability(), CorrectRate(), Reliability(by_class=False)], ids=str)
+@pytest.mark.parametrize(
+    "scoring",
+    [Reliability(), CorrectRate(), Reliability(by_class=False)],
+    ids=["reliability", "correct rate", "reliability of images"],
+)
 class TestObjects:
     def test_perfect_is_one(self, scoring: Scoring) -> None:
         batch = labelled([(LEFT, 0), (RIGHT, 1)], [(RIGHT, 0)])

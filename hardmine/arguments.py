@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from math import inf, isfinite
+from numbers import Integral, Real
 from typing import Any
 
 from hardmine.errors import InputError
@@ -24,7 +25,9 @@ def look_at_object(name: str, value: Any, kind: Any, example: str) -> None:
         raise InputError(f"{name} must be {example}, got {value!r:.60}")
 
 
-def look_at_number(name: str, value: Any, least: float, most: float, unit: str, whole: bool = False) -> None:
+def look_at_number(
+    name: str, value: Any, least: float, most: float, unit: str, whole: bool = False, above: bool = False
+) -> None:
     """See that an argument is a number in a range.
 
     Args:
@@ -33,13 +36,18 @@ def look_at_number(name: str, value: Any, least: float, most: float, unit: str, 
         least, most: the ends of the range, which belong to it.
         unit: what it counts, or what it is where the range has an upper end.
         whole: no fraction of it.
+        above: the lower end does not belong to the range.
 
     Raises:
         InputError: another number, or none.
     """
-    number = isinstance(value, int | float) and not isinstance(value, bool) and (isfinite(value) or value == most)
-    if not number or not least <= value <= most or (whole and not isinstance(value, int)):
-        what = f"a number of {unit}, {least:g} or more" if most == inf else f"{unit} from {least:g} to {most:g}"
+    number = isinstance(value, Real) and not isinstance(value, bool) and (isfinite(value) or value == most)
+    inside = number and least <= value <= most and not (above and value == least)
+    if not inside or (whole and not isinstance(value, Integral)):
+        if most == inf:
+            what = f"a number of {unit}, " + (f"above {least:g}" if above else f"{least:g} or more")
+        else:
+            what = f"{unit} " + (f"above {least:g} and up to" if above else f"from {least:g} to") + f" {most:g}"
         raise InputError(f"{name} must be {what}, got {value!r:.60}")
 
 

@@ -150,9 +150,7 @@ class Mining:
         look_at_number("decay", decay, 0, 1, "a share")
         if hardest is None:
             hardest = HARDEST if auto else 1.0
-        look_at_number("hardest", hardest, 0, 1, "a share")
-        if not hardest:
-            raise InputError(f"hardest must be a share in (0, 1], got {hardest}")
+        look_at_number("hardest", hardest, 0, 1, "a share", above=True)
         mix, waits = mix or Mix(), update is not None and update.every > 0
         if waits and mix.stand_ins:
             raise InputError("update.every trains on what was found: leave stand_ins out, or set it to 0")
@@ -298,6 +296,11 @@ class Mining:
             scoring = Reliability(by_class=self.view.by_box)
         else:
             scoring = PixelRate() if self.view.kind == "masks" else Confidence()
+        if len(store) == 1 and self.hardest < 1 and self.threshold is None:
+            self.tell(
+                "the store has one target, so that no first parameter is harder than another and chance says which "
+                "become pieces: give more targets, or set threshold"
+            )
         lacking = [name for name in store.lacking if name != UNUSED]
         if lacking:
             self.tell(

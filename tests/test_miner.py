@@ -142,6 +142,14 @@ def test_what_is_tied_at_the_top_is_hard() -> None:
     assert admitted(searching(1.0), [0.6] * 4) == [True] * 4
 
 
+@pytest.mark.parametrize("hardest", [0.2, 0.05, 0.01])
+def test_the_share_holds_however_small(hardest: float) -> None:
+    miner, generator = Miner(make_store(targets=6000), Random(), hardest=hardest), torch.Generator().manual_seed(0)
+    hard = [admitted(miner, torch.rand(8, generator=generator).tolist()) for _ in range(700)]
+    late = [one for row in hard[100:] for one in row]
+    assert sum(late) / len(late) == pytest.approx(hardest, rel=0.3)
+
+
 def test_old_drops_are_forgotten() -> None:
     miner = searching(0.5)
     admitted(miner, [0.1, 0.9, 0.9, 0.9])

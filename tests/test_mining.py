@@ -138,7 +138,7 @@ def saved(value: Any) -> Any:
 
 
 def individual(**settings: Any) -> Mining:
-    return search(conversion=Chain([ColorTransfer(individual=True), Reframe(0.7)]), **settings)
+    return search(conversion=Chain([ColorTransfer(individual=1.0), Reframe(0.7)]), **settings)
 
 
 def usual_of(mining: Mining) -> Distribution | None:
@@ -213,7 +213,7 @@ def test_what_is_usual_belongs_to_the_run() -> None:
 
 
 def test_what_was_told_beforehand_stays() -> None:
-    color = ColorTransfer(individual=True)
+    color = ColorTransfer(individual=1.0)
     color.learn(measured(range(1)))
     told = color.usual
     run = Run(search(conversion=Chain([color, Reframe(0.7)]), start=3)).steps(range(5))
@@ -788,6 +788,26 @@ def test_rows_are_converted_before_anything_hard_is_found(settings: dict[str, An
     assert (mining.make(scenes, plan).image != scenes.image).flatten(1).any(1).sum() == converted
 
 
+def test_a_prediction_that_is_nan_recognises_nothing() -> None:
+    def broken(module: nn.Module, batch: Batch) -> Tensor:
+        logits: Tensor = module(batch["image"]).clone()
+        logits[0, 1, 5, 5] = torch.nan
+        return logits
+
+    run = Run(search(predict=broken)).steps(range(3))
+    assert run.mining.offered is not None and run.mining.offered.score is not None
+    assert run.mining.offered.score.isnan().tolist() == [True, False, False, False]
+    assert run.mining.tally.pieces == 3 * 3  # of four candidates
+
+
+def test_a_store_of_one_target_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    cases: list[tuple[dict[str, Any], bool]] = [({}, True), ({"threshold": 0.7}, False), ({"hardest": 1.0}, False)]
+    for settings, told in cases:
+        caplog.clear()
+        Mining(make_store(targets=1), areas=AREAS, conversion=ColorTransfer(), **settings).read(batch_of(0))
+        assert ("the store has one target" in caplog.text) is told
+
+
 def test_labels_say_how_recognition_is_measured() -> None:
     image = batch_of(0)["image"]
     boxes = {"boxes": torch.tensor([[[2.0, 2, 9, 9]]] * 4), "labels": torch.zeros(4, 1, dtype=torch.int64)}
@@ -815,8 +835,8 @@ def test_labels_say_how_recognition_is_measured() -> None:
         ({"decay": -0.1}, "decay must be a share from 0 to 1, got -0.1"),
         ({"decay": 1.5}, "decay must be a share from 0 to 1, got 1.5"),
         ({"decay": float("nan")}, "decay must be a share from 0 to 1, got nan"),
-        ({"hardest": 0.0}, "hardest must be a share in (0, 1], got 0.0"),
-        ({"hardest": 1.1}, "hardest must be a share from 0 to 1, got 1.1"),
+        ({"hardest": 0.0}, "hardest must be a share above 0 and up to 1, got 0.0"),
+        ({"hardest": 1.1}, "hardest must be a share above 0 and up to 1, got 1.1"),
         ({"threshold": float("nan")}, 'threshold must be "auto" or a share of what is right from 0 to 2, got nan'),
         ({"threshold": "0.5"}, "threshold must be \"auto\" or a share of what is right from 0 to 2, got '0.5'"),
         ({"threshold": 50}, 'threshold must be "auto" or a share of what is right from 0 to 2, got 50'),

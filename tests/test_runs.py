@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from conftest import TINY, UNET
@@ -284,3 +285,27 @@ def test_a_root_alone_means_a_folder_here_too(
     at = [f"ckpt={run / 'checkpoints/last.ckpt'}", f"out={tmp_path / 'out'}"]
     config = mined(*at, f"data.root={folder}")
     assert config.data._target_ == "hardmine.data.FolderData"
+
+
+def labelled(folder: Path, pixels: int) -> None:
+    """Leave so many labelled pixels in the corner of index images, a column of each area."""
+    for path in (folder / "regions").iterdir():
+        regions = np.full((32, 40), 255, np.uint8)
+        regions[:pixels, :3] = np.arange(3)
+        Image.fromarray(regions).save(path)
+
+
+def test_areas_of_a_few_pixels_are_converted(folder: Path, tmp_path: Path) -> None:
+    labelled(folder, 4)
+    few = ["data.size=[32,40]", "store.min_pixels=1", "mining.start=0", "trainer.max_steps=2"]
+    main(["train", f"data.root={folder}", *SMALL, *few, f"hydra.run.dir={tmp_path / 'few'}"])
+    assert json.loads((tmp_path / "few/summary.json").read_text())["candidates"] == 8
+
+
+def test_images_without_a_labelled_pixel_are_refused(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labelled(folder, 0)
+    with pytest.raises(SystemExit, match="2"):
+        main(["train", f"data.root={folder}", *SMALL, f"hydra.run.dir={tmp_path / 'none'}"])
+    assert "lies in an area" in capsys.readouterr().err

@@ -66,9 +66,13 @@ def test_a_single_score_is_enough(search: int) -> None:
 def test_five_searches_whose_scores_are_all_the_same(score: float, shown: str) -> None:
     told = looked(Signs(), [[score, score], [score, NAN], [score], [score], [score]] + [[score]] * 9)
     assert [line is not None for line in told] == [place == 4 for place in range(14)]
+    remedy = (
+        "the model recognises everything, so take a store that is further from the images, or mine nothing"
+        if score == 1
+        else "look at predict and scoring, or set start higher"
+    )
     assert told[4] == (
-        f"all candidates of the first 5 searches have the same score, so the median is {shown} (Th1 is 0.7): look at "
-        "predict and scoring, or set start higher"
+        f"all candidates of the first 5 searches have the same score, so the median is {shown} (Th1 is 0.7): {remedy}"
     )
 
 
@@ -78,6 +82,29 @@ def test_one_that_differs_is_enough(search: int, row: int) -> None:
     scores = [[0.25] * 4 for _ in range(9)]
     scores[search][row] = 0.26
     assert looked(Signs(), scores) == [None] * 9
+
+
+def test_a_model_that_gives_nan_from_some_search_on() -> None:
+    told = looked(Signs(), [[0.1, 0.2]] * 6 + [[NAN, NAN]] * 40 + [[0.3]] + [[NAN]] * 40)
+    assert [place for place, line in enumerate(told) if line is not None] == [25]
+    assert told[25] is not None and told[25].startswith("no candidate of the latest 20 searches could be scored: look")
+    apart = looked(Signs(), ([[0.1, 0.2]] + [[NAN]] * 19) * 5)
+    assert apart == [None] * 100
+
+
+@pytest.mark.parametrize(("score", "remedy"), [(1.0, "the model recognises everything"), (0.0, "look at predict")])
+def test_the_end_says_why_no_share_of_what_is_alike_becomes_pieces(score: float, remedy: str) -> None:
+    signs = Signs(0.1)
+    for _ in range(12):
+        signs.look(torch.full((4,), score), torch.zeros(4, dtype=torch.bool), None, 48, 0)
+    assert signs.end(None, 48, 0) == [
+        f"48 candidates brought 0 pieces: the median score of the latest is {score:g}, as that of all others: {remedy}"
+        + (
+            ", so take a store that is further from the images, or mine nothing"
+            if score
+            else " and scoring, or set start higher"
+        )
+    ]
 
 
 def test_later_searches_may_be_alike() -> None:

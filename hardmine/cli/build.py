@@ -108,7 +108,13 @@ def _measured(images: LabelledImages, colors: Colors) -> ParameterStore:
         for index, name in enumerate(images.ids):
             yield name, *images.pixels(index), {}
 
-    return ParameterStore.from_images(measured(), images.areas, colors=colors)
+    try:
+        return ParameterStore.from_images(measured(), images.areas, min_pixels=1, colors=colors)
+    except InputError:
+        raise InputError(
+            "data: no pixel of the images that are trained on lies in an area: look at the index images and the names "
+            "of the areas"
+        ) from None
 
 
 def build_store(cfg: Any, data: LabelledData, conversion: Conversion) -> ParameterStore:

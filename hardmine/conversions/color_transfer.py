@@ -1,9 +1,12 @@
 """Colour transfer, area by area and of the whole image."""
 
+from math import inf
+
 import torch
 from torch import Tensor
 
 from hardmine import kernels
+from hardmine.arguments import look_at_number
 from hardmine.conversions.base import inside, taken
 from hardmine.errors import InputError
 from hardmine.kernels import transfer
@@ -28,7 +31,7 @@ class ColorTransfer:
             would tell a road from the pavement beside it.
 
     Raises:
-        ValueError: other colours, or no share.
+        ValueError: other colours, or a number out of its range.
     """
 
     def __init__(
@@ -36,8 +39,9 @@ class ColorTransfer:
     ) -> None:
         if colors not in COLORS:
             raise ValueError(f"colors must be lab or rgb, got {colors!r}")
-        if not 0 <= individual <= 1:
-            raise ValueError(f"individual must be a share of the images in [0, 1], got {individual}")
+        look_at_number("min_std", min_std, 0, inf, "Lab units")
+        look_at_number("max_gain", max_gain, 0, inf, "times", above=True)
+        look_at_number("individual", individual, 0, 1, "a share of the images")
         self.colors: Colors = colors
         self.space = COLORS[colors]
         self.min_std = min_std * self.space.axes[0].unit

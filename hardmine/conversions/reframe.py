@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hardmine.arguments import look_at_number
 from hardmine.conversions.base import inside, taken
 from hardmine.records import Recipe
 from hardmine.rng import chances, keyed
@@ -30,10 +31,8 @@ class Reframe:
     colors: Colors | None = None
 
     def __init__(self, smallest: float = 0.5, share: float = 1.0) -> None:
-        if not 0 < smallest <= 1:
-            raise ValueError(f"smallest must be a share of the image's side in (0, 1], got {smallest}")
-        if not 0 <= share <= 1:
-            raise ValueError(f"share must be a share of the images in [0, 1], got {share}")
+        look_at_number("smallest", smallest, 0, 1, "a share of the image's side", above=True)
+        look_at_number("share", share, 0, 1, "a share of the images")
         self.smallest, self.share = smallest, share
         self.space = Space([])
 

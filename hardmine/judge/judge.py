@@ -66,7 +66,7 @@ class Judge:
         def judged(of: Average) -> tuple[Any, Tensor, Tensor]:
             prediction = self._first(of, model, predicted, candidates.labels)
             prediction = canonical(prediction, candidates.labels, self.probabilities)
-            return prediction, *self.scoring(prediction, candidates.labels, areas, chosen)
+            return prediction, *_of_numbers(prediction, *self.scoring(prediction, candidates.labels, areas, chosen))
 
         candidates.prediction, score, area_score = judged(average or Average(0.0))
         refused = torch.full_like(score, -1)
@@ -154,6 +154,14 @@ def _told(of: Average, model: nn.Module, predicted: Callable[[nn.Module], Any]) 
             f"predict: the module cannot be called with the images alone ({why}): give "
             "predict=lambda module, batch: logits"
         ) from error
+
+
+def _of_numbers(prediction: Any, score: Tensor, area_score: Tensor) -> tuple[Tensor, Tensor]:
+    """Scores; NaN where the prediction has one, which is no class and recognises nothing."""
+    if not isinstance(prediction, Tensor):
+        return score, area_score
+    none = prediction.isnan().flatten(1).any(1)
+    return score.masked_fill(none, torch.nan), area_score.masked_fill(none[:, None], torch.nan)
 
 
 def split(judged: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -9,7 +9,8 @@ from torch.nn.functional import interpolate
 
 from hardmine.errors import InputError
 
-_MANY = 64  # outputs that do not all lie in [0, 1] by chance
+_MANY = 64  # outputs of one channel that do not all lie in [0, 1] by chance
+_SMALL = 1024  # of several channels, where the logits of a model that has hardly learnt may do so for a while
 _LOGITS = ("logits", "out", "pred", "prediction")
 
 
@@ -22,7 +23,8 @@ def canonical(prediction: Any, labels: Mapping[str, Tensor], probabilities: bool
             One logit is binary: the second class against the first. Logits of label maps that are smaller than these
             are enlarged.
         labels: what is scored, `target` or `boxes`.
-        probabilities: the model gives these in place of logits.
+        probabilities: the model gives these in place of logits. A batch in which one lies outside [0, 1] shows that
+            they are logits after all, and is taken so.
 
     Raises:
         InputError: something else.
@@ -41,9 +43,7 @@ def canonical(prediction: Any, labels: Mapping[str, Tensor], probabilities: bool
     target = labels["target"]
     logits = _logits(prediction, target)
     if probabilities:
-        least = torch.finfo(logits.dtype).eps
-        logits = logits.clamp(least, 1 - least)
-        logits = logits.logit() if one_channel(logits, target) else logits.log()
+        logits = _logits_of(logits, one_channel(logits, target))
     if logits.ndim == target.ndim and (logits.ndim == 3 or (logits.ndim == 1 and len(logits) == len(target))):
         logits = logits[:, None]  # (N, H, W) or (N,), one logit
     if logits.ndim != target.ndim + 1 or len(logits) != len(target):
@@ -72,7 +72,7 @@ def one_channel(logits: Tensor, target: Tensor) -> bool:
 def are_probabilities(prediction: Any, labels: Mapping[str, Tensor], seen: int) -> bool | None:
     """Whether a model gives probabilities in place of logits, as far as its first predictions tell; waits for them.
 
-    Classes sum to 1, or none of many values leaves [0, 1], as logits would.
+    Classes sum to 1, or none of very many values leaves [0, 1], as logits would.
 
     Args:
         prediction: of one batch.
@@ -87,14 +87,22 @@ def are_probabilities(prediction: Any, labels: Mapping[str, Tensor], seen: int) 
     values = _logits(prediction, labels["target"]).detach().float()
     if not bool(((values >= 0) & (values <= 1)).all()):
         return False
-    if not one_channel(values, labels["target"]) and bool(((values.sum(1) - 1).abs() < 1e-2).all()):
+    several = not one_channel(values, labels["target"])
+    if several and bool(((values.sum(1) - 1).abs() < 1e-2).all()):
         return True
-    return True if seen + values.numel() >= _MANY else None
+    return True if seen + values.numel() >= (_SMALL if several else _MANY) else None
 
 
 def values_in(prediction: Any, labels: Mapping[str, Tensor]) -> int:
     """Values that a model gives for a batch."""
     return 0 if "boxes" in labels else _logits(prediction, labels["target"]).numel()
+
+
+def _logits_of(values: Tensor, one: bool) -> Tensor:
+    least = torch.finfo(values.dtype).eps
+    inside = values.clamp(least, 1 - least)
+    fits = ((values >= 0) & (values <= 1)).all()
+    return torch.where(fits, inside.logit() if one else inside.log(), values)
 
 
 def _fits(value: Tensor, target: Tensor) -> bool:

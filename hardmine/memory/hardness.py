@@ -1,5 +1,6 @@
 """Which candidates become learning data."""
 
+from math import ceil
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from hardmine.memory.drops import Drops
 from hardmine.records import Recipe
 
 _LATEST = 64  # candidates that `hardest` is a share of; few, since a model that learns leaves old ones behind
+_LEAST = 4  # of these are among the hardest
 
 
 def is_hard(score: Tensor, threshold: float) -> Tensor:
@@ -33,7 +35,8 @@ class Hardness:
 
     Attributes:
         drops: what is known of each parameter.
-        latest: (<= 64,) drops of the latest candidates, NaN left out.
+        latest: drops of the latest candidates, 64 or, where `hardest` is small, as many as have four among them; NaN
+            left out.
     """
 
     def __init__(self, targets: int, hardest: float = 1.0) -> None:
@@ -64,7 +67,7 @@ class Hardness:
     def _among_hardest(self, drop: Tensor) -> Tensor:
         if self.hardest == 1:
             return ~drop.isnan()
-        self.latest = torch.cat([self.latest, drop[~drop.isnan()]])[-_LATEST:]
+        self.latest = torch.cat([self.latest, drop[~drop.isnan()]])[-max(_LATEST, ceil(_LEAST / self.hardest)) :]
         if not len(self.latest):
             return torch.zeros_like(drop, dtype=torch.bool)
         bar, most = self.latest.quantile(1 - self.hardest), self.latest.max()

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 _SEARCHES = 5
+_NONE = 20  # searches in a row without a score that are no chance
 _CANDIDATES, _PIECES = 500, 5
 _SHARE = 0.02  # of the candidates, of pieces that are few at the end
 _FIRST = 100  # latest candidates that show whether the search gets easier
@@ -25,7 +26,8 @@ class Signs:
         self._early = torch.empty(0)  # scores of the first searches
         self._latest = torch.empty(0)
         self._latest_first = torch.empty(0)  # of first parameters: neighbours are harder, and more and more
-        self._said_few = self._said_hard = False
+        self._unscored = 0  # searches in a row without a score
+        self._said_few = self._said_hard = self._said_nan = False
 
     def look(
         self, score: Tensor, neighbour: Tensor, threshold: float | None, candidates: int, pieces: int
@@ -42,6 +44,7 @@ class Signs:
             return []
         self.searches += 1
         known = ~score.isnan()
+        self._unscored = 0 if known.any() else self._unscored + 1
         self._latest = torch.cat([self._latest, score[known]])[-_CANDIDATES:]
         self._latest_first = torch.cat([self._latest_first, score[known & ~neighbour]])[-_FIRST:]
         lines = []
@@ -49,6 +52,12 @@ class Signs:
             self._early = torch.cat([self._early, score])
             if self.searches == _SEARCHES:
                 lines = self._begun(threshold)
+        elif self._unscored >= _NONE and len(self._latest) and not self._said_nan:
+            self._said_nan = True
+            lines = [
+                f"no candidate of the latest {_NONE} searches could be scored: look whether the model gives NaN "
+                "(the loss does then), or nothing in them is labelled"
+            ]
         return [*lines, *self._wrong(threshold, candidates, pieces)] if candidates >= _CANDIDATES else lines
 
     def end(self, threshold: float | None, candidates: int, pieces: int) -> list[str]:
@@ -70,7 +79,7 @@ class Signs:
             lines.append(self._few(threshold, candidates, pieces))
         early = self._early[~self._early.isnan()]
         enough = len(early) and len(self._latest_first) == _FIRST and candidates >= 2 * (_FIRST + len(self._early))
-        if self.learns and enough and not self._said_hard and self._latest_first.mean() < early.mean():
+        if self.learns and enough and not self._said_hard and _below(self._latest_first, early):
             self._said_hard = True
             lines.append(
                 f"what is searched does not get easier: the first scores were {float(early.mean()):.3g} on average, "
@@ -82,6 +91,8 @@ class Signs:
     def _few(self, threshold: float | None, candidates: int, pieces: int) -> str:
         found = f"{candidates} candidates brought {pieces} pieces: the median score of the latest is "
         found += f"{float(self._latest.median()):.3g}"
+        if threshold is None and bool((self._latest == self._latest[0]).all()):
+            return f"{found}, as that of all others: {_alike(float(self._latest[0]))}"
         remedy = "set hardest to a larger share, or look at gates"
         if threshold is not None:
             below = float((self._latest < threshold).float().mean())
@@ -100,7 +111,7 @@ class Signs:
         if len(scored) > 1 and bool((scored == scored[0]).all()):
             return [
                 f"all candidates of the first {_SEARCHES} searches have the same score, so the median is "
-                f"{float(scored[0]):.3g} ({th1}): look at predict and scoring, or set start higher"
+                f"{float(scored[0]):.3g} ({th1}): {_alike(float(scored[0]))}"
             ]
         if threshold is not None:
             return []
@@ -120,10 +131,25 @@ class Signs:
             "early": self._early.clone(),
             "latest": self._latest.clone(),
             "latest_first": self._latest_first.clone(),
-            "said": [self._said_few, self._said_hard],
+            "unscored": self._unscored,
+            "said": [self._said_few, self._said_hard, self._said_nan],
         }
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
-        self.searches, (self._said_few, self._said_hard) = saved["searches"], saved["said"]
+        self.searches, self._unscored = saved["searches"], saved["unscored"]
+        self._said_few, self._said_hard, self._said_nan = saved["said"]
         self._early, self._latest = saved["early"].clone(), saved["latest"].clone()
         self._latest_first = saved["latest_first"].clone()
+
+
+def _below(one: Tensor, other: Tensor) -> bool:
+    """Whether the mean of one is below that of the other, by more than its standard error."""
+    error = (one.var() / len(one) + other.var() / len(other)).sqrt()
+    return bool(other.mean() - one.mean() > error)
+
+
+def _alike(score: float) -> str:
+    """What to try where all candidates have one score."""
+    if score == 1:
+        return "the model recognises everything, so take a store that is further from the images, or mine nothing"
+    return "look at predict and scoring, or set start higher"

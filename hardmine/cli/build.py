@@ -110,7 +110,9 @@ def _measured(images: LabelledImages, colors: Colors) -> ParameterStore:
 
     try:
         return ParameterStore.from_images(measured(), images.areas, min_pixels=1, colors=colors)
-    except InputError:
+    except InputError as error:
+        if not str(error).startswith("no area of the parameter store"):
+            raise
         raise InputError(
             "data: no pixel of the images that are trained on lies in an area: look at the index images and the names "
             "of the areas"

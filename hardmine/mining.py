@@ -167,7 +167,7 @@ class Mining:
                 f"conversion: {type(conversion).__name__} alone has nothing to search for: put it after another one, "
                 "Chain([ColorTransfer(), Reframe()])"
             )
-        self.conversion = conversion or Chain([ColorTransfer(individual=1.0), Reframe(0.7, 0.5)])
+        self.conversion = conversion or Chain([ColorTransfer(individual=True), Reframe(0.7, 0.5)])
         self.scoring, self.gates, self.threshold = scoring, list(gates), None if auto else float(threshold)
         self.start, self.seed, self.areas = start, seed, names_of("areas", areas)
         self.predict, self.update = predict, update or Update()

@@ -170,7 +170,7 @@ FEW = ["data.counts={train: 8, val: 2, target: 2, test: 2}", "mining.start=0", "
         (["conversion.parts.color.max_gain=0"], "max_gain must be a number of times, above 0"),
         (["conversion.parts.color.max_gain=x"], "max_gain must be a number of times, above 0"),
         (["conversion.parts.color.min_std=-1"], "min_std must be a number of Lab units, 0 or more, got -1"),
-        (["conversion.parts.color.individual=x"], "individual must be a share of the images from 0 to 1, got 'x'"),
+        (["conversion.parts.color.individual=x"], "individual must be true or false, got 'x'"),
         (["conversion.parts.frame.share=null"], "share must be a share of the images from 0 to 1, got None"),
         (["mining.decay=1.5"], "decay must be a share from 0 to 1, got 1.5"),
         (["mining.candidates=0"], "mining.candidates must be a number of candidates per row, 1 or more, got 0"),

@@ -8,7 +8,6 @@ import skimage.color
 import torch
 from conftest import make_images, make_recipe, make_store
 from numpy.typing import NDArray
-from torch import Tensor
 
 from hardmine import kernels
 from hardmine.conversions import Chain, ColorTransfer, Reframe, unlearnt
@@ -161,7 +160,7 @@ def of_images(image: torch.Tensor, regions: torch.Tensor) -> ParameterStore:
 
 
 def individual(sources: ParameterStore, max_gain: float = 4.0) -> ColorTransfer:
-    convert = ColorTransfer(max_gain=max_gain, individual=1.0)
+    convert = ColorTransfer(max_gain=max_gain, individual=True)
     convert.compare_with(sources)
     return convert
 
@@ -194,37 +193,10 @@ def test_an_area_keeps_what_sets_it_apart() -> None:
     assert torch.allclose(after.std[there, 0], point[3:].expand_as(apart), atol=0.3)
 
 
-@pytest.mark.parametrize("share", [0.0, 0.3, 0.5, 1.0])
-@pytest.mark.parametrize("kinds", [1, 2])
-def test_a_share_of_the_images_keeps_what_sets_them_apart(share: float, kinds: int) -> None:
-    """Each image is bit for bit as with a share of 0 or of 1; its draw says which, whatever stands beside it."""
-    image, regions = make_images(batch=1, size=(16, 16))
-    image, regions = (value.expand(40, *value.shape[1:]).contiguous() for value in (image, regions))
-    recipe = make_recipe(40, make_store())
-    recipe = recipe.replace(
-        source=torch.arange(40) % 2,
-        draw=torch.arange(40),
-        parameter=recipe.parameter[:1].expand_as(recipe.parameter),
-    )
-    others = [of_images(*make_images(batch=1, seed=seed, size=(16, 16))) for seed in range(5, 5 + kinds)]
-
-    def convert(share: float, rows: Tensor) -> Tensor:
-        conversion = ColorTransfer(individual=share)
-        conversion.compare_with(*others)
-        return images(conversion, image[rows], regions[rows], recipe[rows])
-
-    every = torch.arange(40)
-    made, exact, apart = (convert(value, every) for value in (share, 0.0, 1.0))
-    kept = (made == apart).flatten(1).all(1)
-    assert torch.equal(kept, (made != exact).flatten(1).any(1))
-    assert int(kept.sum()) == pytest.approx(40 * share, abs=8 if 0 < share < 1 else 0)
-    assert torch.equal(convert(share, every.flip(0)), made.flip(0))
-
-
-@pytest.mark.parametrize("share", [-0.1, 1.1])
-def test_a_share_of_the_images_is_one(share: float) -> None:
-    with pytest.raises(ValueError, match="individual must be a share of the images from 0 to 1"):
-        ColorTransfer(individual=share)
+@pytest.mark.parametrize("wrong", [0.5, "x", None])
+def test_individual_is_yes_or_no(wrong: Any) -> None:
+    with pytest.raises(InputError, match="individual must be true or false, got"):
+        ColorTransfer(individual=wrong)
 
 
 def test_what_is_usual_depends_on_the_kind_of_the_source() -> None:
@@ -233,7 +205,7 @@ def test_what_is_usual_depends_on_the_kind_of_the_source() -> None:
     image[2:] //= 4  # three of them by night
     recipe = make_recipe(5, make_store()).replace(source=torch.arange(5))
     day, night = slice(0, 2), slice(2, 5)
-    both = ColorTransfer(individual=1.0)
+    both = ColorTransfer(individual=True)
     both.compare_with(of_images(image[day], regions[day]), of_images(image[night], regions[night]))
     for rows in (day, night):
         alone = individual(of_images(image[rows], regions[rows]))
@@ -259,7 +231,7 @@ def test_sources_in_other_colors_or_none_are_refused() -> None:
         ColorTransfer("rgb").compare_with(make_store())
     image, regions = make_images()
     with pytest.raises(ValueError, match="call compare_with first"):
-        images(ColorTransfer(individual=1.0), image, regions, make_recipe(3, make_store()))
+        images(ColorTransfer(individual=True), image, regions, make_recipe(3, make_store()))
 
 
 def test_the_whole_image_is_converted_after_its_areas() -> None:
@@ -405,8 +377,8 @@ def test_the_slope_of_the_reference_is_that_of_its_differences(colors: Colors) -
 
 
 @pytest.mark.parametrize("colors", ["lab", "rgb"])
-@pytest.mark.parametrize("individual", [0.0, 0.5, 1.0])
-def test_several_rows_of_one_source_are_as_the_source_repeated(colors: Colors, individual: float) -> None:
+@pytest.mark.parametrize("individual", [False, True])
+def test_several_rows_of_one_source_are_as_the_source_repeated(colors: Colors, individual: bool) -> None:
     image, regions = make_images(batch=4)
     scenes = Scenes(
         image, regions, 3, {"target": regions.long()}, torch.arange(4) + 5, torch.arange(4) * 2, torch.ones(4, 2)
@@ -486,7 +458,7 @@ def test_grey_has_no_colors_of_its_own_in_rgb() -> None:
 def test_what_is_learnt_is_what_comparing_finds() -> None:
     image, regions = make_images(size=(32, 32))
     sources, recipe = of_images(image, regions), make_recipe(3, make_store())
-    told, learnt = individual(sources), ColorTransfer(individual=1.0)
+    told, learnt = individual(sources), ColorTransfer(individual=True)
     usual = sources.pooled()
     learnt.learn(usual)
     usual.mean.zero_()  # what was learnt is frozen
@@ -496,7 +468,7 @@ def test_what_is_learnt_is_what_comparing_finds() -> None:
 
 
 def test_the_parts_that_have_yet_to_learn() -> None:
-    first, plain = ColorTransfer(individual=1.0), ColorTransfer()
+    first, plain = ColorTransfer(individual=True), ColorTransfer()
     assert unlearnt(plain) == [] and unlearnt(first) == [first]
     nested = Chain([Chain([first, Reframe()])])
     assert unlearnt(nested) == [first]

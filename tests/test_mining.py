@@ -138,7 +138,7 @@ def saved(value: Any) -> Any:
 
 
 def individual(**settings: Any) -> Mining:
-    return search(conversion=Chain([ColorTransfer(individual=1.0), Reframe(0.7)]), **settings)
+    return search(conversion=Chain([ColorTransfer(individual=True), Reframe(0.7)]), **settings)
 
 
 def usual_of(mining: Mining) -> Distribution | None:
@@ -213,7 +213,7 @@ def test_what_is_usual_belongs_to_the_run() -> None:
 
 
 def test_what_was_told_beforehand_stays() -> None:
-    color = ColorTransfer(individual=1.0)
+    color = ColorTransfer(individual=True)
     color.learn(measured(range(1)))
     told = color.usual
     run = Run(search(conversion=Chain([color, Reframe(0.7)]), start=3)).steps(range(5))

@@ -108,15 +108,13 @@ def _measured(images: LabelledImages, colors: Colors) -> ParameterStore:
         for index, name in enumerate(images.ids):
             yield name, *images.pixels(index), {}
 
-    try:
-        return ParameterStore.from_images(measured(), images.areas, min_pixels=1, colors=colors)
-    except InputError as error:
-        if not str(error).startswith("no area of the parameter store"):
-            raise
+    store = ParameterStore.from_images(measured(), images.areas, min_pixels=0, colors=colors)
+    if not store.count[:, :-1].any():
         raise InputError(
             "data: no pixel of the images that are trained on lies in an area: look at the index images and the names "
             "of the areas"
-        ) from None
+        )
+    return store
 
 
 def build_store(cfg: Any, data: LabelledData, conversion: Conversion) -> ParameterStore:

@@ -12,7 +12,6 @@ from hardmine.errors import InputError
 from hardmine.kernels import transfer
 from hardmine.kernels.transfer import Table
 from hardmine.records import Distribution, Recipe
-from hardmine.rng import chances
 from hardmine.scenes import Colors, Scenes
 from hardmine.space import COLORS
 from hardmine.store.store import ParameterStore
@@ -25,23 +24,23 @@ class ColorTransfer:
         colors: `lab`, as people see (R13), or `rgb` without conversion (R16).
         min_std: floor of the source's standard deviation, Lab units (of RGB: hundredths of the range).
         max_gain: cap of t_std / s_std.
-        individual: share of the images, in [0, 1], whose areas keep what sets them apart from those of other sources
-            (see `transfer.affine`), which `compare_with` or `learn` must have been told of. In the others, drawn from
-            the recipe's draw, every road takes the very mean of its target (Expr. 2): if all did, that mean alone
-            would tell a road from the pavement beside it.
+        individual: an area keeps what sets it apart from those of other sources (see `transfer.affine`), which
+            `compare_with` or `learn` must have been told of. Otherwise every road takes the very same mean, and what
+            tells a road from the pavement beside it is that mean alone.
 
     Raises:
         ValueError: other colours, or a number out of its range.
     """
 
     def __init__(
-        self, colors: Colors = "lab", min_std: float = 1.0, max_gain: float = 4.0, individual: float = 0.0
+        self, colors: Colors = "lab", min_std: float = 1.0, max_gain: float = 4.0, individual: bool = False
     ) -> None:
         if colors not in COLORS:
             raise ValueError(f"colors must be lab or rgb, got {colors!r}")
         look_at_number("min_std", min_std, 0, inf, "Lab units")
         look_at_number("max_gain", max_gain, 0, inf, "times", above=True)
-        look_at_number("individual", individual, 0, 1, "a share of the images")
+        if not isinstance(individual, bool):
+            raise InputError(f"individual must be true or false, got {individual!r:.60}")
         self.colors: Colors = colors
         self.space = COLORS[colors]
         self.min_std = min_std * self.space.axes[0].unit
@@ -108,7 +107,7 @@ class ColorTransfer:
 
     def _moved(self, scenes: Scenes, recipe: Recipe, source_of_row: Tensor | None) -> tuple[Scenes, Tensor]:
         """Rows in which either areas or the whole image are chosen."""
-        usual = self._usual(recipe) if self.individual else None
+        usual = self._usual(recipe.source) if self.individual else None
         pixels, measured = scenes.measured(self.colors)
         device = pixels.device
         recipe = recipe.to(device)
@@ -134,19 +133,13 @@ class ColorTransfer:
             image = image[:, 1:2].repeat(1, 3, 1, 1)
         return taken(scenes, source_of_row).replace(image), share
 
-    def _usual(self, recipe: Recipe) -> Distribution:
+    def _usual(self, source: Tensor) -> Distribution:
         """What is usual of the areas among the like of each of N sources; 1 row where they are all of one kind."""
         if self.usual is None:
             raise ValueError(
-                "individual > 0 needs the colours of the source images: call compare_with first (or learn)"
+                "individual=True needs the colours of the source images: call compare_with first (or learn)"
             )
         count = self.usual.count.clone()
         count[:, -1] = 0  # the whole image has nothing that sets it apart
         usual = Distribution(self.usual.mean, self.usual.std, count)
-        if len(usual) > 1:
-            usual = usual[torch.bucketize(recipe.source, self.ends, right=True)]
-        if self.individual < 1:
-            alike = chances("individual", recipe.draw) >= self.individual
-            usual = usual[torch.zeros(len(recipe), dtype=torch.int64)] if len(usual) == 1 else usual
-            usual = Distribution(usual.mean, usual.std, usual.count.masked_fill(alike[:, None], 0))
-        return usual
+        return usual if len(usual) == 1 else usual[torch.bucketize(source, self.ends, right=True)]

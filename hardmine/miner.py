@@ -4,7 +4,6 @@ All that decides (store, graph, buffer, policy, chance) lives on the CPU in plai
 every rank; a device only converts and scores. So a run is the same on any device, and ranks exchange scores alone.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,26 +15,11 @@ from hardmine.memory.buffer import RecipeBuffer
 from hardmine.memory.graph import Graph
 from hardmine.memory.hardness import Hardness
 from hardmine.memory.stopping import Stopping
+from hardmine.memory.tally import Tally
 from hardmine.neighbourhood import Neighbourhood
 from hardmine.records import Recipe, Verdict
 from hardmine.rng import keyed
 from hardmine.store import ParameterStore
-
-
-@dataclass
-class Tally:
-    """Counts of a whole run."""
-
-    candidates: int = 0
-    pieces: int = 0
-    neighbours: int = 0  # candidates that came from the neighbourhood of a piece
-    neighbour_pieces: int = 0
-    refused: int = 0  # hard, and kept out by a gate
-
-    @property
-    def hit_rate(self) -> float:
-        """Pieces / candidates; 0 before the first candidate."""
-        return self.pieces / max(self.candidates, 1)
 
 
 class Miner:

@@ -38,7 +38,8 @@ from hardmine.memory.buffer import RecipeBuffer
 from hardmine.memory.ledger import Ledger
 from hardmine.memory.signs import Signs
 from hardmine.memory.stopping import Stopping
-from hardmine.miner import Miner, Tally
+from hardmine.memory.tally import Tally
+from hardmine.miner import Miner
 from hardmine.neighbourhood import Blend, Neighbourhood
 from hardmine.plan import Mix, Plan, pieces_of, planned
 from hardmine.ranks import Ranks, Told
@@ -143,8 +144,9 @@ class Mining:
             look_at_object(name, value, kind, example)
         auto = isinstance(threshold, str) and threshold == "auto"
         if not auto:
-            look_at_number("threshold", threshold, 0, 2, '"auto" or a share of what is right')
-        look_at_number("start", start, 0, inf, "optimiser steps")
+            look_at_number("threshold", threshold, 0, 2, '"auto" or a recognition accuracy (above 1: all)')
+        look_at_number("start", start, 0, inf, "optimiser steps", whole=True)
+        look_at_number("seed", seed, 0, inf, "the draws", whole=True)
         if decay is None:
             decay = DECAY if update is None or not update.every else 0.0
         look_at_number("decay", decay, 0, 1, "a share")
@@ -153,7 +155,9 @@ class Mining:
         look_at_number("hardest", hardest, 0, 1, "a share", above=True)
         mix, waits = mix or Mix(), update is not None and update.every > 0
         if waits and mix.stand_ins:
-            raise InputError("update.every trains on what was found: leave stand_ins out, or set it to 0")
+            raise InputError(
+                f"stand_ins must be 0 or left out where update.every waits for pieces, got {mix.stand_ins:g}"
+            )
         if waits and mix.candidates > 1:
             raise InputError(
                 f"update.every searches with one candidate for each row: set candidates=1, got {mix.candidates}"
@@ -301,6 +305,9 @@ class Mining:
                 "the store has one target, so that no first parameter is harder than another and chance says which "
                 "become pieces: give more targets, or set threshold"
             )
+        unused = "mined=0" if not self.mix.mined else "stand_ins=1" if self.mix.stand_ins == 1 else None
+        if unused and not self.update.every:
+            self.tell(f"with {unused} the search is recorded and no piece is trained on")
         lacking = [name for name in store.lacking if name != UNUSED]
         if lacking:
             self.tell(
@@ -560,7 +567,7 @@ class Mining:
             self.ledger.usual = self.usual.found
             self.ledger.append(recipe, verdict)
         tally = self.miner.tally
-        for line in self.signs.look(verdict.score, recipe.parent >= 0, self.threshold, tally.candidates, tally.pieces):
+        for line in self.signs.look(verdict.score, recipe.parent >= 0, self.threshold, tally):
             self.tell(line)
         return recipe, verdict
 
@@ -570,7 +577,7 @@ class Mining:
             self.ledger.flush()
         if self.miner is None:
             return
-        for line in self.signs.end(self.threshold, self.tally.candidates, self.tally.pieces):
+        for line in self.signs.end(self.threshold, self.tally):
             self.tell(line)
         if not self.tally.candidates:
             unjudged = self.offered is not None and self.offered.score is None

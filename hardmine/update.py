@@ -6,6 +6,7 @@ from math import inf
 from typing import Any
 
 from hardmine.arguments import look_at_number
+from hardmine.errors import InputError
 from hardmine.miner import Miner
 from hardmine.records import Recipe, state
 from hardmine.search import Admit, Search
@@ -31,6 +32,8 @@ class Update:
 
     def __post_init__(self) -> None:
         look_at_number("update.every", self.every, 0, inf, "pieces", whole=True)
+        if not isinstance(self.stored, bool):
+            raise InputError(f"update.stored must be true or false, got {self.stored!r:.60}")
         look_at_number("update.tries", self.tries, 1, inf, "rounds of the search", whole=True)
 
 
@@ -86,7 +89,9 @@ class Rounds:
         every = self.update.every
         while len(self.pending) < every:
             if self.miner.stopping.reason is None and self.tries >= self.update.tries:
-                self.miner.stopping.reason = f"nothing hard in {self.tries} rounds"
+                self.miner.stopping.reason = (
+                    f"nothing hard in {self.tries} rounds: give more targets, or set threshold or hardest higher"
+                )
             if self.miner.stopping.reason is not None:
                 return None
             self.tries += 1

@@ -775,8 +775,26 @@ def test_what_a_number_for_th1_changes(
 
 
 def test_stand_ins_are_refused_where_the_model_waits_for_pieces() -> None:
-    with pytest.raises(InputError, match=r"update\.every trains on what was found: leave stand_ins out"):
+    with pytest.raises(
+        InputError, match=r"stand_ins must be 0 or left out where update\.every waits for pieces, got 0\.5"
+    ):
         Mining(make_store(), update=Update(every=2), mix=Mix(stand_ins=0.5))
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"mix": Mix(mined=0)}, "with mined=0 the search is recorded and no piece is trained on"),
+        ({"mix": Mix(stand_ins=1)}, "with stand_ins=1 the search is recorded and no piece is trained on"),
+        ({"mix": Mix(mined=0), "update": Update(every=2)}, None),
+        ({}, None),
+    ],
+)
+def test_a_search_whose_pieces_are_never_trained_on_says_so(
+    settings: dict[str, Any], told: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    Mining(make_store(), areas=AREAS, **settings).read(batch_of(0))
+    assert told in caplog.text if told else "trained on" not in caplog.text
 
 
 @pytest.mark.parametrize(("settings", "converted"), [({}, 2), ({"threshold": 0.7}, 0), ({"mix": Mix(stand_ins=0)}, 0)])
@@ -837,9 +855,15 @@ def test_labels_say_how_recognition_is_measured() -> None:
         ({"decay": float("nan")}, "decay must be a share from 0 to 1, got nan"),
         ({"hardest": 0.0}, "hardest must be a share above 0 and up to 1, got 0.0"),
         ({"hardest": 1.1}, "hardest must be a share above 0 and up to 1, got 1.1"),
-        ({"threshold": float("nan")}, 'threshold must be "auto" or a share of what is right from 0 to 2, got nan'),
-        ({"threshold": "0.5"}, "threshold must be \"auto\" or a share of what is right from 0 to 2, got '0.5'"),
-        ({"threshold": 50}, 'threshold must be "auto" or a share of what is right from 0 to 2, got 50'),
+        (
+            {"threshold": float("nan")},
+            'threshold must be "auto" or a recognition accuracy (above 1: all) from 0 to 2, got nan',
+        ),
+        (
+            {"threshold": "0.5"},
+            "threshold must be \"auto\" or a recognition accuracy (above 1: all) from 0 to 2, got '0.5'",
+        ),
+        ({"threshold": 50}, 'threshold must be "auto" or a recognition accuracy (above 1: all) from 0 to 2, got 50'),
         (
             {"neighbourhood": "select"},
             "neighbourhood must be like hardmine.Select(radius=10), got 'select'",

@@ -9,19 +9,29 @@ import torch
 from hypothesis import given, settings, strategies as st
 
 from hardmine.memory.signs import Signs
+from hardmine.memory.tally import Tally
 
 NAN = float("nan")
 
 
-def seen(signs: Signs, score: list[float], *told: Any, neighbours: bool = False) -> str | None:
+def seen(
+    signs: Signs,
+    score: list[float],
+    threshold: float | None,
+    candidates: int,
+    pieces: int,
+    neighbours: bool = False,
+    refused: int = 0,
+) -> str | None:
     """One search, and the line that it brings."""
-    lines = signs.look(torch.tensor(score), torch.full((len(score),), neighbours), *told)
+    tally = Tally(candidates, pieces, refused=refused)
+    lines = signs.look(torch.tensor(score), torch.full((len(score),), neighbours), threshold, tally)
     assert len(lines) < 2
     return lines[0] if lines else None
 
 
-def ended(signs: Signs, *told: Any) -> str | None:
-    lines = signs.end(*told)
+def ended(signs: Signs, threshold: float | None, candidates: int, pieces: int) -> str | None:
+    lines = signs.end(threshold, Tally(candidates, pieces))
     assert len(lines) < 2
     return lines[0] if lines else None
 
@@ -32,7 +42,7 @@ def looked(
     per_search: int = 4,
     pieces: int = 9,
     threshold: float | None = 0.7,
-    **kind: bool,
+    **kind: Any,
 ) -> list[str | None]:
     """Searches one after the other, `per_search` candidates in each, as far as the counts go."""
     return [
@@ -96,8 +106,8 @@ def test_a_model_that_gives_nan_from_some_search_on() -> None:
 def test_the_end_says_why_no_share_of_what_is_alike_becomes_pieces(score: float, remedy: str) -> None:
     signs = Signs(0.1)
     for _ in range(12):
-        signs.look(torch.full((4,), score), torch.zeros(4, dtype=torch.bool), None, 48, 0)
-    assert signs.end(None, 48, 0) == [
+        signs.look(torch.full((4,), score), torch.zeros(4, dtype=torch.bool), None, Tally(48, 0))
+    assert signs.end(None, Tally(48, 0)) == [
         f"48 candidates brought 0 pieces: the median score of the latest is {score:g}, as that of all others: {remedy}"
         + (
             ", so take a store that is further from the images, or mine nothing"
@@ -163,7 +173,7 @@ def test_few_pieces_are_explained_at_the_end() -> None:
     looked(signs, [VARIED] * 10, pieces=0)
     high, low = (ended(deepcopy(signs), threshold, 40, 0) for threshold in (0.7, 0.9))
     assert high is not None and high.endswith('0% lie below Th1, 0.7: set threshold above the median, or to "auto"')
-    assert low is not None and low.endswith("50% lie below Th1, 0.9: set hardest to a larger share, or look at gates")
+    assert low is not None and low.endswith('50% lie below Th1, 0.9: set threshold above the median, or to "auto"')
     assert ended(signs, 0.7, 40, 1) is None and ended(Signs(), 0.7, 0, 0) is None
     looked(signs, [VARIED] * 200, pieces=4)
     assert ended(signs, 0.7, 840, 4) is None  # it has been told
@@ -181,6 +191,19 @@ def test_the_first_searches_tell_what_is_hard_where_no_threshold_is_set() -> Non
     )
 
 
+def test_a_share_of_what_lies_below_a_threshold_is_told() -> None:
+    assert looked(Signs(0.1), [VARIED] * 5)[4] == (
+        "Th1 is 0.7 and hardest 0.1: of what is scored below Th1, the 10% of the candidates become pieces whose "
+        "parameters lower the score most, on average over images"
+    )
+
+
+def test_the_choice_is_told_at_the_end_of_fewer_than_five_searches() -> None:
+    looked(signs := Signs(0.1), [VARIED] * 2, threshold=None)
+    line = ended(signs, None, 8, 1)
+    assert line is not None and line.startswith("no threshold is set: the first 8 scores lie between 0.71 and 0.95")
+
+
 @pytest.mark.parametrize(
     ("hardest", "end"), [(0.005, "so the 0.5% of the candidates become"), (1.0, "so all candidates become pieces")]
 )
@@ -192,8 +215,21 @@ def test_the_share_is_told_as_it_is(hardest: float, end: str) -> None:
 def test_few_pieces_without_a_threshold() -> None:
     told = looked(Signs(0.1), [VARIED] * 200, pieces=4, threshold=None)
     assert told[124] == (
-        "500 candidates brought 4 pieces: the median score of the latest is 0.8: set hardest to a larger share, or "
-        "look at gates"
+        "500 candidates brought 4 pieces: the median score of the latest is 0.8: set hardest to a larger share"
+    )
+
+
+def test_few_pieces_below_the_threshold_of_which_a_share_is_taken() -> None:
+    line = looked(Signs(0.001), [[0.1, 0.2, 0.3, 0.4]] * 125, pieces=4)[124]
+    assert line is not None and line.endswith("100% lie below Th1, 0.7: set hardest to a larger share")
+
+
+@pytest.mark.parametrize(("threshold", "hardest"), [(None, 0.1), (0.9, 1.0)])
+def test_gates_are_named_where_they_refused_what_was_hard(threshold: float | None, hardest: float) -> None:
+    told = looked(Signs(hardest), [VARIED] * 200, pieces=4, threshold=threshold, refused=60)
+    assert told[124] == (
+        "500 candidates brought 4 pieces: the median score of the latest is 0.8, and gates refused 60 hard ones: make "
+        "the gates less strict"
     )
 
 

@@ -1,5 +1,6 @@
 import pytest
 
+from hardmine.errors import InputError
 from hardmine.memory.stopping import Stopping
 
 
@@ -34,5 +35,5 @@ def test_nothing_stops_by_default() -> None:
 
 @pytest.mark.parametrize("bad", [{"max_pieces": 0}, {"min_hit_rate": 2.0}, {"patience": 0}, {"window": 0}])
 def test_impossible_limits(bad: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match="limits must be possible"):
+    with pytest.raises(InputError, match=f"stopping.{next(iter(bad))} must be"):
         Stopping(**bad)  # type: ignore[arg-type]

@@ -156,7 +156,7 @@ def test_a_model_that_nothing_is_hard_for_is_not_updated(configured: Configured)
     summary = train(configured(*options, "trainer.max_steps=50"))
     assert summary["steps"] == 0
     assert summary["candidates"] == 3
-    assert summary["stopped"] == "nothing hard in 3 rounds"
+    assert summary["stopped"].startswith("nothing hard in 3 rounds: give more targets, or set")
 
 
 def test_training_ends_where_nothing_is_hard_any_more(configured: Configured) -> None:
@@ -164,7 +164,7 @@ def test_training_ends_where_nothing_is_hard_any_more(configured: Configured) ->
     options = ("update=batch", "update.every=3", "update.tries=3", "mining.threshold=0", "mining.start=1")
     summary = train(configured(*options, "trainer.max_steps=50"))
     assert (summary["steps"], summary["candidates"]) == (1, 9)
-    assert summary["stopped"] == "nothing hard in 3 rounds"
+    assert summary["stopped"].startswith("nothing hard in 3 rounds: give more targets, or set")
 
 
 def test_a_budget_ends_the_search(configured: Configured) -> None:
@@ -291,7 +291,10 @@ def test_an_update_counts_the_rounds_anew() -> None:
     assert len(seen) == 12
     assert rounds.pieces(judged(rounds.miner, none_hard, seen), 4) is None
     assert len(seen) == 15
-    assert rounds.miner.stopping.reason == "nothing hard in 3 rounds"
+    assert (
+        rounds.miner.stopping.reason
+        == "nothing hard in 3 rounds: give more targets, or set threshold or hardest higher"
+    )
 
 
 def test_a_budget_leaves_nothing_to_wait_for() -> None:

@@ -37,6 +37,8 @@ def run_configured(name: str, arguments: Sequence[str], run: Callable[[Any], Any
     from omegaconf import DictConfig
     from omegaconf.errors import OmegaConfBaseException
 
+    from hardmine.cli.hints import look_at_types
+
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions reach the handlers below in place of Hydra's own report
     program = f"hardmine {name}"
     sys.argv = [program, *(with_root(arguments) if frozen is None else arguments)]
@@ -44,6 +46,7 @@ def run_configured(name: str, arguments: Sequence[str], run: Callable[[Any], Any
 
     def job(cfg: DictConfig) -> Any:
         try:
+            look_at_types(cfg)
             return run(cfg)
         except bad as error:
             _remove_empty_run()

@@ -33,8 +33,11 @@ def command(arguments: list[str]) -> None:
     blocks = [block for block in _KEPT if block not in chosen]
     later = [argument for argument in arguments if key_of(argument).split(".")[0] in blocks]  # of what the run lends
 
+    from hardmine.cli.hints import look_at_types
+
     def configured(cfg: Any) -> None:
         run.lend(cfg, blocks, values_of(later))
+        look_at_types(cfg)
         RunFolder(cfg.out).freeze(cfg)  # as it is searched with
         mine(cfg)
 
@@ -121,6 +124,7 @@ def _search(cfg: Any, mining: Any, sources: int, load: Any, data: Any, task: Any
                 keep()
                 if not console.is_terminal:
                     console.print(f"{search.progress:.0%} searched  {found}", soft_wrap=True)
+    mining.end()
     keep()
 
 

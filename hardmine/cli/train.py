@@ -118,7 +118,7 @@ def train(cfg: Any) -> dict[str, Any]:
 
 def _found(mining: Any) -> dict[str, Any]:
     """What the search came to."""
-    from hardmine.miner import Tally
+    from hardmine.memory.tally import Tally
 
     tally = mining.tally if mining is not None else Tally()
     found = {"pieces": tally.pieces, "candidates": tally.candidates, "hit_rate": tally.hit_rate}

@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hardmine.memory.tally import Tally
+
 _SEARCHES = 5
 _NONE = 20  # searches in a row without a score that are no chance
 _CANDIDATES, _PIECES = 500, 5
@@ -29,16 +31,14 @@ class Signs:
         self._unscored = 0  # searches in a row without a score
         self._said_few = self._said_hard = self._said_nan = False
 
-    def look(
-        self, score: Tensor, neighbour: Tensor, threshold: float | None, candidates: int, pieces: int
-    ) -> list[str]:
+    def look(self, score: Tensor, neighbour: Tensor, threshold: float | None, tally: Tally) -> list[str]:
         """Lines to tell.
 
         Args:
             score: (N,) of one search; NaN where nothing could be scored.
             neighbour: (N,) bool, whether a candidate is the neighbour of a piece.
             threshold: Th1; None where there is none.
-            candidates, pieces: of the run so far.
+            tally: of the run so far.
         """
         if not len(score):
             return []
@@ -58,27 +58,29 @@ class Signs:
                 f"no candidate of the latest {_NONE} searches could be scored: look whether the model gives NaN "
                 "(the loss does then), or nothing in them is labelled"
             ]
-        return [*lines, *self._wrong(threshold, candidates, pieces)] if candidates >= _CANDIDATES else lines
+        return [*lines, *self._wrong(threshold, tally, _PIECES)] if tally.candidates >= _CANDIDATES else lines
 
-    def end(self, threshold: float | None, candidates: int, pieces: int) -> list[str]:
+    def end(self, threshold: float | None, tally: Tally) -> list[str]:
         """The same after the last search; nothing where enough was found or the reason has been told.
 
         Args:
-            threshold, candidates, pieces: see `look`.
+            threshold, tally: see `look`.
         """
         if not self.searches:
             return []
         if not len(self._latest):
-            return [f"none of {candidates} candidates could be scored: look at the labels and ignore_index"]
-        return self._wrong(threshold, candidates, pieces, _SHARE * candidates)
+            return [f"none of {tally.candidates} candidates could be scored: look at the labels and ignore_index"]
+        begun = self._begun(threshold) if self.searches < _SEARCHES else []
+        return [*begun, *self._wrong(threshold, tally, _SHARE * tally.candidates)]
 
-    def _wrong(self, threshold: float | None, candidates: int, pieces: int, least: float = _PIECES) -> list[str]:
+    def _wrong(self, threshold: float | None, tally: Tally, least: float) -> list[str]:
         lines = []
-        if pieces < least and not self._said_few and len(self._latest):
+        if tally.pieces < least and not self._said_few and len(self._latest):
             self._said_few = True
-            lines.append(self._few(threshold, candidates, pieces))
+            lines.append(self._few(threshold, tally))
         early = self._early[~self._early.isnan()]
-        enough = len(early) and len(self._latest_first) == _FIRST and candidates >= 2 * (_FIRST + len(self._early))
+        late = tally.candidates >= 2 * (_FIRST + len(self._early))
+        enough = len(early) and len(self._latest_first) == _FIRST and late
         if self.learns and enough and not self._said_hard and _below(self._latest_first, early):
             self._said_hard = True
             lines.append(
@@ -88,36 +90,39 @@ class Signs:
             )
         return lines
 
-    def _few(self, threshold: float | None, candidates: int, pieces: int) -> str:
-        found = f"{candidates} candidates brought {pieces} pieces: the median score of the latest is "
+    def _few(self, threshold: float | None, tally: Tally) -> str:
+        found = f"{tally.candidates} candidates brought {tally.pieces} pieces: the median score of the latest is "
         found += f"{float(self._latest.median()):.3g}"
+        if tally.refused > tally.pieces:
+            return f"{found}, and gates refused {tally.refused} hard ones: make the gates less strict"
         if threshold is None and bool((self._latest == self._latest[0]).all()):
             return f"{found}, as that of all others: {_alike(float(self._latest[0]))}"
-        remedy = "set hardest to a larger share, or look at gates"
-        if threshold is not None:
-            below = float((self._latest < threshold).float().mean())
-            found += f", and {below:.0%} lie below Th1, {threshold:g}"
-            remedy = remedy if below >= 0.5 else 'set threshold above the median, or to "auto"'
-        return f"{found}: {remedy}"
+        if threshold is None:
+            return f"{found}: set hardest to a larger share"
+        below = float((self._latest < threshold).float().mean())
+        few = below < 0.5 or self.hardest == 1
+        remedy = 'set threshold above the median, or to "auto"' if few else "set hardest to a larger share"
+        return f"{found}, and {below:.0%} lie below Th1, {threshold:g}: {remedy}"
 
     def _begun(self, threshold: float | None) -> list[str]:
         scored = self._early[~self._early.isnan()]
         th1 = "there is no Th1" if threshold is None else f"Th1 is {threshold:g}"
         if not len(scored):
             return [
-                f"no candidate of the first {_SEARCHES} searches could be scored (nothing labelled in them; {th1}): "
-                "look at the labels and ignore_index"
+                f"no candidate of the first {self.searches} searches could be scored (nothing labelled in them; "
+                f"{th1}): look at the labels and ignore_index"
             ]
         if len(scored) > 1 and bool((scored == scored[0]).all()):
             return [
-                f"all candidates of the first {_SEARCHES} searches have the same score, so the median is "
+                f"all candidates of the first {self.searches} searches have the same score, so the median is "
                 f"{float(scored[0]):.3g} ({th1}): {_alike(float(scored[0]))}"
             ]
-        if threshold is not None:
-            return []
         pieces = (
             f"the {self.hardest * 100:g}% of the candidates become pieces whose parameters lower the score most, on "
         )
+        if threshold is not None:
+            below = f"Th1 is {threshold:g} and hardest {self.hardest:g}: of what is scored below Th1, "
+            return [f"{below}{pieces}average over images"] if self.hardest < 1 else []
         return [
             f"no threshold is set: the first {len(scored)} scores lie between {float(scored.min()):.3g} and "
             f"{float(scored.max()):.3g} (median {float(scored.median()):.3g}), so "

@@ -1,6 +1,9 @@
 """When the search is over: a budget is spent, or little is hard any more."""
 
+from math import inf
 from typing import Any
+
+from hardmine.arguments import look_at_number
 
 
 class Stopping:
@@ -11,15 +14,19 @@ class Stopping:
         min_hit_rate: share of candidates that became pieces, in [0, 1]; 0 never stops.
         patience: checks in a row that must lie under it.
         window: candidates between checks.
+
+    Raises:
+        InputError: a number out of its range.
     """
 
     def __init__(
         self, max_pieces: int | None = None, min_hit_rate: float = 0.0, patience: int = 3, window: int = 200
     ) -> None:
-        if (max_pieces is not None and max_pieces < 1) or not 0 <= min_hit_rate <= 1 or min(patience, window) < 1:
-            raise ValueError(
-                f"limits must be possible, got {max_pieces=}, {min_hit_rate=} (a share), {patience=}, {window=}"
-            )
+        if max_pieces is not None:
+            look_at_number("stopping.max_pieces", max_pieces, 1, inf, "pieces", whole=True)
+        look_at_number("stopping.min_hit_rate", min_hit_rate, 0, 1, "a share")
+        look_at_number("stopping.patience", patience, 1, inf, "checks", whole=True)
+        look_at_number("stopping.window", window, 1, inf, "candidates", whole=True)
         self.max_pieces, self.min_hit_rate, self.patience, self.window = max_pieces, min_hit_rate, patience, window
         self.reason: str | None = None  # once the search is over
         self._checked = (0, 0)  # candidates and pieces at the last check

@@ -6,12 +6,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import chain
+from math import inf
 from pathlib import Path
 from typing import Any, Literal, Protocol, Self
 
 import torch
 from torch import Tensor
 
+from hardmine.arguments import look_at_number
 from hardmine.errors import InputError
 from hardmine.kernels.color import srgb_to_lab
 from hardmine.kernels.statistics import region_statistics
@@ -73,6 +75,7 @@ class ParameterStore:
         self.areas = tuple(areas)
         self.ids = tuple(ids)
         self.environment = {name: tuple(values) for name, values in (environment or {}).items()}
+        look_at_number("store.min_pixels", min_pixels, 0, inf, "pixels", whole=True)
         self.min_pixels = min_pixels
         self.missing = missing
         if not len(parameters):

@@ -17,7 +17,7 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from hardmine.errors import InputError
 from hardmine.files import write_atomically
 from hardmine.judge import without_trace
-from hardmine.miner import Tally
+from hardmine.memory.tally import Tally
 from hardmine.tasks.base import Task
 
 Row = dict[str, float | None]

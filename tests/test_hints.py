@@ -1,0 +1,49 @@
+"""Config values of another type than their argument: one line, before anything is built."""
+
+from collections.abc import Callable
+
+import pytest
+from omegaconf import DictConfig
+from test_configs import GROUPS
+
+from hardmine.cli.hints import look_at_types
+from hardmine.errors import InputError
+
+
+@pytest.mark.parametrize("path", GROUPS, ids=str)
+def test_every_option_fits(path: object, configured: Callable[..., DictConfig]) -> None:
+    group, option = str(path).removesuffix(".yaml").split("/")
+    more = ["data.root=images"] if group in ("data", "experiment") and option != "riverside" else []
+    look_at_types(configured(f"{group}={option}", *more))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("stopping.patience=x", "stopping.patience must be a whole number, got 'x'"),
+        ("mining.start=2.5", "mining.start must be a whole number, got 2.5"),
+        ("mining.start=true", "mining.start must be a whole number, got True"),
+        ("mining.hardest=much", "mining.hardest must be a number or null, got 'much'"),
+        ("seed=a", "seed must be a whole number, got 'a'"),
+        ("update.stored=3", "update.stored must be true or false, got 3"),
+        ("update.every={a: 1}", "update.every must be a whole number, got {'a': 1}"),
+        ("trainer.max_steps=x", "trainer.max_steps must be a whole number, got 'x'"),
+        ("data.size=[a,b]", "data.size must be a list (a whole number each), got ['a', 'b']"),
+        ("conversion.parts.frame.smallest=x", "conversion.parts.frame.smallest must be a number, got 'x'"),
+        ("task.lr=fast", "task.lr must be a number, got 'fast'"),
+        ("model.encoder_name=3", "model.encoder_name must be a text, got 3"),
+        ("data.counts=3", "data.counts must be names with values or null, got 3"),
+        ("neighbourhood.channels=blue", "neighbourhood.channels must be luminance or lab, got 'blue'"),
+    ],
+)
+def test_a_value_of_another_type(override: str, message: str, configured: Callable[..., DictConfig]) -> None:
+    with pytest.raises(InputError) as refused:
+        look_at_types(configured("data=riverside", override))
+    assert str(refused.value) == message
+
+
+@pytest.mark.parametrize(
+    "override", ["task.lr=1", "mining.threshold=0.7", "mining.hardest=null", "trainer.devices=[0,1]", "ckpt=null"]
+)
+def test_what_fits(override: str, configured: Callable[..., DictConfig]) -> None:
+    look_at_types(configured("data=riverside", override))

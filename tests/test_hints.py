@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from test_configs import GROUPS
 
 from hardmine.cli.hints import look_at_types
@@ -47,3 +47,20 @@ def test_a_value_of_another_type(override: str, message: str, configured: Callab
 )
 def test_what_fits(override: str, configured: Callable[..., DictConfig]) -> None:
     look_at_types(configured("data=riverside", override))
+
+
+def placed(names: tuple[str, int], counts: tuple[int, ...] = (), unknown: "nowhere.Type" = None) -> None:  # type: ignore[name-defined]  # noqa: F821
+    """Its hints cannot be told."""
+
+
+def shaped(names: tuple[str, int], counts: tuple[int, ...] = (), **more: int) -> None:
+    """Its hints can."""
+
+
+def test_hints_of_other_code() -> None:
+    look_at_types(OmegaConf.create({"part": {"_target_": "test_hints.placed", "names": 3}}))
+    look_at_types(OmegaConf.create({"part": {"_target_": "nowhere.at_all", "names": 3}}))
+    good = {"_target_": "test_hints.shaped", "names": ["a", 1], "counts": [1, 2], "other": "x"}
+    look_at_types(OmegaConf.create({"part": good}))
+    with pytest.raises(InputError, match=r"part\.counts must be a list \(a whole number each\), got \[1, 'b'\]"):
+        look_at_types(OmegaConf.create({"part": {**good, "counts": [1, "b"]}}))

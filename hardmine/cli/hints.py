@@ -74,7 +74,7 @@ def _fits(value: Any, hint: Any) -> bool:
         return True  # an object, which a config makes
     if issubclass(called, Mapping):
         return isinstance(value, dict)
-    each = of[0] if of else Any
+    each = of[0] if len(set(of) - {...}) == 1 else Any  # tuple[int, ...] and list[int], not tuple[str, int]
     return isinstance(value, list) and all(_fits(one, each) for one in value)
 
 

@@ -36,6 +36,8 @@ class Search:
                 f"search: rows and searches must be >= 1, depth and retries >= 0, got {rows=}, {depth=}, {retries=} "
                 f"and {searches=}"
             )
+        if miner.candidates > 1:
+            raise InputError(f"candidates must be 1 where each search tries one at a time, got {miner.candidates}")
         self.miner = miner
         self.sources, self.depth, self.retries, self.searches = sources, depth, retries, searches
         self.begun = 0  # searches begun; search i is the (i // S)th on source i % S

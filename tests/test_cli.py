@@ -184,6 +184,7 @@ FEW = ["data.counts={train: 8, val: 2, target: 2, test: 2}", "mining.start=0", "
         (["model=resnet18"], "model: the network is not made for labels that are masks"),
         (["scoring=confidence"], "scoring: it cannot score labels that are masks"),
         (["task=detection"], "task=detection does not go with data whose labels are masks"),
+        (["neighbourhood=blnd"], "auto, blend, generate, none, random, same_cell, select"),
         (["neighbourhood.mean_radius=3"], "give either radius (Rth2) or both mean_radius"),
         (["conversion=color_transfer", "conversion.colors=hsv"], "colors must be lab or rgb, got 'hsv'"),
         (["update.every=-1"], "update.every must be a number of pieces, 0 or more, got -1"),
@@ -347,3 +348,10 @@ def test_help_of_commands_without_a_config(command: str, capsys: pytest.CaptureF
 def test_options_come_before_a_root(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     error = fails(capsys, "train", "-m", "data.root=nowhere", "seed=0,1", f"hydra.sweep.dir={tmp_path}")
     assert "unrecognized arguments" not in error and "nowhere" in error
+
+
+def test_what_was_set_and_changes_nothing_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    few = [*FEW, "trainer.max_steps=1", "trainer.accelerator=cpu", f"hydra.run.dir={tmp_path / 'run'}"]
+    main(["train", *few, "neighbourhood=none", "mining.hardest=0.3", "gate=limits"])
+    lines = [line for line in capsys.readouterr().out.splitlines() if "not used" in line]
+    assert lines == ["hardmine: neighbourhood=none mines nothing: not used: mining.hardest=0.3, gate=limits"]

@@ -239,6 +239,7 @@ def test_bad_arguments(arguments: list[str], message: str, tmp_path: Path, capsy
     ("setting", "message"),
     [
         ("neighbourhood=none", "neighbourhood=none searches nothing"),
+        ("mining.candidates=2", "mining.candidates must be 1 where each search tries one at a time, got 2"),
         ("search.depth=-1", "search: rows and searches must be >= 1, depth and retries >= 0"),
     ],
 )

@@ -1,11 +1,13 @@
 """From arguments to a composed config, and from errors to one line."""
 
+import logging
 import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
+from itertools import takewhile
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -65,6 +67,21 @@ def _with_key(message: str, cfg: Any) -> str:
     """The library names an argument of `Mining`; here it is a key of the block `mining`."""
     name = re.split(r"[^a-z_]", message, maxsplit=1)[0]
     return f"mining.{message}" if name in cfg.get("mining", {}) else message
+
+
+def tell_unused(why: str, names: Collection[str]) -> None:
+    """One line with what was set on the command line and changes nothing.
+
+    Args:
+        why: the command or choice that it is of no use to.
+        names: of the keys, or of their blocks.
+    """
+    from hydra.core.hydra_config import HydraConfig
+
+    given = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
+    unused = [argument for argument in given if {(key := key_of(argument)), key.split(".")[0]} & set(names)]
+    if unused:
+        logging.getLogger("hardmine").warning("hardmine: %s: not used: %s", why, ", ".join(unused))
 
 
 def failed(message: str) -> SystemExit:
@@ -133,7 +150,9 @@ def explain(error: BaseException, program: str) -> str:
         return f"{key}: no such config key: see {program} --help"
     choices = [place for place, line in enumerate(lines) if line.startswith("Available options in")]
     if choices:
-        return f"{'; '.join(lines[: choices[0]])}: take one of {', '.join(lines[choices[0] + 1 :])}"
+        # the options end where Hydra tells where it looked for them
+        options = takewhile(lambda line: not line.endswith(":"), lines[choices[0] + 1 :])
+        return f"{'; '.join(lines[: choices[0]])}: take one of {', '.join(options)}"
     if lines and lines[0].startswith("Missing mandatory value"):
         return f"{lines[0].split(':', 1)[1].strip()}: this config key must be given: KEY=VALUE"
     if lines and lines[0].startswith("Error in call to target") and error.__cause__ is not None:

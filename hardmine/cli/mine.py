@@ -5,12 +5,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hardmine.cli.config import key_of, run_configured, values_of
+from hardmine.cli.config import key_of, run_configured, tell_unused, values_of
 from hardmine.errors import InputError
 from hardmine.runs import RunFolder
 
 # what a training run says of its data and its model, not how it searched or trained
 _KEPT = ("data", "model", "task", "store", "conversion", "scoring", "environment", "predictor")
+
+# keys that a search has no use for
+_OF_TRAINING = (
+    *("trainer.max_steps", "update", "callbacks", "logger"),
+    *(f"mining.{key}" for key in ("start", "mined", "stand_ins")),
+)
 
 
 def command(arguments: list[str]) -> None:
@@ -63,6 +69,7 @@ def mine(cfg: Any) -> None:
     mining = build_mining(cfg, data)
     if mining is None:
         raise InputError("neighbourhood=none searches nothing: take auto, or random for a plain threshold filter")
+    tell_unused("mine trains nothing", _OF_TRAINING)
     images = data.split("train")
     images.preload()
     mining.ledger = Ledger(out / "ledger")
@@ -158,6 +165,6 @@ def _show(out: Path, threshold: float | None, miner: Any, kind: str) -> None:
     if reason:
         console.print(f"the search was over before the end: {reason}")
     found = f"{tally.pieces} pieces from {tally.candidates} candidates (hit rate {tally.hit_rate:.0%})"
-    more = "mining.hardest" if threshold is None else f"mining.threshold above {threshold:g}"
-    after = f"nothing to train on: raise {more}, or search.searches"
+    more = "mining.hardest" if threshold is None else f"mining.threshold above {threshold:g}, or set it to auto"
+    after = f"nothing to train on: raise search.searches, or {more}"
     console.print(f"{found}\n{what_next(out, kind) if tally.pieces else after}", soft_wrap=True)

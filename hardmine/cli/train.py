@@ -9,9 +9,15 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from hardmine.cli.config import key_of, run_configured
+from hardmine.cli.config import key_of, run_configured, tell_unused
 from hardmine.errors import InputError
 from hardmine.runs import RunFolder
+
+# blocks that plain training has no use for, and keys; `mining.start` says when the table's first column is measured
+_OF_MINING = (
+    *("conversion", "first", "gate", "update", "buffer", "stopping", "environment"),
+    *(f"mining.{key}" for key in ("threshold", "hardest", "mined", "stand_ins", "candidates", "decay")),
+)
 
 
 def command(arguments: list[str]) -> None:
@@ -74,6 +80,7 @@ def train(cfg: Any) -> dict[str, Any]:
     mining = build_mining(cfg, data)
     callbacks = {name: instantiate(callback) for name, callback in cfg.callbacks.items()}
     if mining is None:
+        tell_unused("neighbourhood=none mines nothing", _OF_MINING)
         callbacks.pop("pictures", None)
     else:
         mining.ledger = Ledger(folder.ledger)

@@ -34,7 +34,7 @@ class Miner:
         stopping: when the search is over; None goes on to the end of training.
         candidates: K, candidates per row of a batch.
         seed: of every draw.
-        hardest: share of the candidates that become pieces, see `Hardness`.
+        hardest, threshold: what becomes a piece, see `Hardness`.
     """
 
     def __init__(
@@ -48,6 +48,7 @@ class Miner:
         candidates: int = 1,
         seed: int = 0,
         hardest: float = 1.0,
+        threshold: float | None = None,
     ) -> None:
         if candidates < 1:
             raise ValueError(f"candidates must be >= 1, got {candidates}")
@@ -60,7 +61,7 @@ class Miner:
         self.stopping = stopping or Stopping()
         self.candidates = candidates
         self.seed = seed
-        self.hardness = Hardness(len(self.store), hardest)
+        self.hardness = Hardness(len(self.store), hardest, threshold)
         self.tally = Tally()
         self.step = 0  # optimiser step of the latest proposals
         self.rounds = 0  # proposals made so far; several may fall into one step
@@ -68,8 +69,8 @@ class Miner:
     def propose(self, rows: Recipe, step: int, rank: int = 0, ranks: int = 1) -> Recipe:
         """The parameters to try next on the sources of a batch.
 
-        A row that is a piece gets neighbours of its parameter (R28); a clean row, and a piece whose neighbourhood is
-        exhausted, gets a first parameter.
+        A row that is a piece gets neighbours of its parameter (R28). A clean row, a piece whose parameter is no longer
+        hard (R36) and one whose neighbourhood is exhausted get first parameters.
 
         Args:
             rows: what the batch trains on, B rows.
@@ -77,7 +78,8 @@ class Miner:
             rank, ranks: whose rows these are; each rank draws on its own.
 
         Returns:
-            B * K candidates; those of row b are rows b * K to b * K + K - 1.
+            B * K candidates; those of row b are rows b * K to b * K + K - 1. A row of whose areas no target has any
+            stays as it is, with no region chosen.
         """
         self.step = step
         generator = keyed(self.seed, "propose", self.rounds * ranks + rank)
@@ -86,15 +88,13 @@ class Miner:
         fresh = rows.replace(piece=torch.full_like(rows.piece, -1))
         near, found = self.neighbourhood(fresh, self.store, self.graph, generator)
         near = near.replace(parent=rows.piece, depth=rows.depth + 1)
-        neighbour = found & (rows.piece >= 0)
+        neighbour = found & (rows.piece >= 0) & self.hardness.still(rows, self.graph.accuracy[:, -1])
         # only for rows that use them: an enumeration gives each member once
-        first, _ = self.first(fresh[~neighbour], self.store, self.graph, generator)
-        both = Recipe.cat([near[neighbour], first.replace(present=torch.ones_like(first.present))])
+        first = self.begin(fresh[~neighbour], generator)
+        both = Recipe.cat([near[neighbour], first])
         return both[torch.cat([neighbour.nonzero(), (~neighbour).nonzero()]).flatten().argsort()]
 
-    def admit(
-        self, candidates: Recipe, score: Tensor, area_score: Tensor, gate: Tensor, threshold: float | None
-    ) -> tuple[Recipe, Verdict]:
+    def admit(self, candidates: Recipe, score: Tensor, area_score: Tensor, gate: Tensor) -> tuple[Recipe, Verdict]:
         """Judge scored candidates and remember what came of them.
 
         Args:
@@ -102,14 +102,13 @@ class Miner:
             score: (N,) recognition accuracy.
             area_score: (N, R) the same per region; NaN where the source lacks the area.
             gate: (N,) int64, which gate refused the candidate, -1 none.
-            threshold: Th1 (R24); None leaves it to `hardest` alone.
 
         Returns:
             The candidates, numbered where they became pieces, and their verdicts.
         """
-        hard, drop = self.hardness(candidates, score, self.buffer.drops(candidates.parent), threshold)
+        hard, drop = self.hardness(candidates, score, self.buffer.drops(candidates.parent))
         verdict = Verdict(score, area_score, hard, gate, torch.full((len(score),), self.step), drop)
-        present = ~area_score.isnan()
+        present = candidates.present & ~area_score.isnan()
         present[:, -1] = True
         candidates = candidates.replace(present=present)
         self.graph.update(candidates, verdict)
@@ -123,9 +122,11 @@ class Miner:
         self.stopping.update(self.tally.candidates, self.tally.pieces)
         return candidates, verdict
 
-    def stand_ins(self, rows: Recipe, generator: torch.Generator) -> Recipe:
-        """First parameters for rows that carry no piece; they are trained on and not judged."""
-        return self.first(rows, self.store, self.graph, generator)[0]
+    def begin(self, rows: Recipe, generator: torch.Generator) -> Recipe:
+        """First parameters; where nothing of an image can be converted, the row leaves it as it is."""
+        first, found = self.first(rows, self.store, self.graph, generator)
+        clean = Recipe.clean(rows.source, rows.draw, self.store.regions, len(self.store.space))
+        return first.where(found, clean.replace(present=rows.present))
 
     def state_dict(self) -> dict[str, Any]:
         """Plain tensors and numbers, loadable with `weights_only=True`."""

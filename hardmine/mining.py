@@ -293,6 +293,7 @@ class Mining:
             self.mix.candidates,
             self.seed,
             self.hardest,
+            self.threshold,
         )
         if self.scoring is not None:
             scoring = self.scoring
@@ -392,7 +393,7 @@ class Mining:
         if self.step < self.start or not self.usual.known:
             return Plan(clean)
         miner.step = self.step
-        return Plan(pieces_of(miner.buffer, clean, self.mix, miner.stand_ins, self.step, self.seed, number))
+        return Plan(pieces_of(miner.buffer, clean, self.mix, miner.begin, self.step, self.seed, number))
 
     def make(self, scenes: Scenes, plan: Plan) -> Scenes:
         """The scenes with the rows of pieces converted; `scenes` itself where there are none."""
@@ -429,18 +430,20 @@ class Mining:
         return self._opened.propose(rows, self.step, self.ranks.rank, self.ranks.count)
 
     def offer(self, scenes: Scenes, tries: Recipe, hooks: Callable[[Any], Any] = lambda batch: batch) -> None:
-        """Convert candidates, for `judge`.
+        """Convert candidates, for `judge`; rows of which no region is converted are none.
 
         Args:
             scenes: B sources, as read last.
             tries: of `propose`.
             hooks: what a batch goes through before a model takes it.
         """
+        able = tries.counted.any(1)
+        of = (torch.arange(len(tries)) // self.mix.candidates)[able]
+        tries = tries[able]
         if not len(tries):
             return
         if scenes is not self._scenes:
             raise InputError("offer takes the scenes that were read last: read no other batch between plan and offer")
-        of = torch.arange(len(tries)) // self.mix.candidates
         alone = self.mix.candidates == 1 and len(tries) == len(scenes)
         made, capped = self.conversion(scenes, tries, None if alone else of)
         batch, before = self._batch, scenes
@@ -557,7 +560,7 @@ class Mining:
             self.miner.buffer.replayed(numbers)
             return None
         recipe = Recipe.cat([Recipe.from_tensors(part) for part in parts])
-        recipe, verdict = self.miner.admit(recipe, *split(scores), self.threshold)
+        recipe, verdict = self.miner.admit(recipe, *split(scores))
         self.miner.buffer.replayed(numbers)  # after it: a neighbour is compared with the piece that it came from
         if self.offered is not None:
             before = sum(len(part["source"]) for part in parts[: self.ranks.rank])

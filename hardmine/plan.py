@@ -70,7 +70,7 @@ def planned(scenes: Scenes, regions: int, axes: int, seed: int, number: int) -> 
         source = torch.full((len(scenes),), -1)
     if draw is None:
         draw = torch.tensor([key(seed, "draw", number, row) for row in range(len(scenes))], dtype=torch.int64)
-    return Recipe.clean(source, draw, regions, axes)
+    return Recipe.clean(source, draw, regions, axes).replace(present=scenes.present)
 
 
 def pieces_of(
@@ -109,4 +109,5 @@ def pieces_of(
         made.append(first(clean[place[found:]], generator))
     order, changed = torch.arange(len(clean)), sum(map(len, made)) - len(clean)
     order[place[:changed]] = len(clean) + torch.arange(changed)
-    return Recipe.cat(made)[order]
+    planned = Recipe.cat(made)[order]
+    return planned.where(planned.counted.any(1), clean)  # the areas of a piece may lack where it is put

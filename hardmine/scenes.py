@@ -77,6 +77,14 @@ class Scenes:
     def __len__(self) -> int:
         return len(self.image)
 
+    @property
+    def present(self) -> Tensor:
+        """(B, R) bool on the CPU: the areas that each image has; last, whether it has any."""
+        labels = self.regions.flatten(1).long()
+        seen = torch.zeros(len(labels), 256, dtype=torch.bool, device=labels.device).scatter_(1, labels, True)
+        areas = seen[:, : self.areas]
+        return torch.cat([areas, areas.any(1, keepdim=True)], dim=1).cpu()
+
     def __getitem__(self, rows: Tensor | slice) -> "Scenes":
         """The rows picked by a slice, a bool mask or an int64 index; what was measured comes along."""
 

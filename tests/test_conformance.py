@@ -146,7 +146,7 @@ def admits(miner: hm.Miner, score: Callable[[Recipe], torch.Tensor]) -> Admit:
     def admit(tries: Recipe) -> tuple[Recipe, Verdict]:
         values = score(tries)
         none = torch.full((len(tries),), -1)
-        made: tuple[Recipe, Verdict] = miner.admit(tries, values, values[:, None].expand(-1, 4), none, 0.7)
+        made: tuple[Recipe, Verdict] = miner.admit(tries, values, values[:, None].expand(-1, 4), none)
         return made
 
     return admit
@@ -404,15 +404,15 @@ def output_iff_strictly_below_the_threshold(ground: Ground) -> None:
     assert ground.configured("mining.threshold=0.70").mining.threshold == 0.70
     score = torch.tensor([0.0, 0.69, 0.70, 0.71, 1.0, torch.nan])
     assert is_hard(score, 0.70).tolist() == [True, True, False, False, False, False]
-    miner = hm.Miner(make_store(), hm.Auto())
+    miner = hm.Miner(make_store(), hm.Auto(), threshold=0.7)
     recipe = miner.propose(clean(6, miner.store), 0)
-    made, _ = miner.admit(recipe, score, score[:, None].expand(-1, 4), torch.full((6,), -1), 0.70)
+    made, _ = miner.admit(recipe, score, score[:, None].expand(-1, 4), torch.full((6,), -1))
     assert (made.piece >= 0).tolist() == [True, True, False, False, False, False]
 
 
 @shows(25)
 def an_easy_candidate_is_not_output_and_another_parameter_is_tried(ground: Ground) -> None:
-    miner = hm.Miner(make_store(targets=5), hm.Random())
+    miner = hm.Miner(make_store(targets=5), hm.Random(), threshold=0.7)
     search = hm.Search(miner, 1, rows=1, retries=4)
     easy = admits(miner, lambda tries: torch.ones(1))
     tried = [int(search.step(easy, step)[0].target[0, 0]) for step in range(5)]
@@ -450,10 +450,10 @@ def pieces_are_a_data_set_with_the_labels_of_their_sources(ground: Ground) -> No
 
 @shows(28)
 def the_next_parameter_comes_from_the_one_that_was_hard(ground: Ground) -> None:
-    miner = hm.Miner(make_store(), hm.Generate(radius=2.0))
+    miner = hm.Miner(make_store(), hm.Generate(radius=2.0), threshold=0.7)
     first = miner.propose(clean(4, miner.store), 0)
     score = torch.tensor([0.1, 0.9, 0.1, 0.9])
-    hard, _ = miner.admit(first, score, score[:, None].expand(-1, 4), torch.full((4,), -1), 0.7)
+    hard, _ = miner.admit(first, score, score[:, None].expand(-1, 4), torch.full((4,), -1))
     following = miner.propose(hard, 1)
     assert torch.equal(following.source, first.source)
     assert following.parent.tolist() == [0, -1, 1, -1]
@@ -666,7 +666,7 @@ def what_it_brings_is_measured(ground: Ground) -> None:
 
     def pieces(learns: bool) -> int:
         """The model fails on luminance it has not met within 5 units."""
-        miner, known = hm.Miner(make_store(), hm.Random()), torch.empty(0)
+        miner, known = hm.Miner(make_store(), hm.Random(), threshold=0.7), torch.empty(0)
         search = hm.Search(miner, 40, rows=1, depth=0, retries=0)
 
         def score(tries: Recipe) -> torch.Tensor:
@@ -749,6 +749,7 @@ def an_exhausted_neighbourhood(ground: Ground) -> None:
     graph, recipe = Graph(store), make_recipe(1, store)
     target, region = torch.cartesian_prod(torch.arange(len(store)), torch.arange(store.regions)).T
     graph.used.add(torch.zeros_like(target), target, region)
+    graph.uses += 1
     _, found = hm.Select(radius=1e6)(recipe, store, graph, torch.Generator())
     assert not found.any()
     generated, found = hm.Auto(radius=5.0)(recipe, store, graph, torch.Generator())

@@ -136,7 +136,7 @@ def test_a_search_without_th1_finds_the_hard_parameters_where_the_model_is_good_
         rows = Recipe.clean(torch.randint(40, (8,), generator=chance), torch.arange(8), STORE.regions, 6)
         tries = miner.propose(rows, step)
         score = picture[tries.source] - 0.01 * (tries.target[:, 0] < 3)
-        made, verdict = miner.admit(tries, score, score[:, None].expand(-1, 4), torch.full((8,), -1), None)
+        made, verdict = miner.admit(tries, score, score[:, None].expand(-1, 4), torch.full((8,), -1))
         if step >= 100:
             targets += made.target[verdict.hard, 0].tolist()
     assert len(targets) > 40

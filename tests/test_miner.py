@@ -17,7 +17,7 @@ def batch(miner: Miner, pieces: int = 2) -> Recipe:
 
 
 def test_pieces_get_neighbours_and_clean_rows_get_first_parameters() -> None:
-    miner = Miner(make_store(), Generate(radius=3.0), candidates=2)
+    miner = Miner(make_store(), Generate(radius=3.0), candidates=2, threshold=0.7)
     rows = batch(miner)
     proposed = miner.propose(rows, step=4)
     assert len(proposed) == 8
@@ -31,15 +31,15 @@ def test_pieces_get_neighbours_and_clean_rows_get_first_parameters() -> None:
 
 
 def test_an_exhausted_neighbourhood_starts_again() -> None:
-    miner = Miner(make_store(), Random())
+    miner = Miner(make_store(), Random(), threshold=0.7)
     assert (miner.propose(batch(miner), 0).parent == -1).all()
 
 
 def test_admits_what_is_below_the_threshold() -> None:
-    miner = Miner(make_store(), Auto())
+    miner = Miner(make_store(), Auto(), threshold=0.7)
     proposed = miner.propose(batch(miner), step=4)
     score = torch.tensor([0.2, 0.9, 0.5, 0.7])
-    recipe, verdict = miner.admit(proposed, score, score[:, None].expand(-1, 4), torch.full((4,), -1), threshold=0.7)
+    recipe, verdict = miner.admit(proposed, score, score[:, None].expand(-1, 4), torch.full((4,), -1))
     assert recipe.piece.tolist() == [0, -1, 1, -1]
     assert verdict.step.tolist() == [4] * 4
     assert len(miner.buffer) == 2
@@ -48,9 +48,9 @@ def test_admits_what_is_below_the_threshold() -> None:
 
 
 def test_the_state_brings_everything_back() -> None:
-    miner, again = (Miner(make_store(), Auto()) for _ in range(2))
+    miner, again = (Miner(make_store(), Auto(), threshold=0.7) for _ in range(2))
     proposed = miner.propose(batch(miner), step=4)
-    miner.admit(proposed, torch.zeros(4), torch.zeros(4, 4), torch.full((4,), -1), 0.7)
+    miner.admit(proposed, torch.zeros(4), torch.zeros(4, 4), torch.full((4,), -1))
     file = io.BytesIO()
     torch.save(miner.state_dict(), file)
     file.seek(0)
@@ -61,21 +61,21 @@ def test_the_state_brings_everything_back() -> None:
 
 
 def test_a_gate_keeps_hard_candidates_out() -> None:
-    miner = Miner(make_store(), Auto())
+    miner = Miner(make_store(), Auto(), threshold=0.7)
     proposed = miner.propose(batch(miner), step=4)
     gate = torch.tensor([-1, 0, 1, -1])
-    recipe, verdict = miner.admit(proposed, torch.tensor([0.1, 0.1, 0.9, 0.9]), torch.zeros(4, 4), gate, 0.7)
+    recipe, verdict = miner.admit(proposed, torch.tensor([0.1, 0.1, 0.9, 0.9]), torch.zeros(4, 4), gate)
     assert recipe.piece.tolist() == [0, -1, -1, -1]
     assert verdict.hard.tolist() == [True, True, False, False]
     assert (miner.tally.pieces, miner.tally.refused) == (1, 1)
 
 
 def test_an_absent_area_is_remembered() -> None:
-    miner = Miner(make_store(), Generate(radius=3.0, independent=True))
+    miner = Miner(make_store(), Generate(radius=3.0, independent=True), threshold=0.7)
     proposed = miner.propose(batch(miner), step=0)
     area_score = torch.zeros(4, 4)
     area_score[:, 1] = torch.nan
-    recipe, _ = miner.admit(proposed, torch.zeros(4), area_score, torch.full((4,), -1), 0.7)
+    recipe, _ = miner.admit(proposed, torch.zeros(4), area_score, torch.full((4,), -1))
     assert (miner.graph.uses[:, 1] == 0).all()
     near = miner.propose(recipe, step=1)
     assert torch.equal(near.parameter[:, 1], recipe.parameter[:, 1])
@@ -84,13 +84,13 @@ def test_an_absent_area_is_remembered() -> None:
 
 def test_several_proposals_in_one_step_and_on_several_ranks_differ() -> None:
     """Rounds of a frozen model share a step; each rank draws on its own."""
-    miner = Miner(make_store(targets=50), Random())
+    miner = Miner(make_store(targets=50), Random(), threshold=0.7)
     clean = Recipe.clean(torch.arange(30), torch.arange(30), miner.store.regions, 6)
     drawn = [miner.propose(clean, step=4, rank=rank, ranks=2).target[:, 0].tolist() for rank in (0, 0, 1)]
     assert drawn[0] != drawn[1] != drawn[2]
-    one, two = (Miner(make_store(targets=50), Random()).propose(clean, 4, rank, 2) for rank in range(2))
+    one, two = (Miner(make_store(targets=50), Random(), threshold=0.7).propose(clean, 4, rank, 2) for rank in range(2))
     assert one.target.tolist() != two.target.tolist()
-    again = Miner(make_store(targets=50), Random()).propose(clean, 4, 0, 2)
+    again = Miner(make_store(targets=50), Random(), threshold=0.7).propose(clean, 4, 0, 2)
     assert torch.equal(one.target, again.target)
 
 
@@ -100,18 +100,18 @@ def test_impossible_numbers(bad: dict[str, float]) -> None:
         Miner(make_store(), Random(), **bad)  # type: ignore[arg-type]
 
 
-def admitted(miner: Miner, scores: list[float], threshold: float | None = None) -> list[bool]:
+def admitted(miner: Miner, scores: list[float]) -> list[bool]:
     """Scores of as many parameters that are new, on sources that are new."""
     clean = Recipe.clean(torch.full((len(scores),), -1), torch.arange(len(scores)), miner.store.regions, 6)
     target = miner.tally.candidates + torch.arange(len(scores))
     proposed = miner.store.recipe(clean, target[:, None].expand(-1, 4), torch.ones(len(scores), 4, dtype=torch.bool))
     score = torch.tensor(scores)
     area, gate = score[:, None].expand(-1, 4), torch.full((len(scores),), -1)
-    return miner.admit(proposed, score, area, gate, threshold)[1].hard.tolist()
+    return miner.admit(proposed, score, area, gate)[1].hard.tolist()
 
 
-def searching(hardest: float) -> Miner:
-    return Miner(make_store(targets=500), Random(), hardest=hardest)
+def searching(hardest: float, threshold: float | None = None) -> Miner:
+    return Miner(make_store(targets=500), Random(), hardest=hardest, threshold=threshold)
 
 
 def test_without_th1_the_hardest_share_becomes_pieces() -> None:
@@ -130,9 +130,9 @@ def test_without_th1_the_hardest_share_becomes_pieces() -> None:
 
 
 def test_th1_holds_beside_the_share() -> None:
-    assert admitted(searching(1.0), [0.1, 0.69, 0.7, 0.9], 0.7) == [True, True, False, False]
-    assert admitted(searching(0.5), [0.8, 0.85, 0.9, 0.95], 0.7) == [False] * 4
-    assert admitted(searching(0.25), [0.1, 0.2, 0.3, 0.4], 0.7) == [True, False, False, False]
+    assert admitted(searching(1.0, 0.7), [0.1, 0.69, 0.7, 0.9]) == [True, True, False, False]
+    assert admitted(searching(0.5, 0.7), [0.8, 0.85, 0.9, 0.95]) == [False] * 4
+    assert admitted(searching(0.25, 0.7), [0.1, 0.2, 0.3, 0.4]) == [True, False, False, False]
 
 
 def test_what_is_tied_at_the_top_is_hard() -> None:
@@ -159,9 +159,9 @@ def test_old_drops_are_forgotten() -> None:
 
 
 def test_a_stand_in_is_a_first_parameter_that_leaves_no_mark() -> None:
-    miner = Miner(make_store(), Auto())
+    miner = Miner(make_store(), Auto(), threshold=0.7)
     rows = Recipe.clean(torch.arange(5), torch.arange(5), miner.store.regions, 6)
-    made = miner.stand_ins(rows, torch.Generator().manual_seed(0))
+    made = miner.begin(rows, torch.Generator().manual_seed(0))
     assert (made.target[:, :3] >= 0).all() and (made.piece == -1).all() and (made.parent == -1).all()
     assert torch.equal(made.source, rows.source) and torch.equal(made.draw, rows.draw)
     assert not len(miner.graph.used) and not miner.tally.candidates

@@ -52,11 +52,11 @@ def setting(seed: int, rows: int = 5, targets: int = 40) -> tuple[Recipe, Parame
 
 def table(rows: Recipe, store: ParameterStore, reach: Reach, independent: bool) -> torch.Tensor:
     """(N, M, R) or (N, M) bool: what is near, of all distances at once."""
-    squares = reach.squares(rows.parameter[:, None], store.parameters, store.space)
-    shared = rows.counted[:, None] & store.valid
+    near = reach.holds(reach.squares(rows.parameter[:, None], store.parameters, store.space), store.space)
     if independent:
-        return reach.holds(squares, store.space) & shared
-    return reach.holds((squares * shared[..., None]).sum(2) / shared.sum(2)[..., None], store.space)
+        return near & rows.counted[:, None] & store.valid
+    moves = rows.chosen[:, None] & store.valid  # every one of them must lie inside
+    return (near | ~moves).all(2) & (moves & rows.present[:, None]).any(2)
 
 
 def ids(found: torch.Tensor) -> list[set[int]]:
@@ -87,9 +87,9 @@ def test_the_threshold_is_strict_to_the_last_bit(budget: int) -> None:
     """Differences of exactly 5 do not lie inside, though the products of such numbers round to either side."""
     generator = torch.Generator().manual_seed(0)
     here = torch.rand(20, 5, 6, generator=generator)
-    here[:, 0] = 56 + torch.randint(6 * 2**17, (20, 6), generator=generator) / 2**17  # plus 10 is not rounded
+    here[:, 0] = 56 + torch.randint(6 * 2**17, (20, 6), generator=generator) / 2**17  # plus 5 is not rounded
     there = here.clone()
-    there[:, 0, 0] += 10  # in one area of four
+    there[:, 0, 0] += 5  # in one area of four
     inside = there.clone()
     inside[:, 0, 0] = there[:, 0, 0].nextafter(torch.tensor(0.0))
     count, names = torch.full((40, 5), 99), [f"t{i}" for i in range(40)]
@@ -116,7 +116,7 @@ def test_what_is_taken_is_left_out(seed: int, independent: bool) -> None:
     wanted = (wanted & ~barred).transpose(1, 2).flatten(0, 1) if independent else wanted & ~barred.any(-1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "BUDGET", 1500)
-        left_out = taken(rows, store, graph.used)
+        left_out = taken(rows, store, graph, "source")
         found = near(rows, store, reach, len(store), generator, independent, left_out)
     assert ids(found) == [set(row.nonzero().flatten().tolist()) for row in wanted]
 

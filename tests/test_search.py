@@ -37,7 +37,7 @@ def judge(miner: Miner, hard: Hard = by_chance) -> Admit:
     def admit(tries: Recipe) -> tuple[Recipe, Verdict]:
         score = torch.where(hard(tries), 0.1, 0.9)
         area_score = score[:, None].expand(-1, tries.chosen.shape[1])
-        return miner.admit(tries, score, area_score, torch.full((len(tries),), -1), 0.7)
+        return miner.admit(tries, score, area_score, torch.full((len(tries),), -1))
 
     return admit
 
@@ -50,7 +50,7 @@ def run(search: Search, hard: Hard = by_chance) -> list[Recipe]:
 
 
 def test_a_hard_candidate_leads_to_neighbours_down_to_the_depth() -> None:
-    miner = Miner(make_store(), Generate(radius=3.0))
+    miner = Miner(make_store(), Generate(radius=3.0), threshold=0.7)
     made = Recipe.cat(run(Search(miner, 5, rows=2, depth=3), all_hard))
     assert len(made) == 5 * 4
     for source in range(5):
@@ -63,7 +63,7 @@ def test_a_hard_candidate_leads_to_neighbours_down_to_the_depth() -> None:
 
 
 def test_an_easy_candidate_is_tried_again_with_another_parameter() -> None:
-    miner = Miner(make_store(targets=50), Random())
+    miner = Miner(make_store(targets=50), Random(), threshold=0.7)
     made = Recipe.cat(run(Search(miner, 3, rows=3, retries=4), all_easy))
     assert len(made) == 3 * 5
     assert miner.tally.pieces == 0
@@ -73,7 +73,10 @@ def test_an_easy_candidate_is_tried_again_with_another_parameter() -> None:
 
 def test_a_hard_candidate_may_be_tried_for_anew() -> None:
     """Easy ones are counted since the last hard one."""
-    search, made = Search(Miner(make_store(), Generate(radius=3.0)), 1, rows=1, depth=2, retries=2), list[Recipe]()
+    search, made = (
+        Search(Miner(make_store(), Generate(radius=3.0), threshold=0.7), 1, rows=1, depth=2, retries=2),
+        list[Recipe](),
+    )
     while not search.done:
         hard = torch.tensor([len(made) % 3 == 2])
         made.append(search.step(judge(search.miner, lambda tries, hard=hard: hard), len(made))[0])  # type: ignore[misc]
@@ -88,7 +91,7 @@ def test_a_hard_candidate_may_be_tried_for_anew() -> None:
 def test_every_source_is_searched_within_the_limits(
     sources: int, rows: int, depth: int, retries: int, searches: int, seed: int
 ) -> None:
-    miner = Miner(make_store(), Generate(radius=5.0), seed=seed)
+    miner = Miner(make_store(), Generate(radius=5.0), seed=seed, threshold=0.7)
     search = Search(miner, sources, rows, depth, retries, searches)
     made = Recipe.cat(run(search))
     assert search.progress == 1
@@ -101,21 +104,21 @@ def test_every_source_is_searched_within_the_limits(
 
 
 def test_the_oldest_searches_alone_where_fewer_are_wanted() -> None:
-    search = Search(Miner(make_store(), Generate(radius=5.0)), 9, rows=4)
+    search = Search(Miner(make_store(), Generate(radius=5.0), threshold=0.7), 9, rows=4)
     made = [search.step(judge(search.miner, all_hard), step, most)[0] for step, most in enumerate((1, 3, 9))]
     assert [recipe.source.tolist() for recipe in made] == [[0], [0, 1, 2], [0, 1, 2, 3]]
     assert made[2].depth.tolist() == [2, 1, 1, 0]
 
 
 def test_a_search_without_an_end_begins_its_sources_again() -> None:
-    search = Search(Miner(make_store(), Random()), 2, rows=2, depth=0, retries=0, searches=None)
+    search = Search(Miner(make_store(), Random(), threshold=0.7), 2, rows=2, depth=0, retries=0, searches=None)
     made = [search.step(judge(search.miner), step)[0].source.tolist() for step in range(5)]
     assert made == [[0, 1]] * 5
     assert not search.done and search.progress == 0
 
 
 def test_a_budget_ends_it() -> None:
-    miner = Miner(make_store(), Generate(radius=5.0), stopping=Stopping(max_pieces=6))
+    miner = Miner(make_store(), Generate(radius=5.0), stopping=Stopping(max_pieces=6), threshold=0.7)
     run(Search(miner, 50, rows=4), all_hard)
     assert miner.tally.pieces == 8
 
@@ -131,12 +134,12 @@ def test_a_budget_ends_it() -> None:
 )
 def test_impossible_limits(bad: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="search: rows and searches must be >= 1"):
-        Search(Miner(make_store(), Random()), 3, **{"rows": 2, **bad})
+        Search(Miner(make_store(), Random(), threshold=0.7), 3, **{"rows": 2, **bad})
 
 
 def test_a_stopped_search_goes_on_to_the_same_end() -> None:
     def search() -> Search:
-        return Search(Miner(make_store(), Generate(radius=5.0)), 6, rows=4)
+        return Search(Miner(make_store(), Generate(radius=5.0), threshold=0.7), 6, rows=4)
 
     whole = Recipe.cat(run(search()))
     begun, again, file = search(), search(), io.BytesIO()

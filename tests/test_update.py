@@ -222,7 +222,7 @@ def judged(miner: Miner, hard: Callable[[Recipe], Tensor], seen: list[Recipe]) -
         seen.append(tries)
         score = torch.where(hard(tries), 0.1, 0.9)
         area_score = score[:, None].expand(-1, tries.chosen.shape[1])
-        return miner.admit(tries, score, area_score, torch.full((len(tries),), -1), 0.7)
+        return miner.admit(tries, score, area_score, torch.full((len(tries),), -1))
 
     return admit
 
@@ -241,7 +241,7 @@ def by_chance(tries: Recipe) -> Tensor:
 
 
 def rounds_of(every: int, sources: int = 5, tries: int = 100, max_pieces: int | None = None) -> Rounds:
-    miner = Miner(make_store(targets=20), Generate(radius=5.0), stopping=Stopping(max_pieces=max_pieces))
+    miner = Miner(make_store(targets=20), Generate(radius=5.0), stopping=Stopping(max_pieces=max_pieces), threshold=0.7)
     return Rounds(miner, Update(every=every, tries=tries), sources)
 
 

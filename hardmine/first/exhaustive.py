@@ -17,9 +17,9 @@ from hardmine.store.store import ParameterStore
 class Exhaustive:
     """Walks the (2^N - 1) * M images of each source in an order that looks random, and after the last starts again.
 
-    None comes twice before all have come: an area that a target lacks is left out with that target, for it would give
-    an image that another choice of areas gives as well. Where the walk stands is what the graph counts, so that a
-    resumed run goes on there.
+    None comes twice before all have come: an area that the image or a target lacks is left out, for it would give an
+    image that another choice of areas gives as well. Where the walk stands is what the graph counts, so that a resumed
+    run goes on there.
 
     Args:
         areas: which areas there are to choose from: `all`, or names of some.
@@ -31,35 +31,43 @@ class Exhaustive:
         self, areas: Literal["all"] | Sequence[str] = "all", environment: Wanted | None = None, seed: int = 0
     ) -> None:
         self.areas, self.environment, self.seed = areas, environment, seed
-        self._known: tuple[ParameterStore, Enumeration] | None = None
+        self._known: tuple[ParameterStore, dict[tuple[bool, ...], Enumeration]] | None = None
 
-    def members(self, store: ParameterStore) -> Enumeration:
-        """What is walked, made once for a store; its targets are rows of the store."""
+    def members(self, store: ParameterStore, present: Tensor | None = None) -> Enumeration:
+        """What is walked, made once for a store and a set of areas; its targets are rows of the store.
+
+        Args:
+            store: the targets.
+            present: (A,) bool, the areas that the image has; None has all.
+        """
         if self._known is None or self._known[0] is not store:
+            self._known = store, {}
+        of_areas = self._known[1]
+        there = tuple([True] * len(store.areas) if present is None else present.tolist())
+        if there not in of_areas:
             names = store.areas if self.areas == "all" else self.areas
             for name in names:
                 if name not in store.areas:
                     raise InputError(f"first.areas: no area is called {name!r}: take some of {', '.join(store.areas)}")
             mask = torch.tensor([name in names for name in store.areas])
             wanted = matching(store, self.environment).nonzero().flatten()
-            if store.missing == "keep":
-                mask = mask & store.valid[wanted, :-1]
-            members = Enumeration(mask, wanted.tolist())
-            if not members.count:
+            mask = mask & store.offered[wanted, :-1]
+            if not mask.any():
                 raise InputError("first.areas: no target has any of these areas: take others or another environment")
-            self._known = store, members
-        return self._known[1]
+            of_areas[there] = Enumeration(mask & torch.tensor(there), wanted.tolist())
+        return of_areas[there]
 
     def __call__(
         self, rows: Recipe, store: ParameterStore, graph: Graph, generator: torch.Generator
     ) -> tuple[Recipe, Tensor]:
-        """`rows` with first parameters, and that every row has one; see `FirstParameter`."""
-        members = self.members(store)
+        """`rows` with first parameters; see `FirstParameter`."""
         chosen = torch.zeros(len(rows), store.regions, dtype=torch.bool)
         target = torch.zeros(len(rows), dtype=torch.int64)
         for row, (source, number) in enumerate(zip(rows.source.tolist(), _numbers(rows, graph), strict=True)):
-            place = shuffled(number % members.count, members.count, self.seed, "exhaustive", source)
-            chosen[row, :-1], target[row] = members[place]
+            members = self.members(store, rows.present[row, :-1])
+            if members.count:
+                place = shuffled(number % members.count, members.count, self.seed, "exhaustive", source)
+                chosen[row, :-1], target[row] = members[place]
         first = store.recipe(rows, target[:, None].expand(-1, store.regions), chosen)
         return first.replace(parent=torch.full_like(rows.parent, -1), depth=torch.zeros_like(rows.depth)), chosen.any(1)
 

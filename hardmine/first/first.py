@@ -9,9 +9,10 @@ from torch import Tensor
 from hardmine.errors import InputError
 from hardmine.memory.graph import Graph
 from hardmine.memory.used import Used
+from hardmine.neighbourhood.generate import Generate
 from hardmine.records import Recipe
 from hardmine.store.environment import Wanted, matching
-from hardmine.store.near import common, draw
+from hardmine.store.near import common, cross_out, draw
 from hardmine.store.store import ParameterStore
 
 _HANDFUL = 4  # random targets that are tried before all are gone through
@@ -19,11 +20,13 @@ _HANDFUL = 4  # random targets that are tried before all are gone through
 
 class First:
     """Draws a stored target that this source has not seen, each such target with the same chance (R25), and where it
-    has seen all of them, any.
+    has seen all of them, any but the one it was put into last.
+
+    Where a source was put last into the only target there is, the parameter is generated near it.
 
     Args:
-        areas: which areas are converted: `all`, names of some (none with an empty list), or `random` (each with
-            probability 1/2, at least one).
+        areas: which areas are converted: `all`, names of some (none with an empty list), or `random` (of those that the
+            image has, each with probability 1/2, at least one).
         whole: the whole image too, after its areas.
         independent: a target of its own for every area; otherwise all areas of an image take the same light.
         environment: take targets of this environment only, for instance "sunny night" or {time: night} (R12).
@@ -39,35 +42,55 @@ class First:
         if not whole and not areas:
             raise InputError("first: no area is chosen and whole=false, so that nothing is converted: choose some")
         self.areas, self.whole, self.independent, self.environment = areas, whole, independent, environment
+        self._generate = Generate(independent=independent)
         self._known: tuple[ParameterStore, Tensor] | None = None
 
     def __call__(
         self, rows: Recipe, store: ParameterStore, graph: Graph, generator: torch.Generator
     ) -> tuple[Recipe, Tensor]:
-        """`rows` with first parameters, and that every row has one; see `FirstParameter`."""
+        """`rows` with first parameters; see `FirstParameter`."""
         n, r = rows.chosen.shape
-        chosen = self._choose(n, store, generator)
-        target = self._guess(rows.source, chosen, store, graph.used, generator)
+        chosen = self._choose(rows, store, generator)
+        # areas that go together need a target for what the image has; an area that it lacks goes along
+        wanted = chosen if self.independent else chosen & rows.present
+        latest = graph.latest_of(rows.source)
+        target = self._guess(rows.source, wanted, latest, store, graph.used, generator)
         # an area that no target has needs no search
-        wanted = chosen & self._there(store)[self._matching(store)].any(0)
-        missing = ((target < 0) & (wanted if self.independent else wanted.any(1, keepdim=True))).any(1)
+        possible = wanted & store.offered[self._matching(store)].any(0)
+        missing = ((target < 0) & (possible if self.independent else possible.any(1, keepdim=True))).any(1)
         if missing.any():
-            exact = self._search(rows.source[missing], chosen[missing], store, graph.used, generator)
+            exact = self._search(rows.source[missing], wanted[missing], latest[missing], store, graph.used, generator)
             target[missing] = torch.where(target[missing] < 0, exact, target[missing])
-        first = store.recipe(rows, target.expand(n, r), chosen)
+        again = (target < 0) & possible  # there is none but the latest
+        if not self.independent:
+            again, latest = again.any(1, keepdim=True), latest.amax(1, keepdim=True)
+        first = store.recipe(rows, torch.where(again, latest, target).expand(n, r), chosen)
+        if again.any():
+            generated, _ = self._generate(first, store, graph, generator)
+            again = again & first.chosen
+            first = first.replace(
+                parameter=torch.where(again[..., None], generated.parameter, first.parameter),
+                target=first.target.masked_fill(again, -1),
+            )
         fresh = first.replace(parent=torch.full((n,), -1), depth=torch.zeros(n, dtype=torch.int64))
-        return fresh, first.chosen.any(1)
+        return fresh, first.counted.any(1)
 
     def _guess(
-        self, source: Tensor, chosen: Tensor, store: ParameterStore, used: Used, generator: torch.Generator
+        self,
+        source: Tensor,
+        wanted: Tensor,
+        latest: Tensor,
+        store: ParameterStore,
+        used: Used,
+        generator: torch.Generator,
     ) -> Tensor:
         """(N, 1), or (N, R): the first of a handful of random targets that will do and is unused; -1 where none is."""
         columns, region = store.regions if self.independent else 1, torch.arange(store.regions)[:, None]
         targets = self._matching(store).nonzero().flatten()
-        place = torch.randint(len(targets), (len(chosen), columns, _HANDFUL), generator=generator)
+        place = torch.randint(len(targets), (len(wanted), columns, _HANDFUL), generator=generator)
         guess = targets[place].expand(-1, store.regions, -1)
-        possible = chosen[..., None] & self._there(store)[guess, region]
-        seen = possible & used.holds(source, guess, region)
+        possible = wanted[..., None] & store.offered[guess, region]
+        seen = possible & (used.holds(source, guess, region) | (guess == latest[..., None]))
         if not self.independent:
             guess, possible, seen = guess[:, :1], possible.any(1, keepdim=True), seen.any(1, keepdim=True)
         good = possible & ~seen
@@ -75,23 +98,37 @@ class First:
         return first.masked_fill(~good.any(-1, keepdim=True), -1)[..., 0]
 
     def _search(
-        self, source: Tensor, chosen: Tensor, store: ParameterStore, used: Used, generator: torch.Generator
+        self,
+        source: Tensor,
+        wanted: Tensor,
+        latest: Tensor,
+        store: ParameterStore,
+        used: Used,
+        generator: torch.Generator,
     ) -> Tensor:
-        """(N, 1), or (N, R): any of all targets that will do and are unused; where all are used, any that will do."""
-        there, matches = self._there(store), self._matching(store)
+        """(N, 1), or (N, R): any of all targets that will do and are unused; where all are used, any that will do but
+        the latest; -1 where there is no other."""
+        there, matches = store.offered, self._matching(store)
+        own_row, own_region = (wanted & (latest >= 0)).nonzero(as_tuple=True)
+        own = latest[own_row, own_region]
 
         def possible(part: slice) -> Tensor:
             those = there[part] & matches[part, None]
-            return chosen[..., None] & those.T if self.independent else common(chosen, those)
+            return wanted[..., None] & those.T if self.independent else common(wanted, those)
 
-        def seen(part: slice) -> tuple[Tensor, Tensor, Tensor]:
+        def repeated(part: slice, passed: Tensor) -> None:
+            here = (own >= part.start) & (own < part.stop)
+            cross_out(passed, own_row[here], own_region[here], own[here] - part.start)
+
+        def seen(part: slice, passed: Tensor) -> None:
             row, region, target = used.marks(source, part)
-            about = chosen[row, region] & there[target, region]
-            return row[about], region[about], target[about]
+            about = wanted[row, region] & there[target, region]
+            cross_out(passed, row[about], region[about], target[about] - part.start)
+            repeated(part, passed)
 
-        target = draw(possible, len(chosen), store, 1, generator, seen)
+        target = draw(possible, len(wanted), store, 1, generator, seen)
         if (target < 0).any():
-            target = torch.where(target < 0, draw(possible, len(chosen), store, 1, generator), target)
+            target = torch.where(target < 0, draw(possible, len(wanted), store, 1, generator, repeated), target)
         return target[..., 0] if self.independent else target
 
     def _matching(self, store: ParameterStore) -> Tensor:
@@ -100,18 +137,13 @@ class First:
             self._known = store, matching(store, self.environment)
         return self._known[1]
 
-    @staticmethod
-    def _there(store: ParameterStore) -> Tensor:
-        """(M, R) bool: the regions that a target has something for."""
-        return store.valid if store.missing == "keep" else torch.ones_like(store.valid)
-
-    def _choose(self, n: int, store: ParameterStore, generator: torch.Generator) -> Tensor:
-        chosen = torch.zeros(n, store.regions, dtype=torch.bool)
+    def _choose(self, rows: Recipe, store: ParameterStore, generator: torch.Generator) -> Tensor:
+        chosen = torch.zeros_like(rows.chosen)
         areas = len(store.areas)
         if self.areas == "all":
             chosen[:, :areas] = True
         elif self.areas == "random":
-            draw = torch.rand(n, areas, generator=generator)
+            draw = torch.rand(len(rows), areas, generator=generator).masked_fill(~rows.present[:, :areas], 1)
             chosen[:, :areas] = (draw < 0.5) | (draw == draw.min(dim=1, keepdim=True).values)
         else:
             for name in self.areas:

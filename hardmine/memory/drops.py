@@ -85,7 +85,11 @@ class Drops:
         kept = self.count[each] * _KEPT**tried
         self.count[each] = kept + tried
         self.drop[each] = (self.drop[each] * kept + total) / self.count[each]
-        return (self.drop[each] * self.count[each] / (self.count[each] + _PRIOR))[place]
+        return self.of(each)[place]
+
+    def of(self, target: Tensor) -> Tensor:
+        """What is known of stored parameters, float32 in the shape of `target`; 0 where none was tried."""
+        return self.drop[target] * self.count[target] / (self.count[target] + _PRIOR)
 
     def state_dict(self) -> dict[str, Any]:
         """Plain tensors and a number."""

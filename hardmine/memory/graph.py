@@ -32,6 +32,7 @@ class Graph:
         uses: (M, R) int64, candidates made with the parameter.
         used: which parameters were tried on which source.
         tried: first parameters that each source has had; a source that is not there has had none.
+        latest: (R,) int32, the target that each source was put into last; -1 where it was generated or none.
     """
 
     def __init__(self, store: ParameterStore) -> None:
@@ -41,11 +42,13 @@ class Graph:
         self.uses = torch.zeros(shape, dtype=torch.int64)
         self.used = Used(*shape)
         self.tried: dict[int, int] = {}
+        self.latest: dict[int, Tensor] = {}
 
     def update(self, recipe: Recipe, verdict: Verdict) -> None:
         """Enter the verdicts on N candidates; generated parameters are not stored and leave no mark."""
         for source in recipe.source[recipe.parent < 0].tolist():
             self.tried[source] = self.tried.get(source, 0) + 1
+        self.latest.update(zip(recipe.source.tolist(), recipe.target.clone(), strict=True))
         row, region = ((recipe.target >= 0) & recipe.counted).nonzero(as_tuple=True)
         target = recipe.target[row, region].long()
         self.used.add(recipe.source[row], target, region)
@@ -65,13 +68,25 @@ class Graph:
         """Plain tensors; `used` and `tried` as rows of numbers."""
         tables = {name: getattr(self, name).clone() for name in _TABLES}
         tried = torch.tensor(sorted(self.tried.items()), dtype=torch.int64).view(-1, 2)
-        return {**tables, "used": self.used.state(), "tried": tried}
+        latest = torch.stack(list(self.latest.values())) if self.latest else self.latest_of(torch.empty(0).long())
+        sources = torch.tensor(list(self.latest), dtype=torch.int64)
+        return {**tables, "used": self.used.state(), "tried": tried, "sources": sources, "latest": latest}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         for name in _TABLES:
             getattr(self, name).copy_(state[name])
         self.used.load(state["used"])
         self.tried = dict(state["tried"].tolist())
+        self.latest = dict(zip(state["sources"].tolist(), state["latest"].clone(), strict=True))
+
+    def latest_of(self, source: Tensor) -> Tensor:
+        """(N, R) int64: the target that each of N sources was put into last; -1 where none is known.
+
+        Sources that nobody numbered (-1) are many images, of which none is known.
+        """
+        none = torch.full((self.accuracy.shape[1],), -1, dtype=torch.int32)
+        rows = [self.latest.get(each, none) if each >= 0 else none for each in source.tolist()]
+        return torch.stack(rows).long() if rows else none[None][:0].long()
 
     def save(self, path: Path, store: ParameterStore) -> None:
         """A Parquet table of the parameters: target, area, the axes of the graph, uses, accuracy and its step."""

@@ -32,6 +32,7 @@ class Hardness:
     Args:
         targets: M, stored parameters.
         hardest: only drops as large as this share of the latest ones are hard, in (0, 1]; 1 takes all.
+        threshold: Th1, below which a hard score must lie as well (R24); None leaves it to `hardest` alone.
 
     Attributes:
         drops: what is known of each parameter.
@@ -39,35 +40,53 @@ class Hardness:
             left out.
     """
 
-    def __init__(self, targets: int, hardest: float = 1.0) -> None:
+    def __init__(self, targets: int, hardest: float = 1.0, threshold: float | None = None) -> None:
         if not 0 < hardest <= 1:
             raise ValueError(f"hardest must be a share in (0, 1], got {hardest}")
-        self.hardest = hardest
+        self.hardest, self.threshold = hardest, threshold
         self.drops = Drops(targets)
         self.latest = torch.empty(0)
 
-    def __call__(
-        self, candidates: Recipe, score: Tensor, before: Tensor, threshold: float | None
-    ) -> tuple[Tensor, Tensor]:
+    def __call__(self, candidates: Recipe, score: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
         """Learn from N scores, and tell what is hard.
 
         Args:
             candidates: N rows.
             score: (N,) recognition accuracy in [0, 1]; NaN where there was nothing to recognise.
             before: (N,) the drop of the piece whose neighbour a candidate is; 0 where there is none.
-            threshold: Th1, below which a hard score must lie as well (R24); None leaves it to `hardest` alone.
 
         Returns:
             hard (N,) bool, and drop (N,) float32, see `Drops.look`.
         """
         drop = self.drops.look(candidates, score, before)
-        hard = self._among_hardest(drop)
-        return hard if threshold is None else hard & is_hard(score, threshold), drop
+        if self.hardest < 1:
+            self.latest = torch.cat([self.latest, drop[~drop.isnan()]])[-max(_LATEST, ceil(_LEAST / self.hardest)) :]
+        return self._holds(score, drop), drop
+
+    def still(self, rows: Recipe, accuracy: Tensor) -> Tensor:
+        """Whether pieces are hard by what is known of their parameters now, so that these are expanded (R36; D56, D69).
+
+        A parameter that the store does not have, or that was never scored, is known by its own piece alone, which was
+        hard when it was scored last.
+
+        Args:
+            rows: N pieces.
+            accuracy: (M,) latest recognition accuracy under each stored parameter, NaN where there is none.
+
+        Returns:
+            (N,) bool: hard under any parameter that they hold.
+        """
+        target = rows.target.clamp(min=0).long()
+        known = (rows.target >= 0) & ~accuracy[target].isnan()
+        hard = self._holds(accuracy[target], self.drops.of(target))
+        return (rows.counted & (hard | ~known)).any(1)
+
+    def _holds(self, score: Tensor, drop: Tensor) -> Tensor:
+        """What a share and Th1 say together, in the shape of both."""
+        hard = ~drop.isnan() if self.hardest == 1 else self._among_hardest(drop)
+        return hard if self.threshold is None else hard & is_hard(score, self.threshold)
 
     def _among_hardest(self, drop: Tensor) -> Tensor:
-        if self.hardest == 1:
-            return ~drop.isnan()
-        self.latest = torch.cat([self.latest, drop[~drop.isnan()]])[-max(_LATEST, ceil(_LEAST / self.hardest)) :]
         if not len(self.latest):
             return torch.zeros_like(drop, dtype=torch.bool)
         bar, most = self.latest.quantile(1 - self.hardest), self.latest.max()

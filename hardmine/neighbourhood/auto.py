@@ -7,6 +7,7 @@ from hardmine.memory.graph import Graph
 from hardmine.neighbourhood.generate import Generate
 from hardmine.neighbourhood.reach import Channels
 from hardmine.neighbourhood.select import Select
+from hardmine.neighbourhood.stored import Used
 from hardmine.records import Recipe
 from hardmine.store.store import ParameterStore
 
@@ -17,6 +18,7 @@ class Auto:
     Args:
         radius, mean_radius, std_radius, channels, independent: see `Select`; `Generate` takes the same.
         margin: see `Generate`.
+        used: see `Select`.
     """
 
     def __init__(
@@ -27,8 +29,9 @@ class Auto:
         channels: Channels = "luminance",
         independent: bool = False,
         margin: float = 5.0,
+        used: Used = "graph",
     ) -> None:
-        self.select = Select(radius, mean_radius, std_radius, channels, independent)
+        self.select = Select(radius, mean_radius, std_radius, channels, independent, used)
         self.generate = Generate(radius, mean_radius, std_radius, channels, independent, margin)
         self.independent = independent
 

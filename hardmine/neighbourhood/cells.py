@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from hardmine.neighbourhood.reach import Reach
-from hardmine.neighbourhood.stored import Stored
+from hardmine.neighbourhood.stored import Stored, Used
 from hardmine.records import Recipe
 from hardmine.store.environment import Associations, EnvironmentTable, Order
 from hardmine.store.near import Taken, common, draw, nearest
@@ -20,7 +20,7 @@ class Cells(Stored):
 
     Args:
         order, associations: see `EnvironmentTable`.
-        independent: see `Stored`.
+        independent, used: see `Stored`.
     """
 
     def __init__(
@@ -28,8 +28,9 @@ class Cells(Stored):
         order: Order | None = None,
         associations: Associations | None = None,
         independent: bool = False,
+        used: Used = "graph",
     ) -> None:
-        super().__init__(independent)
+        super().__init__(independent, used)
         self.order, self.associations = order, associations
         self._known: tuple[ParameterStore, EnvironmentTable] | None = None
 
@@ -53,7 +54,7 @@ class Cells(Stored):
 
         def each(part: slice) -> Tensor:
             there = [linked[region][cell[:, region, None], table.cell[part]] for region in regions]
-            return torch.stack(there, dim=1) & rows.counted[..., None] & store.valid[part].T
+            return torch.stack(there, dim=1) & rows.counted[..., None] & store.offered[part].T
 
         if self.independent:
             return draw(each, len(rows), store, most, generator, taken)
@@ -62,7 +63,7 @@ class Cells(Stored):
             reached |= linked[region][cell[:, region]] & rows.counted[:, region, None]
 
         def together(part: slice) -> Tensor:
-            return reached[:, table.cell[part]] & common(rows.counted, store.valid[part])
+            return reached[:, table.cell[part]] & common(rows.counted, store.offered[part])
 
         return draw(together, len(rows), store, most, generator, taken)
 

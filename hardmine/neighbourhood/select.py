@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from hardmine.neighbourhood.reach import Channels, Reach
-from hardmine.neighbourhood.stored import Stored
+from hardmine.neighbourhood.stored import Stored, Used
 from hardmine.records import Recipe
 from hardmine.store.near import Taken, near
 from hardmine.store.store import ParameterStore
@@ -13,11 +13,11 @@ from hardmine.store.store import ParameterStore
 class Select(Stored):
     """A stored parameter inside the second threshold: Expr. 3 with `radius`, Expr. 4 with `mean_` and `std_radius`.
 
-    Where all areas take the same target, differences are root mean squares over the areas the two have in common.
+    Where all areas take the same target, it must lie inside for every area that would move.
 
     Args:
         radius, mean_radius, std_radius, channels: see `Reach`.
-        independent: see `Stored`.
+        independent, used: see `Stored`.
     """
 
     def __init__(
@@ -27,8 +27,9 @@ class Select(Stored):
         std_radius: float | None = None,
         channels: Channels = "luminance",
         independent: bool = False,
+        used: Used = "graph",
     ) -> None:
-        super().__init__(independent)
+        super().__init__(independent, used)
         self.reach = Reach(radius, mean_radius, std_radius, channels)
 
     def near(

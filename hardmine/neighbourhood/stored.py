@@ -1,26 +1,36 @@
 """What the policies share that take an unused stored parameter (R35, R36; D55, D69)."""
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
+from hardmine.errors import InputError
 from hardmine.memory.graph import Graph
-from hardmine.memory.used import Used
 from hardmine.records import Recipe
-from hardmine.store.near import Taken
+from hardmine.store.near import Taken, common, cross_out
 from hardmine.store.store import ParameterStore
+
+Used = Literal["graph", "source"]
 
 
 class Stored:
-    """A stored parameter that a subclass calls near, unused on this source, each such one with the same chance.
+    """A stored parameter that a subclass calls near and that is unused, each such one with the same chance.
 
     Where all areas go together they take the same target; a chosen area that the new target lacks keeps its parameter.
 
     Args:
         independent: every area selects for itself (R21); an area without a neighbour keeps its parameter.
+        used: a parameter is used once it was tried on any image (`graph`, D54), or on the same one (`source`).
+
+    Raises:
+        InputError: `used` is neither.
     """
 
-    def __init__(self, independent: bool = False) -> None:
-        self.independent = independent
+    def __init__(self, independent: bool = False, used: Used = "graph") -> None:
+        if used not in ("graph", "source"):
+            raise InputError(f"neighbourhood.used must be graph or source, got {used!r:.60}")
+        self.independent, self.used = independent, used
 
     def near(
         self, rows: Recipe, store: ParameterStore, most: int, generator: torch.Generator, taken: Taken | None = None
@@ -32,7 +42,7 @@ class Stored:
             store: the targets.
             most: C; each with the same chance where more are near, -1 where fewer are.
             generator: the only source of chance.
-            taken: those that are left out.
+            taken: crosses out those that are left out.
         """
         raise TypeError(f"{type(self).__name__} must say which targets are near")
 
@@ -40,7 +50,7 @@ class Stored:
         self, rows: Recipe, store: ParameterStore, graph: Graph, generator: torch.Generator
     ) -> tuple[Recipe, Tensor]:
         """See `Neighbourhood`."""
-        ids = self.near(rows, store, 1, generator, taken(rows, store, graph.used))
+        ids = self.near(rows, store, 1, generator, taken(rows, store, graph, self.used))
         target = (ids[..., 0] if self.independent else ids).expand_as(rows.chosen)
         moving = rows.counted if self.independent else rows.chosen  # an absent area goes along, or stays as it is
         moved, parameter, stored = store.of_targets(target, moving)
@@ -52,22 +62,27 @@ class Stored:
         return proposal.where(found, rows), found
 
 
-def taken(rows: Recipe, store: ParameterStore, used: Used | None = None) -> Taken:
-    """What is not to be drawn: the targets that rows have already and, with `used`, those that their sources have seen.
+def taken(rows: Recipe, store: ParameterStore, graph: Graph | None = None, used: Used = "graph") -> Taken:
+    """What is not to be drawn: the targets that rows have already and, with a graph, those that are used.
 
-    Both only where a row converts the region and the target has it. A piece that goes on with another source has a
-    target that is unused there.
+    Both only where a row converts the region and the target has something for it.
     """
     own_row, own_region = (rows.counted & (rows.target >= 0)).nonzero(as_tuple=True)
     own = rows.target[own_row, own_region].long()
 
-    def of(part: slice) -> tuple[Tensor, Tensor, Tensor]:
+    def cross(part: slice, passed: Tensor) -> None:
         here = (own >= part.start) & (own < part.stop)
         row, region, target = own_row[here], own_region[here], own[here]
-        if used is not None:
-            seen = used.marks(rows.source, part)
+        if graph is not None and used == "source":
+            seen = graph.used.marks(rows.source, part)
             row, region, target = (torch.cat(both) for both in zip((row, region, target), seen, strict=True))
-        about = rows.counted[row, region] & store.valid[target, region]
-        return row[about], region[about], target[about]
+        about = rows.counted[row, region] & store.offered[target, region]
+        cross_out(passed, row[about], region[about], target[about] - part.start)
+        if graph is not None and used == "graph":
+            tried = (graph.uses[part] > 0) & store.offered[part]
+            if passed.ndim == 2:
+                passed &= ~common(rows.counted, tried)
+            else:
+                passed &= ~(rows.counted[..., None] & tried.T)
 
-    return of
+    return cross

@@ -17,8 +17,8 @@ BUDGET = 4_000_000  # numbers of the largest tensor: rows x targets of a part x 
 
 Test = Callable[[slice], Tensor]
 """Of the m targets in a slice of the store, which will do: (N, m) bool for all areas together, or (N, R, m)."""
-Taken = Callable[[slice], tuple[Tensor, Tensor, Tensor]]
-"""Of the targets in a slice, those not to be drawn: row, region and target, each (K,) int64."""
+Taken = Callable[[slice, Tensor], None]
+"""Of the targets in a slice that passed, (N, m) or (N, R, m) bool, crosses out those not to be drawn."""
 
 
 class Threshold(Protocol):
@@ -49,6 +49,11 @@ def common(regions: Tensor, valid: Tensor) -> Tensor:
     return regions.float() @ valid.T.float() > 0
 
 
+def cross_out(passed: Tensor, row: Tensor, region: Tensor, place: Tensor) -> None:
+    """Leave out K places of a slice, each tensor (K,) int64; where all areas go together, whatever the region."""
+    passed[(row, place) if passed.ndim == 2 else (row, region, place)] = False
+
+
 def draw(
     test: Test, rows: int, store: ParameterStore, most: int, generator: torch.Generator, taken: Taken | None = None
 ) -> Tensor:
@@ -60,7 +65,7 @@ def draw(
         store: the targets.
         most: C, ids for each row at most.
         generator: the only source of chance.
-        taken: which pass and are left out all the same.
+        taken: crosses out those that pass and are left out all the same.
 
     Returns:
         (N, C) int64, or (N, R, C) where the test is one of each region; different ids, then -1 where there are fewer.
@@ -69,8 +74,7 @@ def draw(
     for part in parts(store, rows):
         passed = test(part)
         if taken is not None:
-            row, region, target = taken(part)
-            passed[(row, target - part.start) if passed.ndim == 2 else (row, region, target - part.start)] = False
+            taken(part, passed)
         # the C largest of random numbers, first of this part, then of it and all parts before
         chance = torch.rand(passed.shape, generator=generator).masked_fill(~passed, -1)
         chance, place = chance.topk(min(most, passed.shape[-1]), dim=-1)
@@ -96,15 +100,17 @@ def near(
 ) -> Tensor:
     """Targets strictly inside the second threshold around each row's parameter, see `draw`.
 
-    Only regions count that a row converts and that the target has. All areas go together by the mean square over the
-    regions the two have in common, or `independent`ly of each other.
+    All areas go together, and then each region that would move must lie inside (D57-D60), or `independent`ly of each
+    other. A region does not move where the row does not convert it or the target has nothing for it.
     """
     inside = _each(rows, store, reach) if independent else _together(rows, store, reach)
     return draw(inside, len(rows), store, most, generator, taken)
 
 
 def nearest(rows: Recipe, store: ParameterStore, reach: Threshold, independent: bool = False) -> Tensor:
-    """The one target nearest to each row's parameter along the axes of `reach`, measured as in `near`.
+    """The one target nearest to each row's parameter along the axes of `reach`.
+
+    All areas go together by the mean square over the regions the two have in common, or `independent`ly of each other.
 
     Returns:
         (N, 1) int64, or (N, R) where areas are independent; 0 where nothing is in common.
@@ -124,13 +130,13 @@ def nearest(rows: Recipe, store: ParameterStore, reach: Threshold, independent: 
 
 
 def _shared(rows: Recipe, store: ParameterStore, part: slice) -> Tensor:
-    """(N, R, m) bool: regions that a row converts and a target has."""
-    return rows.counted[..., None] & store.valid[part].T
+    """(N, R, m) bool: regions that a row converts and a target has something for."""
+    return rows.counted[..., None] & store.offered[part].T
 
 
 def _squares(rows: Recipe, store: ParameterStore, reach: Threshold, part: slice) -> Tensor:
     """(N, R, m, d)."""
-    return reach.squares(rows.parameter[:, :, None], store.parameters[part].transpose(0, 1), store.space)
+    return reach.squares(rows.parameter[:, :, None], store.points[part].transpose(0, 1), store.space)
 
 
 def _each(rows: Recipe, store: ParameterStore, reach: Threshold) -> Test:
@@ -141,30 +147,17 @@ def _each(rows: Recipe, store: ParameterStore, reach: Threshold) -> Test:
 
 
 def _together(rows: Recipe, store: ParameterStore, reach: Threshold) -> Test:
-    """Mean squares by matrix products, (a - b)^2 = a^2 - 2 ab + b^2, and difference by difference at the threshold.
-
-    The products are of float64, whose precision no setting and no autocast lowers, so that they are less far off than
-    the float32 differences.
-    """
-    axes = reach.axes(store.space)
-    unit = store.space.unit[axes].double()
-    counted = rows.counted.double()
-    here = rows.parameter[..., axes].double() / unit * counted[..., None]  # (N, R, d)
-    rounding = (store.regions + 8) * 2.0**-23  # of R float32 squares in a sum, as a share of a^2 + b^2
+    """Inside in every region that would move, one region after the other."""
 
     def test(part: slice) -> Tensor:
-        valid = store.valid[part].double()
-        there = store.parameters[part][..., axes].double() / unit * valid[..., None]  # (m, R, d)
-        shared = (counted @ valid.T)[..., None]  # (N, m, 1); nothing in common gives NaN, which is never near
-        size = torch.einsum("nrd,mr->nmd", here.square(), valid) + torch.einsum("nr,mrd->nmd", counted, there.square())
-        squares = (size - 2 * torch.einsum("nrd,mrd->nmd", here, there)) / shared
-        slack = rounding * size / shared
-        inside = reach.holds(squares + slack, store.space)
-        row, place = (reach.holds(squares - slack, store.space) & ~inside).nonzero(as_tuple=True)
-        target = place + part.start
-        exact = reach.squares(rows.parameter[row], store.parameters[target], store.space)  # (K, R, d)
-        common = (rows.counted[row] & store.valid[target])[..., None]
-        inside[row, place] = reach.holds((exact * common).sum(1) / common.sum(1), store.space)
-        return inside
+        inside = torch.ones(len(rows), len(store.parameters[part]), dtype=torch.bool)
+        seen = torch.zeros_like(inside)
+        for region in range(store.regions):
+            # an area that the source lacks goes along, and is seen where the piece is put on another source
+            moves = rows.chosen[:, region, None] & store.offered[part, region]
+            squares = reach.squares(rows.parameter[:, region, None], store.points[part, region], store.space)
+            inside &= reach.holds(squares, store.space) | ~moves
+            seen |= moves & rows.present[:, region, None]
+        return inside & seen
 
     return test

@@ -98,6 +98,18 @@ class ParameterStore:
         return len(self.areas) + 1
 
     @cached_property
+    def offered(self) -> Tensor:
+        """(M, R) bool: the regions that a target has something for, which is the whole image's where `missing` says so."""
+        return self.valid | self.valid[:, -1:] if self.missing == "whole" else self.valid
+
+    @cached_property
+    def points(self) -> Tensor:
+        """(M, R, D) float32: what a region gets that takes a target, where it is `offered`."""
+        if self.missing == "keep":
+            return self.parameters
+        return torch.where(self.valid[..., None], self.parameters, self.parameters[:, -1:])
+
+    @cached_property
     def mark(self) -> str:
         """Alike for stores with the same targets, areas and parameters."""
         digest = hashlib.blake2b(digest_size=16)
@@ -126,12 +138,8 @@ class ParameterStore:
             holds them.
         """
         row, region = target.clamp(min=0).long(), torch.arange(self.regions)
-        chosen, valid = chosen & (target >= 0), self.valid[row, region]
-        parameter = self.parameters[row, region]
-        if self.missing == "whole":
-            parameter = torch.where(valid[..., None], parameter, self.parameters[row, -1])
-        else:
-            chosen = chosen & valid
+        chosen = chosen & (target >= 0) & self.offered[row, region]
+        parameter = self.points[row, region]
         parameter = torch.where(chosen[..., None], parameter, torch.zeros(()))
         return chosen, parameter, torch.where(chosen, target, -1).int()
 

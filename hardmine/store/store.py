@@ -99,7 +99,7 @@ class ParameterStore:
 
     @cached_property
     def offered(self) -> Tensor:
-        """(M, R) bool: the regions that a target has something for, which is the whole image's where `missing` says so."""
+        """(M, R) bool: the regions that a target has something for; the whole image's, where `missing` says so."""
         return self.valid | self.valid[:, -1:] if self.missing == "whole" else self.valid
 
     @cached_property

@@ -50,7 +50,7 @@ if TYPE_CHECKING:  # what a type checker and an editor see
     from hardmine.records import Recipe as Recipe
     from hardmine.runs import RunFolder as RunFolder
     from hardmine.scenes import Scenes as Scenes
-    from hardmine.search import Search as Search
+    from hardmine.search import Search as Search, Steps as Steps
     from hardmine.store import ParameterStore as ParameterStore
     from hardmine.store.environment import EnvironmentTable as EnvironmentTable
     from hardmine.update import Update as Update
@@ -112,7 +112,7 @@ else:
         "hardmine.records": ("Recipe",),
         "hardmine.runs": ("RunFolder",),
         "hardmine.scenes": ("Scenes",),
-        "hardmine.search": ("Search",),
+        "hardmine.search": ("Search", "Steps"),
         "hardmine.store": ("ParameterStore",),
         "hardmine.store.environment": ("EnvironmentTable",),
         "hardmine.update": ("Update",),

@@ -210,6 +210,7 @@ class Mining:
         self._judge: Judge | None = None
         self._replayed: list[Tensor] = []  # numbers of the pieces trained on and not yet told
         self._told: Told | None = None
+        self._made: tuple[Candidates | None] | None = None  # candidates that wait for `verdicts`; of some ranks none
         self._rounds: dict[str, Any] = {}  # what a checkpoint kept of them
         self._saved: dict[str, Any] | None = None  # a checkpoint, until the first batch shows what it is about
 
@@ -522,6 +523,24 @@ class Mining:
         self.step += updates
         return settled
 
+    # Between two training steps
+
+    def convert(
+        self, tries: Recipe, load: Callable[[Recipe], Any], hooks: Callable[[Any], Any] = lambda batch: batch
+    ) -> None:
+        """Make candidates of numbered sources, for `verdicts`; ranks share them out.
+
+        Args:
+            tries: N rows, alike on all ranks.
+            load: the batch of the sources of rows, on the device of the model.
+            hooks: see `offer`.
+        """
+        mine, shown = tries[self.ranks.rank :: self.ranks.count], self.offered
+        self.offered = None
+        if len(mine):
+            self.offer(self.read(load(mine)), mine, hooks)
+        self._made, self.offered = (self.offered,), shown
+
     def verdicts(
         self,
         tries: Recipe,
@@ -530,29 +549,59 @@ class Mining:
         forward_context: Callable[[], AbstractContextManager[Any]] = nullcontext,
         hooks: Callable[[Any], Any] = lambda batch: batch,
     ) -> tuple[Recipe, Verdict]:
-        """Judge tries on numbered sources now, between two training steps; ranks share them out.
+        """Judge tries on numbered sources with the model as it is now; what comes of them is not recorded yet.
 
         Args:
-            tries: N rows, alike on all ranks.
-            load: the batch of the sources of rows, on the device of the model.
-            model, forward_context, hooks: see `judge` and `offer`.
+            tries: N rows, alike on all ranks; candidates that `convert` made are taken as they are.
+            load, hooks: see `convert`.
+            model, forward_context: see `judge`.
 
         Returns:
             N candidates and their verdicts, in the order of the tries.
         """
-        mine = tries[self.ranks.rank :: self.ranks.count]
-        self.offered = None
-        if len(mine):
-            self.offer(self.read(load(mine)), mine, hooks)
+        if self._made is None:
+            self.convert(tries, load, hooks)
+        assert self._made is not None
+        (self.offered,), self._made = self._made, None
         self._follow(model)
         self._score(model, forward_context)
-        settled = self.settle(0)
+        settled = self._admit(record=False)
         assert settled is not None
-        of = torch.cat([torch.arange(len(tries))[rank :: self.ranks.count] for rank in range(self.ranks.count)])
-        order = of.argsort()
+        order = self._order(len(tries))
         return settled[0][order], settled[1][order]
 
-    def _admit(self) -> tuple[Recipe, Verdict] | None:
+    def scores(
+        self,
+        tries: Recipe,
+        load: Callable[[Recipe], Any],
+        model: nn.Module,
+        forward_context: Callable[[], AbstractContextManager[Any]] = nullcontext,
+        hooks: Callable[[Any], Any] = lambda batch: batch,
+    ) -> Tensor:
+        """(N,) recognition accuracy of tries with the model as it is now; nothing comes of it. See `verdicts`."""
+        made, shown = self._made, self.offered
+        self.convert(tries, load, hooks)
+        assert self._made is not None
+        (self.offered,) = self._made
+        self._follow(model)
+        self._score(model, forward_context)
+        assert self._told is not None
+        _, scores, _ = self._told.read()
+        self._told, self._made, self.offered = None, made, shown
+        return scores[self._order(len(tries)), 0]
+
+    def record(self, recipe: Recipe, verdict: Verdict) -> None:
+        """Verdicts go into the ledger."""
+        if self.ledger is not None and not self.ranks.rank:
+            self.ledger.usual = self.usual.found
+            self.ledger.append(recipe, verdict)
+
+    def _order(self, n: int) -> Tensor:
+        """(N,) int64: where each of N rows that ranks have shared out stands, rank after rank."""
+        of = torch.cat([torch.arange(n)[rank :: self.ranks.count] for rank in range(self.ranks.count)])
+        return of.argsort()
+
+    def _admit(self, record: bool = True) -> tuple[Recipe, Verdict] | None:
         assert self._told is not None and self.miner is not None
         parts, scores, numbers = self._told.read()
         self._told = None
@@ -566,9 +615,8 @@ class Mining:
             before = sum(len(part["source"]) for part in parts[: self.ranks.rank])
             mine = slice(before, before + len(self.offered.recipe))
             self.offered.score, self.offered.recipe = scores[mine, 0], recipe[mine]
-        if self.ledger is not None and not self.ranks.rank:
-            self.ledger.usual = self.usual.found
-            self.ledger.append(recipe, verdict)
+        if record:
+            self.record(recipe, verdict)
         tally = self.miner.tally
         for line in self.signs.look(verdict.score, recipe.parent >= 0, self.threshold, tally):
             self.tell(line)
@@ -578,6 +626,8 @@ class Mining:
         """After the last step: the ledger is on the disk, and one line says why where little was found."""
         if self.ledger is not None and not self.ranks.rank:
             self.ledger.flush()
+        if self.rounds is not None and self.rounds.search.trace is not None and not self.ranks.rank:
+            self.rounds.search.trace.save()
         if self.miner is None:
             return
         for line in self.signs.end(self.threshold, self.tally):

@@ -145,6 +145,12 @@ class Verdict(Rows):
     step: Tensor
     drop: Tensor
 
+    @classmethod
+    def none(cls, regions: int) -> "Verdict":
+        """On no candidate."""
+        score, number = torch.empty(0), torch.empty(0, dtype=torch.int64)
+        return cls(score, torch.empty(0, regions), torch.empty(0, dtype=torch.bool), number, number, score)
+
     @property
     def piece(self) -> Tensor:
         """(N,) bool: what becomes learning data, hard and let through."""

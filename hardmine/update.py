@@ -1,7 +1,7 @@
 """When the model is updated with what was found (R41-R43; D77)."""
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from typing import Any
 
@@ -9,7 +9,7 @@ from hardmine.arguments import look_at_number
 from hardmine.errors import InputError
 from hardmine.miner import Miner
 from hardmine.records import Recipe, state
-from hardmine.search import Admit, Search
+from hardmine.search import Process, Search, Steps
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class Update:
             searched. 0 updates with every batch, whether or not something was found.
         stored: rows of stored training data beside the new pieces (batch learning); otherwise pieces alone.
         tries: rounds of the search without an update after which nothing is left to be learnt and training ends.
+        search: how each source is searched.
 
     Raises:
         InputError: a number out of its range.
@@ -29,12 +30,15 @@ class Update:
     every: int = 0
     stored: bool = True
     tries: int = 100
+    search: Steps = field(default_factory=Steps)
 
     def __post_init__(self) -> None:
         look_at_number("update.every", self.every, 0, inf, "pieces", whole=True)
         if not isinstance(self.stored, bool):
             raise InputError(f"update.stored must be true or false, got {self.stored!r:.60}")
         look_at_number("update.tries", self.tries, 1, inf, "rounds of the search", whole=True)
+        if not isinstance(self.search, Steps):
+            raise InputError(f"update.search must be hardmine.Steps, got {self.search!r:.60}")
 
 
 class Pending:
@@ -75,18 +79,23 @@ class Rounds:
 
     def __init__(self, miner: Miner, update: Update, sources: int) -> None:
         self.update, self.miner = update, miner
-        self.search = Search(miner, sources, rows=min(update.every, sources), searches=None)
+        rows = min(update.every, sources)
+        self.search = Search(miner, sources, rows, update.search, searches=None, learns=True)
         self.pending = Pending()
+        self.given: Recipe | None = None  # what the model is updated with before the next search
         self.tries = 0  # rounds since the last update
 
-    def pieces(self, admit: Admit, step: int) -> Recipe | None:
+    def pieces(self, process: Process, step: int) -> Recipe | None:
         """The next k pieces; None where the search is over.
 
         Args:
-            admit: see `Search.step`.
+            process: see `Search.step`.
             step: updates made so far.
         """
         every = self.update.every
+        if self.given is not None:
+            self.search.updated(process, step, self.given)
+            self.given = None
         while len(self.pending) < every:
             if self.miner.stopping.reason is None and self.tries >= self.update.tries:
                 self.miner.stopping.reason = (
@@ -96,16 +105,25 @@ class Rounds:
                 return None
             self.tries += 1
             # no more than are missing, so that none waits while the model changes
-            candidates, _ = self.search.step(admit, step, most=every - len(self.pending))
+            candidates, verdict = self.search.step(process, step, most=every - len(self.pending))
+            left = every - len(self.pending) - int(verdict.piece.sum())
+            self.search.output(process, candidates, verdict, most=left or every, updates=not left)
             self.pending.put(candidates)
         self.tries = 0
-        return self.pending.take(every)
+        self.given = self.pending.take(every)
+        return self.given
 
     def state_dict(self) -> dict[str, Any]:
         """Plain tensors and numbers."""
-        return {"search": self.search.state_dict(), "pending": self.pending.state_dict(), "tries": self.tries}
+        return {
+            "search": self.search.state_dict(),
+            "pending": self.pending.state_dict(),
+            "tries": self.tries,
+            "given": {} if self.given is None else state(self.given),
+        }
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         self.search.load_state_dict(saved["search"])
         self.pending.load_state_dict(saved["pending"])
         self.tries = saved["tries"]
+        self.given = Recipe.from_tensors(saved["given"]) if saved["given"] else None

@@ -14,7 +14,8 @@ from omegaconf import DictConfig
 from PIL import Image
 
 from hardmine.cli import config_folder
-from hardmine.records import Recipe
+from hardmine.miner import Miner
+from hardmine.records import Recipe, Verdict
 from hardmine.store import ParameterStore
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts/benchmarks"))  # `quality`, the benchmark and its rivals
@@ -105,3 +106,32 @@ def folder(tmp_path: Path) -> Path:
             Image.fromarray(regions[index].numpy()).save(root / "regions" / f"p{index:02d}.png")
     (root / "classes.csv").write_text("index,name\n0,sky\n1,road\n2,tree\n")
     return root
+
+
+class Known:
+    """A `hardmine.search.Process` whose verdicts are known; `done` has the names of what it did, in order."""
+
+    def __init__(self, miner: Miner, score: Callable[[Recipe], torch.Tensor]) -> None:
+        self.miner, self.score = miner, score
+        self.areas: Callable[[Recipe], torch.Tensor] = lambda rows: torch.ones_like(rows.present)
+        self.done: list[str] = []
+        self.tries: list[Recipe] = []
+
+    def present(self, rows: Recipe) -> torch.Tensor:
+        return self.areas(rows)
+
+    def convert(self, tries: Recipe) -> None:
+        self.done.append("convert")
+
+    def admit(self, tries: Recipe) -> tuple[Recipe, Verdict]:
+        self.done.append("admit")
+        self.tries.append(tries)
+        score = self.score(tries)
+        none = torch.full((len(tries),), -1)
+        return self.miner.admit(tries, score, score[:, None].expand(-1, tries.chosen.shape[1]), none)
+
+    def output(self, candidates: Recipe, verdict: Verdict) -> None:
+        self.done.append("output")
+
+    def scores(self, rows: Recipe) -> torch.Tensor:
+        return torch.ones(len(rows))

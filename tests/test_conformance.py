@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 import skimage.color
 import torch
-from conftest import TINY, UNET, make_images, make_recipe, make_store
+from conftest import TINY, UNET, Known, make_images, make_recipe, make_store
 from omegaconf import DictConfig
 from PIL import Image
 from torch import nn
@@ -36,7 +36,6 @@ from hardmine.neighbourhood import Reach
 from hardmine.plan import Plan
 from hardmine.records import Distribution, Recipe, Verdict
 from hardmine.scenes import Scenes
-from hardmine.search import Admit
 
 
 @dataclass
@@ -138,18 +137,6 @@ def offered(recipe: Recipe) -> hm.Mining:
     mining.settle()
     assert mining.offered is not None
     return mining
-
-
-def admits(miner: hm.Miner, score: Callable[[Recipe], torch.Tensor]) -> Admit:
-    """A judge whose scores are known, with Th1 = 0.7."""
-
-    def admit(tries: Recipe) -> tuple[Recipe, Verdict]:
-        values = score(tries)
-        none = torch.full((len(tries),), -1)
-        made: tuple[Recipe, Verdict] = miner.admit(tries, values, values[:, None].expand(-1, 4), none)
-        return made
-
-    return admit
 
 
 def environments() -> hm.ParameterStore:
@@ -413,8 +400,8 @@ def output_iff_strictly_below_the_threshold(ground: Ground) -> None:
 @shows(25)
 def an_easy_candidate_is_not_output_and_another_parameter_is_tried(ground: Ground) -> None:
     miner = hm.Miner(make_store(targets=5), hm.Random(), threshold=0.7)
-    search = hm.Search(miner, 1, rows=1, retries=4)
-    easy = admits(miner, lambda tries: torch.ones(1))
+    search = hm.Search(miner, 1, rows=1, steps=hm.Steps(retries=4))
+    easy = Known(miner, lambda tries: torch.ones(1))
     tried = [int(search.step(easy, step)[0].target[0, 0]) for step in range(5)]
     assert sorted(tried) == [0, 1, 2, 3, 4]
     assert search.done
@@ -667,14 +654,14 @@ def what_it_brings_is_measured(ground: Ground) -> None:
     def pieces(learns: bool) -> int:
         """The model fails on luminance it has not met within 5 units."""
         miner, known = hm.Miner(make_store(), hm.Random(), threshold=0.7), torch.empty(0)
-        search = hm.Search(miner, 40, rows=1, depth=0, retries=0)
+        search = hm.Search(miner, 40, rows=1, steps=hm.Steps(depth=0, retries=0))
 
         def score(tries: Recipe) -> torch.Tensor:
             met = ((known - tries.parameter[:, 0, 0]).abs() < 5).any()
             return torch.where(met, 1.0, 0.0)[None]
 
         while not search.done:
-            made, verdict = search.step(admits(miner, score), 0)
+            made, verdict = search.step(Known(miner, score), 0)
             if learns:
                 known = torch.cat([known, made.parameter[verdict.piece, 0, 0]])
         found: int = miner.tally.pieces

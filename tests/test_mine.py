@@ -240,7 +240,8 @@ def test_bad_arguments(arguments: list[str], message: str, tmp_path: Path, capsy
     [
         ("neighbourhood=none", "neighbourhood=none searches nothing"),
         ("mining.candidates=2", "mining.candidates must be 1 where each search tries one at a time, got 2"),
-        ("search.depth=-1", "search: rows and searches must be >= 1, depth and retries >= 0"),
+        ("search.depth=-1", "search.depth must be a number of neighbours of neighbours, 0 or more, got -1"),
+        ("search.rows=0", "search.rows must be a number of searches side by side, 1 or more, got 0"),
     ],
 )
 def test_searches_that_cannot_be(

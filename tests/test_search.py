@@ -1,19 +1,22 @@
 """The first embodiment's search, with a judge whose verdicts are known."""
 
 import io
+import re
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
-from conftest import make_store
+from conftest import Known, make_store
 from hypothesis import given, settings, strategies as st
 from torch import Tensor
 
+from hardmine.errors import InputError
 from hardmine.memory.stopping import Stopping
 from hardmine.miner import Miner
 from hardmine.neighbourhood import Generate, Random
-from hardmine.records import Recipe, Verdict
-from hardmine.search import Admit, Search
+from hardmine.records import Recipe
+from hardmine.search import Search, Steps
 
 Hard = Callable[[Recipe], Tensor]  # (N,) bool
 
@@ -31,27 +34,27 @@ def by_chance(recipe: Recipe) -> Tensor:
     return (recipe.parameter[:, 0, 0] * 1000).long() % 2 == 0
 
 
-def judge(miner: Miner, hard: Hard = by_chance) -> Admit:
+def judge(miner: Miner, hard: Hard = by_chance) -> Known:
     """What takes the place of the model."""
-
-    def admit(tries: Recipe) -> tuple[Recipe, Verdict]:
-        score = torch.where(hard(tries), 0.1, 0.9)
-        area_score = score[:, None].expand(-1, tries.chosen.shape[1])
-        return miner.admit(tries, score, area_score, torch.full((len(tries),), -1))
-
-    return admit
+    return Known(miner, lambda tries: torch.where(hard(tries), 0.1, 0.9))
 
 
 def run(search: Search, hard: Hard = by_chance) -> list[Recipe]:
     made: list[Recipe] = []
     while not search.done:
-        made.append(search.step(judge(search.miner, hard), len(made))[0])
+        made.append(step(search, judge(search.miner, hard), len(made)))
     return made
+
+
+def step(search: Search, process: Known, number: int, most: int | None = None) -> Recipe:
+    candidates, verdict = search.step(process, number, most)
+    search.output(process, candidates, verdict, most)
+    return candidates
 
 
 def test_a_hard_candidate_leads_to_neighbours_down_to_the_depth() -> None:
     miner = Miner(make_store(), Generate(radius=3.0), threshold=0.7)
-    made = Recipe.cat(run(Search(miner, 5, rows=2, depth=3), all_hard))
+    made = Recipe.cat(run(Search(miner, 5, rows=2, steps=Steps(depth=3)), all_hard))
     assert len(made) == 5 * 4
     for source in range(5):
         chain = made[made.source == source]
@@ -64,7 +67,7 @@ def test_a_hard_candidate_leads_to_neighbours_down_to_the_depth() -> None:
 
 def test_an_easy_candidate_is_tried_again_with_another_parameter() -> None:
     miner = Miner(make_store(targets=50), Random(), threshold=0.7)
-    made = Recipe.cat(run(Search(miner, 3, rows=3, retries=4), all_easy))
+    made = Recipe.cat(run(Search(miner, 3, rows=3, steps=Steps(retries=4)), all_easy))
     assert len(made) == 3 * 5
     assert miner.tally.pieces == 0
     for source in range(3):
@@ -74,12 +77,12 @@ def test_an_easy_candidate_is_tried_again_with_another_parameter() -> None:
 def test_a_hard_candidate_may_be_tried_for_anew() -> None:
     """Easy ones are counted since the last hard one."""
     search, made = (
-        Search(Miner(make_store(), Generate(radius=3.0), threshold=0.7), 1, rows=1, depth=2, retries=2),
+        Search(Miner(make_store(), Generate(radius=3.0), threshold=0.7), 1, rows=1, steps=Steps(depth=2, retries=2)),
         list[Recipe](),
     )
     while not search.done:
         hard = torch.tensor([len(made) % 3 == 2])
-        made.append(search.step(judge(search.miner, lambda tries, hard=hard: hard), len(made))[0])  # type: ignore[misc]
+        made.append(step(search, judge(search.miner, lambda tries, hard=hard: hard), len(made)))  # type: ignore[misc]
     assert [int(recipe.depth) for recipe in made] == [0] * 3 + [1] * 3 + [2] * 3
     assert [int(recipe.parent) for recipe in made] == [-1] * 3 + [0] * 3 + [1] * 3
 
@@ -92,7 +95,7 @@ def test_every_source_is_searched_within_the_limits(
     sources: int, rows: int, depth: int, retries: int, searches: int, seed: int
 ) -> None:
     miner = Miner(make_store(), Generate(radius=5.0), seed=seed, threshold=0.7)
-    search = Search(miner, sources, rows, depth, retries, searches)
+    search = Search(miner, sources, rows, Steps(depth, retries), searches)
     made = Recipe.cat(run(search))
     assert search.progress == 1
     assert made.depth.max() <= depth
@@ -105,14 +108,20 @@ def test_every_source_is_searched_within_the_limits(
 
 def test_the_oldest_searches_alone_where_fewer_are_wanted() -> None:
     search = Search(Miner(make_store(), Generate(radius=5.0), threshold=0.7), 9, rows=4)
-    made = [search.step(judge(search.miner, all_hard), step, most)[0] for step, most in enumerate((1, 3, 9))]
+    process, made = judge(search.miner, all_hard), list[Recipe]()
+    for number, (most, following) in enumerate(((1, 3), (3, 9), (9, 9))):
+        candidates, verdict = search.step(process, number, most)
+        search.output(process, candidates, verdict, following)
+        made.append(candidates)
     assert [recipe.source.tolist() for recipe in made] == [[0], [0, 1, 2], [0, 1, 2, 3]]
     assert made[2].depth.tolist() == [2, 1, 1, 0]
 
 
 def test_a_search_without_an_end_begins_its_sources_again() -> None:
-    search = Search(Miner(make_store(), Random(), threshold=0.7), 2, rows=2, depth=0, retries=0, searches=None)
-    made = [search.step(judge(search.miner), step)[0].source.tolist() for step in range(5)]
+    search = Search(
+        Miner(make_store(), Random(), threshold=0.7), 2, rows=2, steps=Steps(depth=0, retries=0), searches=None
+    )
+    made = [step(search, judge(search.miner), number).source.tolist() for number in range(5)]
     assert made == [[0, 1]] * 5
     assert not search.done and search.progress == 0
 
@@ -124,17 +133,23 @@ def test_a_budget_ends_it() -> None:
 
 
 @pytest.mark.parametrize(
-    "bad",
+    ("bad", "message"),
     [
-        {"rows": 0},
-        {"depth": -1},
-        {"retries": -1},
-        {"searches": 0},
+        ({"rows": 0}, "search.rows must be a number of searches side by side, 1 or more, got 0"),
+        ({"searches": 0}, "search.searches must be a number of first parameters of each source, 1 or more, got 0"),
+        ({"steps": {"depth": -1}}, "search.depth must be a number of neighbours of neighbours, 0 or more, got -1"),
+        ({"steps": {"retries": -1}}, "search.retries must be a number of parameters, 0 or more, got -1"),
+        ({"steps": {"order": "late"}}, "search.order must be text, output_late or update_early, got 'late'"),
+        ({"steps": {"easy": "again"}}, "search.easy must be neighbour or first, got 'again'"),
     ],
 )
-def test_impossible_limits(bad: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match="search: rows and searches must be >= 1"):
-        Search(Miner(make_store(), Random(), threshold=0.7), 3, **{"rows": 2, **bad})
+def test_impossible_limits(bad: dict[str, Any], message: str) -> None:
+    def search() -> Search:
+        steps = Steps(**bad.get("steps", {}))
+        return Search(Miner(make_store(), Random(), threshold=0.7), 3, **{"rows": 2, **bad, "steps": steps})
+
+    with pytest.raises(InputError, match=re.escape(message)):
+        search()
 
 
 def test_a_stopped_search_goes_on_to_the_same_end() -> None:
@@ -143,7 +158,7 @@ def test_a_stopped_search_goes_on_to_the_same_end() -> None:
 
     whole = Recipe.cat(run(search()))
     begun, again, file = search(), search(), io.BytesIO()
-    parts = [begun.step(judge(begun.miner), step)[0] for step in range(3)]
+    parts = [step(begun, judge(begun.miner), number) for number in range(3)]
     torch.save({"miner": begun.miner.state_dict(), "search": begun.state_dict()}, file)
     file.seek(0)
     saved = torch.load(file, weights_only=True)
@@ -152,3 +167,55 @@ def test_a_stopped_search_goes_on_to_the_same_end() -> None:
     resumed = Recipe.cat(parts + run(again))
     for name, value in whole.tensors().items():
         assert torch.equal(value, resumed.tensors()[name]), name
+
+
+def test_after_an_easy_neighbour_the_text_goes_back_to_a_first_parameter() -> None:
+    """NO in S124 leads to S110."""
+    for easy, wanted in (("neighbour", [-1, 0, 0, 0, 0]), ("first", [-1, 0, -1, -1, -1])):
+        miner = Miner(make_store(targets=50), Generate(radius=3.0), threshold=0.7)
+        search, made = Search(miner, 1, rows=1, steps=Steps(easy=easy, retries=3)), list[Recipe]()  # type: ignore[arg-type]
+        while not search.done:
+            hard = torch.tensor([not made])  # the first candidate alone
+            made.append(step(search, judge(miner, lambda tries, hard=hard: hard), len(made)))  # type: ignore[misc]
+        assert [int(recipe.parent) for recipe in made] == wanted
+
+
+def test_without_a_limit_a_chain_goes_on_as_long_as_it_is_hard() -> None:
+    miner = Miner(make_store(), Generate(radius=3.0), stopping=Stopping(max_pieces=40), threshold=0.7)
+    made = Recipe.cat(run(Search(miner, 2, rows=1, steps=Steps(depth=None)), all_hard))
+    assert made.depth.tolist() == list(range(40)) and set(made.source.tolist()) == {0}
+
+
+@pytest.mark.parametrize(
+    ("order", "wanted"),
+    [
+        ("text", ["convert", "admit", "output", "convert", "update", "admit", "output", "convert"]),
+        ("output_late", ["convert", "admit", "convert", "output", "update", "admit", "convert", "output"]),
+        ("update_early", ["convert", "admit", "output", "update", "convert", "admit", "output"]),
+    ],
+)
+def test_the_order_of_output_next_candidate_and_update(order: Any, wanted: list[str]) -> None:
+    """As FIG. 11 has it, and as D83 allows."""
+    miner = Miner(make_store(), Generate(radius=3.0), threshold=0.7)
+    search, process = Search(miner, 2, rows=1, steps=Steps(order=order), learns=True), judge(miner, all_hard)
+    for number in range(2):
+        candidates, verdict = search.step(process, number)
+        search.output(process, candidates, verdict, updates=True)
+        if not number:
+            process.done.append("update")
+    assert process.done == wanted
+
+
+def test_a_source_that_has_no_area_of_the_store_is_passed_over() -> None:
+    store = make_store()
+    store = store.with_(count=store.count * torch.tensor([1, 0, 0, 0]))  # of area 0 alone
+    miner = Miner(store, Generate(radius=3.0), threshold=0.7)
+    process = judge(miner, all_easy)
+    process.areas = lambda rows: torch.stack([rows.source % 2 == 0, *[torch.ones(len(rows)).bool()] * 3], dim=1)
+    search = Search(miner, 6, rows=2, steps=Steps(retries=1))
+    while not search.done:
+        step(search, process, 0)
+    assert Recipe.cat(process.tries).source.bincount().tolist() == [2, 0, 2, 0, 2]
+    process.areas = lambda rows: torch.zeros_like(rows.present)
+    with pytest.raises(InputError, match="no source has an area that a target of the store has"):
+        Search(miner, 6, rows=2, searches=None).step(process, 0)

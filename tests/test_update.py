@@ -9,7 +9,7 @@ import lightning as L
 import pyarrow.parquet as pq
 import pytest
 import torch
-from conftest import make_recipe, make_store, same_rows
+from conftest import Known, make_recipe, make_store, same_rows
 from omegaconf import DictConfig
 from test_ddp import Images, Module
 from torch import Tensor
@@ -26,9 +26,8 @@ from hardmine.mining import Mining
 from hardmine.neighbourhood import Generate
 from hardmine.numbered import Numbered
 from hardmine.plan import Mix, Plan
-from hardmine.records import Recipe, Verdict
+from hardmine.records import Recipe
 from hardmine.scenes import Scenes
-from hardmine.search import Admit
 from hardmine.tasks import SegmentationTask
 from hardmine.update import Pending, Rounds, Update
 
@@ -215,16 +214,11 @@ def test_what_is_usual_is_known_when_the_search_begins(tmp_path: Path) -> None:
 # The rounds between two updates, with a judge whose verdicts are known
 
 
-def judged(miner: Miner, hard: Callable[[Recipe], Tensor], seen: list[Recipe]) -> Admit:
+def judged(miner: Miner, hard: Callable[[Recipe], Tensor], seen: list[Recipe]) -> Known:
     """What takes the place of the model; `seen` gets the tries of each round."""
-
-    def admit(tries: Recipe) -> tuple[Recipe, Verdict]:
-        seen.append(tries)
-        score = torch.where(hard(tries), 0.1, 0.9)
-        area_score = score[:, None].expand(-1, tries.chosen.shape[1])
-        return miner.admit(tries, score, area_score, torch.full((len(tries),), -1))
-
-    return admit
+    process = Known(miner, lambda tries: torch.where(hard(tries), 0.1, 0.9))
+    process.tries = seen
+    return process
 
 
 def all_hard(tries: Recipe) -> Tensor:

@@ -15,7 +15,8 @@ from hardmine.adapters.callback import HardMining
 from hardmine.adapters.loaded import Loaded, opened, wrapped
 from hardmine.adapters.updates import Updates
 from hardmine.errors import InputError
-from hardmine.records import Recipe, Verdict
+from hardmine.process import MiningProcess
+from hardmine.records import Recipe
 from hardmine.rng import global_state_kept, state_kept
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ class MiningDataModule(L.LightningDataModule):
         """The user's loaders, as they are; only their collate functions are wrapped."""
         loaders = self.inner.train_dataloader()
         if self.mining.update.every:
-            return Updates(self.mining, loaders, self._verdicts, self._end)
+            return Updates(self.mining, loaders, self._process, self._end)
         return wrapped(loaders)
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
@@ -182,8 +183,8 @@ class MiningDataModule(L.LightningDataModule):
 
         return hooks
 
-    def _verdicts(self, tries: Recipe, load: Callable[[Recipe], Loaded]) -> tuple[Recipe, Verdict]:
-        """Judged now, between two updates."""
+    def _process(self, load: Callable[[Recipe], Loaded]) -> MiningProcess:
+        """Of a search between two updates."""
         trainer = self.trainer
         assert trainer is not None
         self._mined_here(trainer)
@@ -192,7 +193,7 @@ class MiningDataModule(L.LightningDataModule):
             return move_data_to_device(load(rows).batch, trainer.strategy.root_device)
 
         context = trainer.precision_plugin.forward_context
-        return self.mining.verdicts(tries, moved, trainer.lightning_module, context, self._hooks(0))
+        return MiningProcess(self.mining, moved, trainer.lightning_module, context, self._hooks(0))
 
     def _end(self) -> None:
         assert self.trainer is not None

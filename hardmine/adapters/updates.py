@@ -10,12 +10,13 @@ from torch.utils.data import DataLoader
 from hardmine.adapters.loaded import Collate, Loaded
 from hardmine.errors import InputError
 from hardmine.numbered import Numbered
-from hardmine.records import Recipe, Verdict
+from hardmine.records import Recipe
+from hardmine.search import Process
 
 if TYPE_CHECKING:
     from hardmine.mining import Mining
 
-Verdicts = Callable[[Recipe, Callable[[Recipe], Any]], tuple[Recipe, Verdict]]
+Processes = Callable[[Callable[[Recipe], Any]], Process]
 
 
 class Updates:
@@ -24,20 +25,20 @@ class Updates:
     Args:
         mining: the search.
         loader: the user's, over numbered samples.
-        verdicts: judge tries with the model as it is now, given what loads the closed batch of their sources.
+        process: what the search has done for it, given what loads the closed batch of the sources of rows.
         end: called once nothing is left to be learnt.
 
     Raises:
         InputError: a loader whose samples cannot be asked for by number.
     """
 
-    def __init__(self, mining: "Mining", loader: Any, verdicts: Verdicts, end: Callable[[], None]) -> None:
+    def __init__(self, mining: "Mining", loader: Any, process: Processes, end: Callable[[], None]) -> None:
         if not isinstance(loader, DataLoader) or not isinstance(loader.dataset, Numbered) or not loader.batch_sampler:
             raise InputError(
                 "update.every converts the same sources again and again: give one DataLoader with a batch size over "
                 "hardmine.Numbered(dataset)"
             )
-        self.mining, self.loader, self.verdicts, self.end = mining, loader, verdicts, end
+        self.mining, self.loader, self.process, self.end = mining, loader, process, end
         collate = loader.collate_fn
         self.collate = collate if isinstance(collate, Collate) else Collate(collate)
         self.dataset, self.order = loader.dataset, loader.batch_sampler
@@ -69,7 +70,7 @@ class Updates:
                 yield self._loaded([self.dataset[sample] for sample in samples])
                 continue
             rounds = mining.between(self._sources)
-            pieces = rounds.pieces(lambda tries: self.verdicts(tries, self.load), mining.step)
+            pieces = rounds.pieces(self.process(self.load), mining.step)
             if pieces is None:
                 self.end()
                 return

@@ -94,11 +94,14 @@ def _search(cfg: Any, mining: Any, sources: int, load: Any, data: Any, task: Any
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     from hardmine.files import write_atomically
+    from hardmine.process import MiningProcess
     from hardmine.records import Recipe
-    from hardmine.search import Search
+    from hardmine.search import Search, Steps
 
     mining.read(load(Recipe.clean(torch.tensor([0]), torch.tensor([0]), 1, 1)))  # tells what the images are
-    search = Search(mining.miner, sources, **cfg.search)
+    given = dict(cfg.search)
+    rows, searches = given.pop("rows"), given.pop("searches")
+    search = Search(mining.miner, sources, rows, Steps(**given), searches)
     kept = Path(cfg.out) / "search.pt"
     if kept.exists():
         saved = torch.load(kept, weights_only=True)
@@ -113,9 +116,7 @@ def _search(cfg: Any, mining: Any, sources: int, load: Any, data: Any, task: Any
 
     autocast = _autocast(cfg, next(task.parameters()).device)
 
-    def admit(tries: Any) -> Any:
-        return mining.verdicts(tries, load, task, autocast, lambda batch: data.on_after_batch_transfer(batch, 0))
-
+    process = MiningProcess(mining, load, task, autocast, lambda batch: data.on_after_batch_transfer(batch, 0))
     console = Console(stderr=True)
     columns = (TextColumn("searching"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with Progress(
@@ -123,7 +124,7 @@ def _search(cfg: Any, mining: Any, sources: int, load: Any, data: Any, task: Any
     ) as bar:
         shown = bar.add_task("", total=1.0, found="")
         while not search.done:
-            search.step(admit, mining.step)
+            search.output(process, *search.step(process, mining.step))
             mining.step += 1  # rounds, as the ledger counts them
             found = f"hit rate {mining.tally.hit_rate:.0%}  pieces {mining.tally.pieces}"
             bar.update(shown, completed=search.progress, found=found)
@@ -132,6 +133,8 @@ def _search(cfg: Any, mining: Any, sources: int, load: Any, data: Any, task: Any
                 if not console.is_terminal:
                     console.print(f"{search.progress:.0%} searched  {found}", soft_wrap=True)
     mining.end()
+    if search.trace is not None:
+        search.trace.save()
     keep()
 
 

@@ -172,8 +172,8 @@ class Search:
             return tries, Verdict.none(self.miner.store.regions)
         self.miner.step = self.update = step
         candidates, verdict = process.admit(tries)
-        for name in (22, 24):
-            self._record(name, candidates, verdict.score)
+        self._record(22, tries, verdict.score)
+        self._record(24, candidates)
         hard = verdict.piece
         tried = torch.where(hard, 0, self.tried[:n] + 1)
         before = self.rows[:n]

@@ -46,16 +46,34 @@ def test_a_blend_lies_between_the_parameter_and_one_stored_point() -> None:
     assert (made.target == -1).all()
 
 
+def test_independent_areas_are_blended_with_targets_of_their_own() -> None:
+    store = gathered(2.0, targets=4)
+    points = store.parameters.clone()
+    points[1, 1] += 60.0  # near in all areas but one
+    points[2, 0] += 60.0
+    store = store.with_(parameters=points)
+    rows = at(store, 0, 100)
+    made, found = blended(Blend(radius=30, independent=True, targets=1), rows, store)
+    assert found.all() and (made.target == -1).all()
+
+    def share(target: int, area: int) -> torch.Tensor:
+        return (made.parameter[:, area] - points[0, area]) / (points[target, area] - points[0, area])
+
+    for target, area in ((2, 1), (1, 0)):  # the only one near there
+        torch.testing.assert_close(share(target, area), share(target, area)[:, :1].expand(-1, 6), atol=1e-3, rtol=0)
+    assert (share(2, 1)[:, 0] - share(1, 0)[:, 0]).abs().max() > 0.1  # weights of their own
+    absent = rows.replace(present=torch.tensor([[False, True, True, True]]).expand(100, -1))
+    made, _ = blended(Blend(radius=30, independent=True), absent, store)
+    assert torch.equal(made.parameter[:, 0], absent.parameter[:, 0])  # and an absent area stays
+
+
 @pytest.mark.parametrize("limits", [(6.0, None, None), (None, 5.0, 4.0)])
 def test_a_blend_stays_inside_the_second_threshold(limits: tuple[float | None, float | None, float | None]) -> None:
     store, rows = gathered(2.0, targets=12), at(gathered(2.0, targets=12), 0, 200)
     made, found = blended(Blend(*limits), rows, store)
     assert found.all()
     reach = Reach(*limits)
-    squares = reach.squares(made.parameter, rows.parameter, store.space)[:, :-1].mean(
-        1
-    )  # over the areas, as Select measures
-    assert reach.holds(squares, store.space).all()
+    assert reach.holds(reach.squares(made.parameter, rows.parameter, store.space), store.space).all()  # in every area
     assert len({tuple(point) for point in made.parameter[:, 0].tolist()}) == 200
 
 

@@ -88,7 +88,7 @@ EXPERIMENTS += [f"quality_{protocol}" for protocol in PROTOCOLS]
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_experiment_composes_and_builds(experiment: str, configured: Callable[..., DictConfig]) -> None:
-    config = configured(BENCHMARK, f"experiment={experiment}", "data.root=x", "classes=3")
+    config = configured(BENCHMARK, f"experiment={experiment}", "data=folder", "data.root=x", "classes=3")
     net = instantiate(config.model)
     assert instantiate(config.task, net=net, classes=("a", "b", "c")).net is not None
     assert instantiate(config.scoring) is not None

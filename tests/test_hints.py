@@ -14,6 +14,7 @@ from hardmine.errors import InputError
 def test_every_option_fits(path: object, configured: Callable[..., DictConfig]) -> None:
     group, option = str(path).removesuffix(".yaml").split("/")
     more = ["data.root=images"] if group in ("data", "experiment") and option != "riverside" else []
+    more += ["data=folder"] if group == "experiment" else []
     look_at_types(configured(f"{group}={option}", *more))
 
 

@@ -640,7 +640,7 @@ def test_associated_cell_needs_associations() -> None:
 @pytest.mark.parametrize("name", ["same_cell", "adjacent_cell", "associated_cell"])
 def test_configs_of_the_table(name: str) -> None:
     folder: Path = config_folder()
-    train: Any = OmegaConf.load(folder / "train.yaml")
+    train: Any = OmegaConf.load(folder / "common.yaml")
     config = OmegaConf.create(
         {
             "environment": train.environment,

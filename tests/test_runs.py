@@ -101,7 +101,7 @@ def test_a_resumed_run_keeps_its_settings_whatever_the_defaults_are_now(
 ) -> None:
     """With a Th1 of 0 nothing would be hard any more."""
     assert summary(run)["pieces"] == 4
-    other_defaults(monkeypatch, tmp_path / "conf", "train.yaml", "threshold: auto ", "threshold: 0.0 ")
+    other_defaults(monkeypatch, tmp_path / "conf", "common.yaml", "threshold: auto ", "threshold: 0.0 ")
     main(["train", f"resume={run}", "trainer.max_steps=2"])
     assert (summary(run)["steps"], summary(run)["candidates"], summary(run)["pieces"]) == (2, 8, 8)
     main(["train", f"resume={run}", "trainer.max_steps=3", "mining.threshold=0"])  # single keys may be given anew

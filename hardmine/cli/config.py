@@ -127,10 +127,26 @@ def key_of(argument: str) -> str:
     return argument.split("=", 1)[0].lstrip("+~")
 
 
+def experiment_blocks(arguments: Sequence[str]) -> set[str]:
+    """Blocks and groups of the config that the chosen experiments set; all that there are where one is not found."""
+    from omegaconf import OmegaConf
+
+    values = [argument.split("=", 1)[1] for argument in arguments if key_of(argument) == "experiment"]
+    blocks: set[str] = set()
+    for name in re.findall(r"[^\[\], ]+", values[-1]) if values else ():
+        path = config_folder() / f"experiment/{name}.yaml"
+        if not path.is_file():  # on the user's own search path
+            return {path.stem for path in config_folder().iterdir()}
+        chosen: Any = OmegaConf.load(path)
+        blocks |= {str(key) for key in chosen}
+        blocks |= {str(key).split("/")[-1] for entry in chosen.get("defaults", ()) for key in entry}
+    return blocks
+
+
 def with_root(arguments: Sequence[str]) -> list[str]:
     """`data.root=PATH` alone means `data=folder`, unless an experiment says what data it is."""
     keys = {key_of(argument) for argument in arguments}
-    if "data.root" in keys and not keys & {"data", "experiment"}:
+    if "data.root" in keys and "data" not in keys | experiment_blocks(arguments):
         return [*arguments, "data=folder"]  # options such as -m come first
     return list(arguments)
 

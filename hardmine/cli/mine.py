@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hardmine.cli.config import key_of, run_configured, tell_unused, values_of
+from hardmine.cli.config import experiment_blocks, key_of, run_configured, tell_unused, values_of
 from hardmine.errors import InputError
 from hardmine.runs import RunFolder
 
@@ -28,14 +28,14 @@ def command(arguments: list[str]) -> None:
             if name not in given:
                 raise InputError(f"mine: {name} is missing: set {name}=PATH to {remedy}")
         folder = RunFolder(Path(given["ckpt"]).expanduser().parent.parent)
-        if folder.frozen.is_file() and "experiment" not in given:
+        if folder.frozen.is_file():
             run = folder
             if "data.root" in given and "data" not in given and "root" not in run.config().data:
                 arguments = [*arguments, "data=folder"]  # the run had no folder
     if run is None:
         run_configured("mine", arguments, mine)
         return
-    chosen = {key_of(argument) for argument in arguments}
+    chosen = {key_of(argument) for argument in arguments} | experiment_blocks(arguments)
     blocks = [block for block in _KEPT if block not in chosen]
     later = [argument for argument in arguments if key_of(argument).split(".")[0] in blocks]  # of what the run lends
 

@@ -71,6 +71,11 @@ def train(cfg: Any) -> dict[str, Any]:
     from hardmine.memory.ledger import Ledger
     from hardmine.tasks.precision import auto_precision
 
+    if "search" in cfg:
+        raise InputError(
+            "experiment=first_embodiment searches with a frozen model: hardmine mine experiment=first_embodiment "
+            "ckpt=FILE out=FOLDER"
+        )
     quieten()
     L.seed_everything(cfg.seed, verbose=False)
     folder = RunFolder(cfg.run_dir)

@@ -24,6 +24,7 @@ class Blend:
         radius, mean_radius, std_radius, channels: see `Reach`.
         targets: stored parameters at most.
         margin: see `Generate`.
+        independent: every area has targets and weights of its own.
     """
 
     def __init__(
@@ -34,27 +35,33 @@ class Blend:
         channels: Channels = "luminance",
         targets: int = 2,
         margin: float = 5.0,
+        independent: bool = False,
     ) -> None:
         if targets < 1:
             raise ValueError(f"targets must be >= 1, got {targets}")
-        self.select = Select(radius, mean_radius, std_radius, channels)
-        self.generate = Generate(radius, mean_radius, std_radius, channels, margin=margin)
-        self.targets = targets
+        self.select = Select(radius, mean_radius, std_radius, channels, independent)
+        self.generate = Generate(radius, mean_radius, std_radius, channels, independent, margin)
+        self.targets, self.independent = targets, independent
 
     def __call__(
         self, rows: Recipe, store: ParameterStore, graph: Graph, generator: torch.Generator
     ) -> tuple[Recipe, Tensor]:
         """See `Neighbourhood`."""
-        other = self.select.near(rows, store, self.targets, generator, taken(rows, store))  # (N, C)
+        other = self.select.near(rows, store, self.targets, generator, taken(rows, store))  # (N, C) or (N, R, C)
+        other = other.transpose(1, 2) if self.independent else other[..., None]  # (N, C, R or 1)
         near = other >= 0  # fewer may be
-        weight = torch.rand(len(rows), 1 + self.targets, generator=generator).clamp(min=1e-9).log().neg()
+        drawn = torch.rand(len(rows), 1 + self.targets, other.shape[2], generator=generator)
+        weight = drawn.clamp(min=1e-9).log().neg()
         weight[:, 1:] *= near
         weight = weight[:, 1:] / weight.sum(1, keepdim=True)
-        moves, parameters, _ = store.of_targets(other[..., None].expand(-1, -1, store.regions), rows.chosen[:, None])
+        moving = rows.counted if self.independent else rows.chosen
+        moves, parameters, _ = store.of_targets(other.expand(-1, -1, store.regions), moving[:, None])
         shift = torch.where(moves[..., None], parameters - rows.parameter[:, None], 0.0)
-        proposal = rows.replace(
-            parameter=rows.parameter + (weight[..., None, None] * shift).sum(1),
-            target=torch.where(rows.chosen, -1, rows.target).int(),
-        )
         generated, possible = self.generate(rows, store, graph, generator)
-        return proposal.where(near.any(1) & possible, generated), possible
+        between = near.any(1) & possible[:, None] & moving  # (N, R)
+        return generated.replace(
+            parameter=torch.where(
+                between[..., None], rows.parameter + (weight[..., None] * shift).sum(1), generated.parameter
+            ),
+            target=generated.target.masked_fill(between, -1),
+        ), possible

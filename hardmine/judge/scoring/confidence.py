@@ -1,16 +1,30 @@
 """Classification: reliability of the recognised object (R23a; D46)."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from hardmine.errors import InputError
 from hardmine.judge.scoring.base import in_areas
 
 
 class Confidence:
-    """Probability that the model gives to the labelled class."""
+    """Probability that the model gives to a class.
+
+    Args:
+        of: the `labelled` class, so that being sure of a wrong one is hard, or the `recognised` one, whichever it is,
+            as the text has it.
+
+    Raises:
+        InputError: `of` is neither.
+    """
+
+    def __init__(self, of: Literal["labelled", "recognised"] = "labelled") -> None:
+        if of not in ("labelled", "recognised"):
+            raise InputError(f"scoring.of must be labelled or recognised, got {of!r:.60}")
+        self.of = of
 
     @torch.no_grad()
     def __call__(
@@ -31,6 +45,7 @@ class Confidence:
         probability = prediction.float().softmax(dim=1)
         target = batch["target"].long()
         known = (target >= 0) & (target < prediction.shape[1])
-        score = probability.gather(1, target.where(known, 0)[:, None])[:, 0]
+        wanted = target.where(known, 0) if self.of == "labelled" else probability.argmax(1)
+        score = probability.gather(1, wanted[:, None])[:, 0]
         score = score.masked_fill(~known, torch.nan)
         return score, in_areas(score, batch["regions"], areas)

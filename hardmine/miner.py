@@ -54,7 +54,7 @@ class Miner:
             raise ValueError(f"candidates must be >= 1, got {candidates}")
         self.conversion = suited(conversion or ColorTransfer(), store.space)
         self.store = store.fitted(self.conversion.space)
-        self.graph = Graph(self.store)
+        self.graph = Graph(self.store, grows=getattr(neighbourhood, "grows", False))
         self.neighbourhood = neighbourhood
         self.first = first or First()
         self.buffer = RecipeBuffer() if buffer is None else buffer

@@ -511,6 +511,16 @@ def the_environment_table_has_any_components(ground: Ground) -> None:
     cells = hm.EnvironmentTable(store)
     assert len(cells.cells) == 4
     assert cells.groups[:, :3].tolist() == [[1, 1, 1]] * 4
+    # on request a group grows by what was used in it: here the second source gets what the first was hard with
+    store = make_store(targets=2, environment={"stain": ["white", "white"]})
+    policy = hm.SameCell(grows=True)
+    miner = hm.Miner(store, policy, hm.First(), hm.ColorTransfer())
+    for recipe in (make_recipe(2, store, 0), make_recipe(2, store, 1)):
+        miner.graph.update(recipe, judged([0.1, 0.1], recipe))
+    made = draw(policy, make_recipe(1, store), store, miner.graph)
+    miner.graph.update(made, judged([0.1], made))
+    again = draw(policy, make_recipe(2, store), store, miner.graph)
+    assert torch.equal(again.parameter[1], made.parameter[0]) and (again.target == -1).all()
 
 
 @shows(30)

@@ -7,7 +7,7 @@ from hardmine.memory.graph import Graph
 from hardmine.neighbourhood.generate import Generate
 from hardmine.neighbourhood.reach import Channels
 from hardmine.neighbourhood.select import Select
-from hardmine.neighbourhood.stored import taken
+from hardmine.neighbourhood.stored import Stored, taken
 from hardmine.records import Recipe
 from hardmine.store.store import ParameterStore
 
@@ -37,7 +37,7 @@ class Blend:
     ) -> None:
         if targets < 1:
             raise ValueError(f"targets must be >= 1, got {targets}")
-        self.select = Select(radius, mean_radius, std_radius, channels)
+        self.select: Stored = Select(radius, mean_radius, std_radius, channels)
         self.generate = Generate(radius, mean_radius, std_radius, channels, margin=margin)
         self.targets = targets
 
@@ -45,6 +45,12 @@ class Blend:
         self, rows: Recipe, store: ParameterStore, graph: Graph, generator: torch.Generator
     ) -> tuple[Recipe, Tensor]:
         """See `Neighbourhood`."""
+        between, near = self.between(rows, store, generator)
+        generated, possible = self.generate(rows, store, graph, generator)
+        return between.where(near & possible, generated), possible
+
+    def between(self, rows: Recipe, store: ParameterStore, generator: torch.Generator) -> tuple[Recipe, Tensor]:
+        """The combinations, and (N,) bool: whether any target is near; where none is, the row's own parameter."""
         other = self.select.near(rows, store, self.targets, generator, taken(rows, store))  # (N, C)
         near = other >= 0  # fewer may be
         weight = torch.rand(len(rows), 1 + self.targets, generator=generator).clamp(min=1e-9).log().neg()
@@ -56,5 +62,4 @@ class Blend:
             parameter=rows.parameter + (weight[..., None, None] * shift).sum(1),
             target=torch.where(rows.chosen, -1, rows.target).int(),
         )
-        generated, possible = self.generate(rows, store, graph, generator)
-        return proposal.where(near.any(1) & possible, generated), possible
+        return proposal, near.any(1)

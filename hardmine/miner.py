@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hardmine.conversions import ColorTransfer, Conversion
+from hardmine.conversions import ColorTransfer, Conversion, suited
 from hardmine.first import First, FirstParameter
 from hardmine.memory.buffer import RecipeBuffer
 from hardmine.memory.graph import Graph
@@ -29,7 +29,8 @@ class Miner:
         store: where first parameters and stored neighbours come from, its areas in the order of the index images.
         neighbourhood: turns a hard parameter into the next one.
         first: draws first parameters.
-        conversion: makes candidates of sources and recipes; the store is fitted to its axes.
+        conversion: makes candidates of sources and recipes; the store is fitted to its axes. Of a store with luminance
+            alone it converts luminance alone.
         buffer: takes the pieces in.
         stopping: when the search is over; None goes on to the end of training.
         candidates: K, candidates per row of a batch.
@@ -52,9 +53,9 @@ class Miner:
     ) -> None:
         if candidates < 1:
             raise ValueError(f"candidates must be >= 1, got {candidates}")
-        self.conversion = conversion or ColorTransfer()
+        self.conversion = suited(conversion or ColorTransfer(), store.space)
         self.store = store.fitted(self.conversion.space)
-        self.graph = Graph(self.store)
+        self.graph = Graph(self.store, grows=getattr(neighbourhood, "grows", False))
         self.neighbourhood = neighbourhood
         self.first = first or First()
         self.buffer = RecipeBuffer() if buffer is None else buffer

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from hardmine.arguments import look_at_number, look_at_object, names_of
 from hardmine.candidates import Candidates
-from hardmine.conversions import Chain, ColorTransfer, Conversion, Reframe
+from hardmine.conversions import Chain, ColorTransfer, Conversion, Reframe, suited
 from hardmine.conversions.base import taken
 from hardmine.errors import InputError
 from hardmine.first import FirstParameter
@@ -171,7 +171,9 @@ class Mining:
                 f"conversion: {type(conversion).__name__} alone has nothing to search for: put it after another one, "
                 "Chain([ColorTransfer(), Reframe()])"
             )
-        self.conversion = conversion or Chain([ColorTransfer(individual=True), Reframe(0.7, 0.5)])
+        wanted = conversion or Chain([ColorTransfer(individual=True), Reframe(0.7, 0.5)])
+        self.conversion = suited(wanted, store.space)
+        self._luminance_alone = self.conversion is not wanted
         self.scoring, self.gates, self.threshold = scoring, list(gates), None if auto else float(threshold)
         self.start, self.seed, self.areas = start, seed, names_of("areas", areas)
         self.predict, self.update = predict, update or Update()
@@ -318,6 +320,8 @@ class Mining:
             )
         if whole and self.areas is not None:
             self.tell("areas are not used: each image is one area; name label maps with View(label=...) or regions=")
+        if self._luminance_alone:
+            self.tell("the store has luminance alone: a* and b* stay as they are")
         self._judge = Judge(scoring, self.gates, self.predict or self._predict)
         self._rehearse_search(scenes)
         if scenes.source is None:

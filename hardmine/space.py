@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import isfinite
 
 import torch
 from torch import Tensor
@@ -26,6 +27,11 @@ class Axis:
     unit: float = 1.0
     spread: bool = False
     graph: bool = True
+
+    @property
+    def measured(self) -> bool:
+        """Whether a parameter of it comes from a target: a colour, or a number without bounds to draw it between."""
+        return any(self in colors.axes for colors in COLORS.values()) or not isfinite(self.low + self.high)
 
 
 class Space:
@@ -82,3 +88,4 @@ LAB = _colors("Lab", (0, -128, -128), (100, 127, 127), 1.0, (True, False, False)
 # RGB has no luminance of its own, so that its graph shows all three; 255 levels are as far as 100 units of L*
 RGB = _colors("RGB", (0, 0, 0), (255, 255, 255), 2.55, (True, True, True))
 COLORS = {"lab": LAB, "rgb": RGB}
+LUMINANCE = Space([axis for axis in LAB.axes if axis.graph])  # the simple case of Lab: L* moves alone

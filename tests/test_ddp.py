@@ -63,21 +63,20 @@ def flat(value: Any) -> list[Any]:
     return [value.nan_to_num(-1).tolist() if isinstance(value, torch.Tensor) else value]
 
 
-def fit(folder: Path, **settings: Any) -> tuple[list[dict[str, Any]], Any]:
-    """What each of two ranks holds after 4 steps with 4 rows each, and the ledger."""
+def fit(folder: Path, steps: int = 4, **settings: Any) -> tuple[list[dict[str, Any]], Any]:
+    """What each of two ranks holds after some steps with 4 rows each, and the ledger."""
+    usual: dict[str, Any] = {"store": make_store(), "neighbourhood": hardmine.Select(radius=10)}
     mining = hardmine.Mining(
-        make_store(),
-        hardmine.Select(radius=10),
         conversion=hardmine.ColorTransfer(),
         threshold=1.1,
         hardest=1.0,
         areas=("area0", "area1", "area2"),
         ledger=str(folder / "ledger"),
-        **settings,
+        **{**usual, **settings},
     )
     trainer = L.Trainer(
         callbacks=[mining.callback(), Report(mining, folder)],
-        max_steps=4,
+        max_steps=steps,
         accelerator="cpu",
         devices=2,
         strategy="ddp_fork",
@@ -113,6 +112,14 @@ def test_both_ranks_hold_the_same_buffer_graph_and_weights(tmp_path: Path) -> No
     assert ranks[0]["search"]["miner"]["tally"]["pieces"] == pieces
     assert len(ledger) == pieces
     assert ranks[0]["search"]["judge"]
+
+
+def test_cells_grow_alike_on_both_ranks(tmp_path: Path) -> None:
+    """Two stored parameters, which each source has soon had."""
+    store = make_store(2, environment={"time": ["night", "night"]})
+    ranks, _ = fit(tmp_path, steps=16, start=0, store=store, neighbourhood=hardmine.SameCell(grows=True))
+    assert_alike(ranks)
+    assert len(ranks[0]["search"]["miner"]["graph"]["grown"]["recipe"]["source"]) > 0
 
 
 @pytest.mark.parametrize("stored", [False, True], ids=["pieces alone", "with stored rows"])

@@ -247,14 +247,17 @@ def test_what_is_given_anew_holds(
     assert (config.task.lr, config.task.weight_decay) == (1, kept.task.weight_decay)
 
 
-def test_an_experiment_says_everything(
+def test_an_experiment_holds_and_the_run_says_the_rest(
     frozen: Callable[..., Path], mined: Callable[..., DictConfig], tmp_path: Path
 ) -> None:
     run = frozen("conversion=sharpen")
     at = [f"ckpt={run / 'checkpoints/last.ckpt'}", f"out={tmp_path / 'out'}"]
     config = mined(*at, "experiment=camvid_dusk", "data.root=x")
     assert config.data._target_ == "hardmine.data.FolderData"
-    assert config.conversion._target_ == "hardmine.conversions.Chain"
+    assert config.conversion._target_ == "hardmine.conversions.Sharpen"
+    config = mined(*at, "experiment=first_embodiment")
+    assert config.conversion._target_ == "hardmine.conversions.ColorTransfer"
+    assert config.data == RunFolder(run).config().data and config.search.easy == "first"
 
 
 def test_a_checkpoint_that_stands_alone_takes_the_defaults(

@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -7,14 +8,19 @@ import pytest
 import torch
 from conftest import make_images, make_recipe, make_store
 from omegaconf import DictConfig
+from PIL import Image
+from torch import Tensor
 
 from hardmine.cli.build import build_data, build_store
-from hardmine.conversions import ColorTransfer
+from hardmine.conversions import Chain, ColorTransfer, Sharpen
+from hardmine.conversions.base import taken
+from hardmine.data.images import read_image
 from hardmine.errors import InputError
 from hardmine.kernels.color import srgb_to_lab
 from hardmine.kernels.statistics import region_statistics
 from hardmine.records import Recipe
-from hardmine.space import RGB, Axis, Space
+from hardmine.scenes import Colors, Scenes
+from hardmine.space import LAB, LUMINANCE, RGB, Axis, Space
 from hardmine.store import ParameterStore
 from hardmine.view import View
 
@@ -53,6 +59,184 @@ def test_a_table_of_statistics_made_elsewhere(tmp_path: Path) -> None:
     assert store.ids == ("x", "y")
     assert store.valid.tolist() == [[True, True, False], [True, False, False]]
     assert store.parameters[1, 0].tolist() == [30.0] * 6
+
+
+def table(path: Path, **columns: Any) -> Path:
+    """Two areas of x and one of y; what is None is left out, other columns are numbers 1, 2, 3."""
+    names = {"target": ["x", "x", "y"], "area": ["road", "sky", "road"], **columns}
+    pq.write_table(pa.table({name: value for name, value in names.items() if value is not None}), path)
+    return path
+
+
+def numbers(*names: str) -> dict[str, Any]:
+    return {name: [1.0, 2.0, 3.0] for name in names}
+
+
+@pytest.mark.parametrize("space", [LAB, RGB], ids=["lab", "rgb"])
+def test_variances_are_squares_of_deviations(space: Space, tmp_path: Path) -> None:
+    """All of them, or some."""
+    wanted = ParameterStore.load(table(tmp_path / "std.parquet", **numbers(*space.names)))
+    assert wanted.space.axes == space.axes
+    for spread in (space.names[3:], space.names[4:5]):
+        columns = numbers(*(name for name in space.names if name not in spread))
+        columns |= {name.replace("std", "var"): [1.0, 4.0, 9.0] for name in spread}
+        found = ParameterStore.load(table(tmp_path / "var.parquet", **columns))
+        assert found.space.axes == space.axes and torch.equal(found.parameters, wanted.parameters)
+    found.save(tmp_path / "saved.parquet")
+    assert set(space.names) < set(pq.read_table(tmp_path / "saved.parquet").column_names)
+
+
+def test_a_variance_of_luminance_alone(tmp_path: Path) -> None:
+    store = ParameterStore.load(table(tmp_path / "light.parquet", **numbers("mean_L", "var_L")))
+    assert store.space.axes == LUMINANCE.axes
+    assert torch.allclose(store.parameters[:, 0, 1].square(), torch.tensor([1.0, 3.0]))
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"var_a": [1.0] * 3}, "columns 'std_a' and 'var_a' say the same: leave one out"),
+        ({"std_a": None, "var_a": [1.0, -2.0, 1.0]}, "row 1 has a negative variance var_a=-2: mend that row"),
+        ({"std_a": None, "var_a": [1.0, None, 1.0]}, r"row 1 \(x, sky\) is no distribution"),
+        ({"std_a": None, "var_a": ["x"] * 3}, "column 'var_a' holds no numbers"),
+        ({"std_a": None}, "column 'std_a' is missing: add it to the table of statistics; mean_L and std_L alone do"),
+        ({"mean_a": None, "mean_b": None, "std_a": None}, "column 'mean_a' is missing"),
+        ({"mean_L": None, "mean_a": None, "mean_b": None}, "column 'mean_L' is missing"),
+        ({"target": ["x", None, "y"]}, "row 1 has no target: fill it in or drop that row"),
+        ({"area": ["road", "road", "road"]}, "two rows are of target 'x' and area 'road': drop one"),
+        ({"image": [[1], [2], [3]]}, "column 'image' holds no texts"),
+    ],
+)
+def test_what_is_wrong_with_a_table_is_told_in_one_line(columns: dict[str, Any], message: str, tmp_path: Path) -> None:
+    path = table(tmp_path / "bad.parquet", **{**numbers(*LAB.names), **columns})
+    with pytest.raises(InputError, match=message) as caught:
+        ParameterStore.load(path)
+    assert str(caught.value).startswith(f"{path}: ") and "\n" not in str(caught.value)
+
+
+def test_columns_that_no_axis_asks_for_are_left_alone(tmp_path: Path) -> None:
+    columns = {**numbers(*LAB.names), "var_notes": ["windy"] * 3, "var_R": [-1.0] * 3}
+    assert ParameterStore.load(table(tmp_path / "more.parquet", **columns)).space.axes == LAB.axes
+
+
+class Median:
+    """A conversion of its own making, of a distribution that is neither Lab's nor RGB's."""
+
+    colors: Colors | None = None
+
+    def __init__(self) -> None:
+        spread = Axis("mad_L", 0.0, float("inf"), spread=True)
+        self.space = Space([Axis("median_L", 0.0, 100.0), spread, Axis("std_texture", 0.0, float("inf"), spread=True)])
+
+    def __call__(self, scenes: Scenes, recipe: Recipe, source_of_row: Tensor | None = None) -> tuple[Scenes, Tensor]:
+        return taken(scenes, source_of_row), torch.zeros(len(recipe))
+
+
+def test_any_distribution_that_a_conversion_names(configured: Callable[..., DictConfig], tmp_path: Path) -> None:
+    """In the library and by store=file; what cannot be drawn must be in the table."""
+    conversion, areas = Median(), {"area": ["grass", "pole", "grass"]}
+    path = table(tmp_path / "a.parquet", **areas, **numbers("median_L", "mad_L", "var_texture"), mean_L=[7.0] * 3)
+    store = ParameterStore.load(path, space=conversion.space)
+    assert store.space.names == ("median_L", "mad_L", "std_texture")
+    assert torch.allclose(store.parameters[1, 0], torch.tensor([3.0, 3.0, 3.0**0.5]))
+    assert torch.equal(store.fitted(conversion.space).parameters, store.parameters)
+    cfg = configured("store=file", f"store.path={path}")
+    data = build_data(cfg)
+    built = build_store(cfg, data, conversion)
+    assert built.areas == data.areas and torch.equal(built.parameters[:, 0], store.parameters[:, 0])
+    lacking = table(tmp_path / "b.parquet", **areas, **numbers("median_L", "mad_L"))
+    with pytest.raises(InputError, match=r"b\.parquet: column 'std_texture' is missing: add it"):
+        build_store(configured("store=file", f"store.path={lacking}"), data, conversion)
+    with pytest.raises(InputError, match="no std_texture, which the conversion needs"):
+        ParameterStore.load(lacking, space=Space(conversion.space.axes[:2])).fitted(conversion.space)
+    with pytest.raises(InputError, match=r"mad_L of the conversion cannot be drawn, .* \(store=file\)"):
+        build_store(configured(), data, conversion)
+
+
+def test_a_table_that_was_named_is_read_whatever_is_converted(
+    configured: Callable[..., DictConfig], tmp_path: Path
+) -> None:
+    """Never dropped for parameters that are drawn."""
+    area = {"area": ["grass", "pole", "grass"]}
+    with_strength = table(tmp_path / "a.parquet", **area, **numbers(*LAB.names, "sharpen"))
+    cfg = configured("store=file", f"store.path={with_strength}")
+    data, sharpen = build_data(cfg), Sharpen()
+    assert build_store(cfg, data, sharpen).parameters[:, 0, 0].tolist() == [1.0, 3.0]
+    without = table(tmp_path / "b.parquet", **area, **numbers(*LAB.names))
+    with pytest.raises(InputError, match="the conversion takes sharpen, and no column is called so"):
+        build_store(configured("store=file", f"store.path={without}"), data, sharpen)
+    assert len(build_store(configured("store.points=5"), data, sharpen)) == 5
+    both = build_store(configured("store=file", f"store.path={without}"), data, Chain([ColorTransfer(), sharpen]))
+    assert both.space.names == LAB.names  # the strength has bounds to be drawn in
+
+
+# Where the targets' images are (R4)
+
+
+def test_a_folder_says_where_its_images_are(folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(folder.parent)
+    store = ParameterStore.from_folder(folder.name)
+    assert store.images == tuple(str(folder / f"images/{name}.png") for name in store.ids)
+    assert store.index_images == tuple(str(folder / f"regions/{name}.png") for name in store.ids)
+    store.save(tmp_path / "elsewhere/night.parquet")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    loaded = ParameterStore.load("night.parquet")
+    changed = [loaded.aligned(("tree", "sky")), loaded.fitted(LAB), loaded.whole(), loaded.with_(missing="whole")]
+    for each in (loaded, *changed):
+        assert (each.images, each.index_images) == (store.images, store.index_images)
+        assert torch.equal(shown(each, 1), read_image(folder / "images/p09.png")[0])
+    assert loaded.mark == store.mark == loaded.with_(images=[None] * 3).mark  # a moved folder is the same search
+
+
+def shown(store: ParameterStore, row: int) -> Tensor:
+    image = store.target_image(row)
+    assert image is not None
+    return image
+
+
+def test_the_targets_of_a_run_say_where_they_are(folder: Path, configured: Callable[..., DictConfig]) -> None:
+    cfg = configured("data=folder", f"data.root={folder}", "data.size=[32,32]", "store.sources=2")
+    store = build_store(cfg, build_data(cfg), ColorTransfer())
+    assert store.images == tuple(str(folder / f"images/{name}.png") for name in store.ids) and len(store) == 5
+    assert store.index_images == tuple(str(folder / f"regions/{name}.png") for name in store.ids)
+    made = configured("data=folder", f"data.root={folder}", "data.size=[32,32]", "data.regions=superpixels")
+    without = build_store(made, build_data(made), ColorTransfer())
+    assert without.images == store.images[:3] and without.index_images == (None,) * 3
+    drawn = configured()
+    assert build_store(drawn, build_data(drawn), ColorTransfer()).images == (None,) * 8
+
+
+def test_references_in_a_table_made_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "far").mkdir()
+    for name in ("near.png", "far/a b.png"):
+        Image.new("RGB", (4, 3), (9, 8, 7)).save(tmp_path / name)
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    places: list[Any] = [
+        "near.png",
+        str(tmp_path / "near.png"),
+        f"file://{tmp_path}/far/a%20b.png",
+        "broken.png",
+        "gone.png",
+    ]
+    places += ["https://example.org/a.png", None]
+    ids = [f"t{row}" for row in range(len(places))]
+    columns = {
+        **numbers(),
+        **{name: [1.0] * len(ids) for name in LAB.names},
+        "target": ids,
+        "area": ["road"] * len(ids),
+    }
+    store = ParameterStore.load(table(tmp_path / "a.parquet", **columns, image=places))
+    assert store.images[0] == str(tmp_path / "near.png") and store.images[5:] == ("https://example.org/a.png", None)
+    assert store.index_images == (None,) * 7
+    for row in range(3):
+        assert shown(store, row).tolist() == torch.tensor([9, 8, 7])[:, None, None].expand(3, 3, 4).tolist()
+    assert [store.target_image(row) for row in range(3, 7)] == [None] * 4
+
+
+def test_references_are_of_each_target() -> None:
+    with pytest.raises(InputError, match="images: 1 references to 6 targets"):
+        make_store().with_(images=["a.png"])
 
 
 def test_from_folder(folder: Path) -> None:

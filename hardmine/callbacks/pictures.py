@@ -29,8 +29,8 @@ class Pictures(L.Callback):
         folder: where `step_<n>.png` go.
         every: optimiser steps between sheets.
         rows: candidates per sheet.
-        targets: id, image (3, H, W) and index image of each row of the store; None leaves the target blank, as for
-            a store without pixels.
+        targets: id, image (3, H, W) and index image of each row of the store; None takes those that the store knows
+            where to find, and leaves the others blank.
         mining: whose candidates are shown; may be set later.
     """
 
@@ -112,6 +112,8 @@ class Pictures(L.Callback):
             return "generated", np.full((*size, 3), 230, np.uint8)
         name = self.mining.store.ids[int(stored[0])]
         image = self.targets.get(name)
+        if image is None:
+            image = self.mining.store.target_image(int(stored[0]))
         if image is None:
             return f"target {name}", np.full((*size, 3), 230, np.uint8)
         resized = torch.nn.functional.interpolate(image[None].float(), size=size, mode="bilinear", antialias=True)[0]

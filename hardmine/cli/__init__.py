@@ -22,7 +22,8 @@ usage: hardmine COMMAND [KEY=VALUE ...]
   hardmine export run=RUN_FOLDER out=FOLDER [sources=false]
                                              write the pieces of a training run as a data set
   hardmine store root=PATH out=FILE.parquet [split=target] [colors=lab]
-                                             measure labelled targets, for store=file store.path=FILE.parquet
+                                             measure labelled targets, for store=file store.path=FILE.parquet;
+                                             in place of FILE.parquet also "sqlite:///FILE.db?table=NAME"
   hardmine store run=RUN_FOLDER              the environment table of a run: what was used, how well it was recognised
   hardmine train --help, hardmine mine --help
                                              every config group and key

@@ -118,14 +118,16 @@ def _measured(images: LabelledImages, colors: Colors) -> ParameterStore:
 
 
 def build_store(cfg: Any, data: LabelledData, conversion: Conversion) -> ParameterStore:
-    """Parameters read from a file, measured on the targets, or spread over the bounds where no colours are needed."""
+    """Parameters read from a table, measured on the targets, or spread over the bounds where no colours are needed."""
     store = cfg.store
-    if conversion.colors is None:
-        return ParameterStore.from_space(conversion.space, data.areas, store.points)
     if store.path is not None:
         return ParameterStore.load(store.path, store.min_pixels, store.missing, conversion.space).aligned(data.areas)
-    images = data.targets(store.get("sources", 0))  # only `targets` has it
-    return ParameterStore.from_images(images, data.areas, store.min_pixels, store.missing, conversion.colors)
+    if conversion.colors is None:
+        return ParameterStore.from_space(conversion.space, data.areas, store.points)
+    sources = store.get("sources", 0)  # only `targets` has it
+    images, colors = data.targets(sources), conversion.colors
+    measured = ParameterStore.from_images(images, data.areas, store.min_pixels, store.missing, colors)
+    return measured.with_(**data.target_paths(sources))
 
 
 def _areas_are_classes(data: LabelledData) -> bool:

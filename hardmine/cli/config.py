@@ -43,7 +43,7 @@ def run_configured(name: str, arguments: Sequence[str], run: Callable[[Any], Any
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions reach the handlers below in place of Hydra's own report
     program = f"hardmine {name}"
-    sys.argv = [program, *(with_root(arguments) if frozen is None else arguments)]
+    sys.argv = [program, *with_urls(with_root(arguments) if frozen is None else arguments)]
     bad = (InputError, HydraException, OmegaConfBaseException)
 
     def job(cfg: DictConfig) -> Any:
@@ -119,7 +119,7 @@ def values_of(arguments: Sequence[str]) -> dict[str, Any]:
     """Keys and values of arguments, as Hydra reads them."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    parsed = OverridesParser.create().parse_overrides(list(arguments))
+    parsed = OverridesParser.create().parse_overrides(with_urls(arguments))
     return {each.key_or_group: each.value() for each in parsed}
 
 
@@ -149,6 +149,11 @@ def with_root(arguments: Sequence[str]) -> list[str]:
     if "data.root" in keys and "data" not in keys | experiment_blocks(arguments):
         return [*arguments, "data=folder"]  # options such as -m come first
     return list(arguments)
+
+
+def with_urls(arguments: Sequence[str]) -> list[str]:
+    """URLs in quotes, without which Hydra takes no `=` inside a value."""
+    return [re.sub(r"(?<=[=,])\w+://[^,'\"]+", r'"\g<0>"', argument) for argument in arguments]
 
 
 def explain(error: BaseException, program: str) -> str:

@@ -11,6 +11,7 @@ from hardmine.runs import RunFolder
 def command(arguments: list[str]) -> None:
     """Make every piece in the run's ledger again and write it."""
     from hardmine.cli.build import build_conversion, build_data
+    from hardmine.conversions import suited
     from hardmine.memory.ledger import Ledger
     from hardmine.store import ParameterStore
 
@@ -22,12 +23,12 @@ def command(arguments: list[str]) -> None:
         raise InputError(f"{out}: already holds a data set: set out= to another folder")
     cfg = run.config()
     data = build_data(cfg)
-    conversion = build_conversion(cfg, data)
     if not run.store.is_file():
         raise InputError(
             f"{run.path}: the run has no pieces to export: it was not mined (neighbourhood=none), or stopped"
         )
     store = ParameterStore.load(run.store)
+    conversion = suited(build_conversion(cfg, data), store.space)
     pieces = Ledger(run.ledger).pieces()
     write_pieces(out, data, conversion, store, pieces, given.get("sources", "true") != "false")
     print(f"{len(pieces)} pieces\n{what_next(out, data.kind)}")

@@ -2,7 +2,7 @@
 
 from hardmine.conversions.affine_object import AffineObject
 from hardmine.conversions.base import Conversion
-from hardmine.conversions.chain import Chain, unlearnt
+from hardmine.conversions.chain import Chain, suited, unlearnt
 from hardmine.conversions.color_transfer import ColorTransfer
 from hardmine.conversions.filters import Filter, Outline, Sharpen, Smooth
 from hardmine.conversions.reframe import Reframe
@@ -17,5 +17,6 @@ __all__ = [
     "Reframe",
     "Sharpen",
     "Smooth",
+    "suited",
     "unlearnt",
 ]

@@ -51,6 +51,15 @@ class Chain:
         return scenes, share
 
 
+def suited(conversion: Conversion, space: Space) -> Conversion:
+    """The conversion for the axes of a store, see `ColorTransfer.suited`; itself where nothing of it changes."""
+    if isinstance(conversion, Chain):
+        parts = [suited(part, space) for part in conversion.parts]
+        same = all(one is other for one, other in zip(parts, conversion.parts, strict=True))
+        return conversion if same else Chain(parts)
+    return conversion.suited(space) if isinstance(conversion, ColorTransfer) else conversion
+
+
 def unlearnt(conversion: Conversion) -> list[ColorTransfer]:
     """The parts of a conversion that have yet to be told what is usual, see `ColorTransfer.learn`."""
     if isinstance(conversion, Chain):

@@ -1,5 +1,6 @@
 """Colour transfer, area by area and of the whole image."""
 
+from copy import copy
 from math import inf
 
 import torch
@@ -13,7 +14,7 @@ from hardmine.kernels import transfer
 from hardmine.kernels.transfer import Table
 from hardmine.records import Distribution, Recipe
 from hardmine.scenes import Colors, Scenes
-from hardmine.space import COLORS
+from hardmine.space import COLORS, LAB, LUMINANCE, Space
 from hardmine.store.store import ParameterStore
 
 
@@ -48,6 +49,18 @@ class ColorTransfer:
         self.usual: Distribution | None = None  # 1 row for each kind of source
         self.ends = torch.empty(0, dtype=torch.int64)  # of each kind, in the order that `Recipe.source` counts in
 
+    def suited(self, space: Space) -> "ColorTransfer":
+        """The same transfer for a store with these axes: where they have luminance alone, so has it.
+
+        L* moves then, and a* and b* stay as the source has them (R6, the simple case).
+        """
+        colors = {*space.names} & {*LAB.names}
+        if self.space.axes != LAB.axes or colors != {*LUMINANCE.names}:
+            return self
+        of_luminance = copy(self)
+        of_luminance.space = LUMINANCE
+        return of_luminance
+
     def compare_with(self, *kinds: ParameterStore) -> None:
         """Learn from the areas of all source images what is usual.
 
@@ -60,7 +73,7 @@ class ColorTransfer:
             ValueError: measured in other colours.
         """
         for kind in kinds:
-            if kind.space != self.space:
+            if kind.space.axes != COLORS[self.colors].axes:
                 raise ValueError(f"sources must be measured in {self.colors}, they have {', '.join(kind.space.names)}")
         self.usual = Distribution.cat([kind.pooled() for kind in kinds])
         self.ends = torch.tensor([len(kind) for kind in kinds]).cumsum(0)

@@ -148,6 +148,11 @@ class Folder:
     def regions_path(self, row: Row) -> Path:
         return self.root / "regions" / f"{row.id}.png"
 
+    def paths(self, row: Row) -> tuple[str, str | None]:
+        """Absolute paths of the image and of its index image, None where that is made and not read."""
+        drawn = str(self.regions_path(row).absolute()) if self.regions == "labels" else None
+        return str(self.image_path(row).absolute()), drawn
+
     def read(self, row: Row, size: tuple[int, int] | None = None) -> tuple[Tensor, Tensor]:
         """Image (3, H, W) and index image (H, W), both uint8, at `size` or their own."""
         image, own = read_image(self.image_path(row), size)
@@ -215,6 +220,9 @@ class FolderImages(LabelledImages):
 
     def read(self, index: int) -> Sample:
         return self.folder.sample(self.rows[index], self.size)
+
+    def paths(self, index: int) -> tuple[str | None, str | None]:
+        return self.folder.paths(self.rows[index])
 
 
 class FolderData(LabelledData):

@@ -64,6 +64,9 @@ class ImageFolderImages(LabelledImages):
         image, _ = read_image(path, self.size)
         return {"image": image, "regions": self.maker(image), "target": torch.tensor(label)}
 
+    def paths(self, index: int) -> tuple[str | None, str | None]:
+        return str(self.files[index][0].absolute()), None
+
 
 class ImageFolderData(LabelledData):
     """`data=image_folder data.root=PATH`: the splits train, val, test, target of an ImageFolder; classes are train's.

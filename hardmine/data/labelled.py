@@ -61,6 +61,10 @@ class LabelledImages(Dataset[Sample]):
         """`image`, `regions` and the labels, as a sample has them."""
         raise TypeError(f"{type(self).__name__} must say how an image is read")
 
+    def paths(self, index: int) -> tuple[str | None, str | None]:
+        """Paths of the image and of its index image; None where there is no such file."""
+        return None, None
+
     def kept(self, index: int) -> Sample:
         """`read`, from memory where it has been read before."""
         if index in self._cache:

@@ -1,6 +1,6 @@
 """The plain DataModule of labelled images: it knows nothing of mining."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import lightning as L
@@ -120,9 +120,19 @@ class LabelledData(L.LightningDataModule):
         Raises:
             InputError: `sources` is not 0 to the number of training images.
         """
+        for name, images, index in self._targets(sources):
+            yield (name, *images.pixels(index), images.environment[index])
+
+    def target_paths(self, sources: int = 0) -> dict[str, list[str | None]]:
+        """Where the `images` and `index_images` of `targets` are, as `ParameterStore` takes them."""
+        paths = [images.paths(index) for _, images, index in self._targets(sources)]
+        return {"images": [image for image, _ in paths], "index_images": [regions for _, regions in paths]}
+
+    def _targets(self, sources: int) -> Iterator[tuple[str, LabelledImages, int]]:
+        """Name, split and place in it of each of `targets`."""
         images = self.split("target")
-        for index in range(len(images)):
-            yield (images.ids[index], *images.pixels(index), images.environment[index])
+        for index, name in enumerate(images.ids):
+            yield name, images, index
         if not sources:
             return
         taken, images = set(images.ids), self.split("train")
@@ -131,7 +141,7 @@ class LabelledData(L.LightningDataModule):
         for index in torch.linspace(0, len(images) - 1, sources).round().long().tolist():
             name = images.ids[index]
             # ids are unique in their split alone where each has folders of its own
-            yield (f"train/{name}" if name in taken else name, *images.pixels(index), images.environment[index])
+            yield f"train/{name}" if name in taken else name, images, index
 
     def setup(self, stage: str) -> None:
         if stage == "fit":  # a checkpoint is read after this

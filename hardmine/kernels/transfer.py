@@ -42,17 +42,19 @@ def affine(
 
     Args:
         source: statistics of the source images, one row per row of `recipe`.
-        recipe: chosen regions and their t_mean, t_std, the first six axes of `parameter`.
+        recipe: chosen regions, and their t_mean and t_std as the two halves of `parameter`: of three channels, or of
+            the first one, which then moves alone.
         min_std: floor of s_std in the units of `source`; flat areas have no contrast to stretch.
         max_gain: cap of the gain; unbounded gains turn sensor noise into blotches.
         usual: 1 row or N, of the pixels of all sources. By how many of its deviations a source's mean differs from it,
             by so many of the target's the converted mean differs from t_mean: a dark road stays darker than others.
-        grey: the first channel moves alone.
+        grey: the first channel moves alone, whatever the parameters of the others are.
 
     Returns:
         gain (N, R, 3), offset (N, R, 3), and capped (N, R) bool: chosen regions whose gain met the cap in a channel.
     """
-    t_mean, t_std = recipe.parameter[..., :3], recipe.parameter[..., 3:6]
+    t_mean, t_std = recipe.parameter.chunk(2, dim=-1)
+    alone = grey or t_mean.shape[-1] == 1
     raw = t_std / source.std.clamp(min=min_std)
     gain = raw.clamp(max=max_gain)
     if usual is not None:
@@ -60,7 +62,7 @@ def affine(
         t_mean = t_mean + t_std * torch.where(usual.count[..., None] > 0, apart, 0.0)
     offset = t_mean - gain * source.mean
     capped = raw > max_gain
-    if grey:
+    if alone:
         moves = torch.arange(3, device=gain.device) == 0
         gain, offset, capped = torch.where(moves, gain, 1.0), torch.where(moves, offset, 0.0), capped & moves
     return gain, offset, capped.any(-1) & recipe.chosen & (source.count > 0)

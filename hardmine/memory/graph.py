@@ -1,6 +1,7 @@
 """The distribution graph: which stored parameters were tried, and how well the model did there (R33, R34; D54)."""
 
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor
 
 from hardmine.files import write_atomically
+from hardmine.memory.grown import Grown
 from hardmine.memory.used import Used
 from hardmine.records import Recipe, Verdict
 from hardmine.store.file import WHOLE
@@ -24,6 +26,7 @@ class Graph:
 
     Args:
         store: the parameters.
+        grows: remember generated parameters that became pieces as well.
 
     Attributes:
         accuracy: (M, R) float32, latest recognition accuracy at each parameter; NaN where there is none. Its last
@@ -33,9 +36,10 @@ class Graph:
         used: which parameters were tried on which source.
         tried: first parameters that each source has had; a source that is not there has had none.
         latest: (R,) int32, the target that each source was put into last; -1 where it was generated or none.
+        grown: generated parameters that became pieces; None where the graph does not grow.
     """
 
-    def __init__(self, store: ParameterStore) -> None:
+    def __init__(self, store: ParameterStore, grows: bool = False) -> None:
         shape = (len(store), store.regions)
         self.accuracy = torch.full(shape, torch.nan)
         self.step = torch.full(shape, -1, dtype=torch.int64)
@@ -43,9 +47,12 @@ class Graph:
         self.used = Used(*shape)
         self.tried: dict[int, int] = {}
         self.latest: dict[int, Tensor] = {}
+        self.grown = Grown(store) if grows else None
 
     def update(self, recipe: Recipe, verdict: Verdict) -> None:
-        """Enter the verdicts on N candidates; generated parameters are not stored and leave no mark."""
+        """Enter the verdicts on N candidates; generated parameters are not stored and leave no mark on the points."""
+        if self.grown is not None:
+            self.grown.update(recipe, verdict)
         for source in recipe.source[recipe.parent < 0].tolist():
             self.tried[source] = self.tried.get(source, 0) + 1
         self.latest.update(zip(recipe.source.tolist(), recipe.target.clone(), strict=True))
@@ -64,20 +71,23 @@ class Graph:
         self.accuracy.numpy()[place] = accuracy[seen].numpy()
         self.step.numpy()[place] = step[seen].numpy()
 
-    def state_dict(self) -> dict[str, Tensor]:
+    def state_dict(self) -> dict[str, Any]:
         """Plain tensors; `used` and `tried` as rows of numbers."""
         tables = {name: getattr(self, name).clone() for name in _TABLES}
         tried = torch.tensor(sorted(self.tried.items()), dtype=torch.int64).view(-1, 2)
         latest = torch.stack(list(self.latest.values())) if self.latest else self.latest_of(torch.empty(0).long())
         sources = torch.tensor(list(self.latest), dtype=torch.int64)
-        return {**tables, "used": self.used.state(), "tried": tried, "sources": sources, "latest": latest}
+        grown = {} if self.grown is None else {"grown": self.grown.state_dict()}
+        return {**tables, "used": self.used.state(), "tried": tried, "sources": sources, "latest": latest, **grown}
 
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         for name in _TABLES:
             getattr(self, name).copy_(state[name])
         self.used.load(state["used"])
         self.tried = dict(state["tried"].tolist())
         self.latest = dict(zip(state["sources"].tolist(), state["latest"].clone(), strict=True))
+        if self.grown is not None and "grown" in state:
+            self.grown.load_state_dict(state["grown"])
 
     def latest_of(self, source: Tensor) -> Tensor:
         """(N, R) int64: the target that each of N sources was put into last; -1 where none is known.

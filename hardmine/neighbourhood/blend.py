@@ -7,7 +7,7 @@ from hardmine.memory.graph import Graph
 from hardmine.neighbourhood.generate import Generate
 from hardmine.neighbourhood.reach import Channels
 from hardmine.neighbourhood.select import Select
-from hardmine.neighbourhood.stored import taken
+from hardmine.neighbourhood.stored import Stored, taken
 from hardmine.records import Recipe
 from hardmine.store.store import ParameterStore
 
@@ -39,7 +39,7 @@ class Blend:
     ) -> None:
         if targets < 1:
             raise ValueError(f"targets must be >= 1, got {targets}")
-        self.select = Select(radius, mean_radius, std_radius, channels, independent)
+        self.select: Stored = Select(radius, mean_radius, std_radius, channels, independent)
         self.generate = Generate(radius, mean_radius, std_radius, channels, independent, margin)
         self.targets, self.independent = targets, independent
 
@@ -47,6 +47,16 @@ class Blend:
         self, rows: Recipe, store: ParameterStore, graph: Graph, generator: torch.Generator
     ) -> tuple[Recipe, Tensor]:
         """See `Neighbourhood`."""
+        between, moved = self.between(rows, store, generator)
+        generated, possible = self.generate(rows, store, graph, generator)
+        moved = moved & possible[:, None]
+        return generated.replace(
+            parameter=torch.where(moved[..., None], between.parameter, generated.parameter),
+            target=generated.target.masked_fill(moved, -1),
+        ), possible
+
+    def between(self, rows: Recipe, store: ParameterStore, generator: torch.Generator) -> tuple[Recipe, Tensor]:
+        """The combinations, and (N, R) bool: which regions have one; the others keep their parameter."""
         other = self.select.near(rows, store, self.targets, generator, taken(rows, store))  # (N, C) or (N, R, C)
         other = other.transpose(1, 2) if self.independent else other[..., None]  # (N, C, R or 1)
         near = other >= 0  # fewer may be
@@ -57,11 +67,9 @@ class Blend:
         moving = rows.counted if self.independent else rows.chosen
         moves, parameters, _ = store.of_targets(other.expand(-1, -1, store.regions), moving[:, None])
         shift = torch.where(moves[..., None], parameters - rows.parameter[:, None], 0.0)
-        generated, possible = self.generate(rows, store, graph, generator)
-        between = near.any(1) & possible[:, None] & moving  # (N, R)
-        return generated.replace(
-            parameter=torch.where(
-                between[..., None], rows.parameter + (weight[..., None] * shift).sum(1), generated.parameter
-            ),
-            target=generated.target.masked_fill(between, -1),
-        ), possible
+        moved = near.any(1) & moving
+        proposal = rows.replace(
+            parameter=rows.parameter + (weight[..., None] * shift).sum(1),
+            target=rows.target.masked_fill(moved, -1),
+        )
+        return proposal.where(moved.any(1), rows), moved

@@ -3,6 +3,10 @@
 import torch
 from torch import Tensor
 
+from hardmine.errors import InputError
+from hardmine.memory.graph import Graph
+from hardmine.memory.grown import Grown, made
+from hardmine.neighbourhood.blend import Blend
 from hardmine.neighbourhood.reach import Reach
 from hardmine.neighbourhood.stored import Stored, Used
 from hardmine.records import Recipe
@@ -21,6 +25,13 @@ class Cells(Stored):
     Args:
         order, associations: see `EnvironmentTable`.
         independent, used: see `Stored`.
+        grows: the group of a cell grows by what was used in it (D51). Where no stored parameter of the linked cells is
+            left for a source, one is made between the row's own and up to two of theirs (see `Blend`); if it becomes a
+            piece it belongs to its cell, and other sources for which no stored one is left get it before a new one is
+            made. The first 256 are kept.
+
+    Raises:
+        InputError: `grows` where areas are independent.
     """
 
     def __init__(
@@ -29,9 +40,12 @@ class Cells(Stored):
         associations: Associations | None = None,
         independent: bool = False,
         used: Used = "graph",
+        grows: bool = False,
     ) -> None:
         super().__init__(independent, used)
-        self.order, self.associations = order, associations
+        if grows and independent:
+            raise InputError("neighbourhood.grows takes all areas of an image along: set independent=false")
+        self.order, self.associations, self.grows = order, associations, grows
         self._known: tuple[ParameterStore, EnvironmentTable] | None = None
 
     def linked(self, table: EnvironmentTable) -> Tensor:
@@ -43,6 +57,41 @@ class Cells(Stored):
         if self._known is None or self._known[0] is not store:
             self._known = store, EnvironmentTable(store, self.order, self.associations)
         return self._known[1]
+
+    def __call__(
+        self, rows: Recipe, store: ParameterStore, graph: Graph, generator: torch.Generator
+    ) -> tuple[Recipe, Tensor]:
+        """See `Neighbourhood`."""
+        proposal, found = super().__call__(rows, store, graph, generator)
+        if not self.grows:
+            return proposal, found
+        blend = Blend()
+        blend.select = self
+        between, moved = blend.between(rows, store, generator)
+        possible = (moved & rows.present).any(1)
+        if graph.grown is not None and len(graph.grown.recipe):
+            again, there = self._again(rows, store, graph.grown, generator)
+            between, possible = again.where(there, between), there | possible
+        return proposal.where(found, between.where(possible, rows)), found | possible
+
+    def _again(
+        self, rows: Recipe, store: ParameterStore, grown: Grown, generator: torch.Generator
+    ) -> tuple[Recipe, Tensor]:
+        """A parameter that a linked cell grew by and that is unused on the source, each with the same chance."""
+        table, region = self.table(store), torch.arange(store.regions)
+        linked, kept = self.linked(table).expand(store.regions, -1, -1), torch.arange(len(grown.recipe))
+        here, there = (table.cell[self._home(recipe, store)] for recipe in (rows, grown.recipe))  # (N, R) and (K, R)
+        near = linked[region, here[:, None], there] & grown.made & rows.counted[:, None]  # (N, K, R)
+        seen = grown.used.holds(rows.source, kept[:, None].expand(len(rows), -1, 1), region) | grown.same(rows)
+        unused = near.any(-1) & ~(seen & rows.counted[:, None]).any(-1)
+        chance = torch.rand(unused.shape, generator=generator).masked_fill(~unused, -1)
+        picked = grown.recipe[chance.argmax(1)]
+        moved = rows.chosen & made(picked)
+        proposal = rows.replace(
+            parameter=torch.where(moved[..., None], picked.parameter, rows.parameter),
+            target=torch.where(moved, -1, rows.target).int(),
+        )
+        return proposal, unused.any(1)
 
     def near(
         self, rows: Recipe, store: ParameterStore, most: int, generator: torch.Generator, taken: Taken | None = None

@@ -9,6 +9,7 @@ from itertools import chain
 from math import inf
 from pathlib import Path
 from typing import Any, Literal, Protocol, Self
+from urllib.parse import unquote
 
 import torch
 from torch import Tensor
@@ -20,6 +21,7 @@ from hardmine.kernels.statistics import region_statistics
 from hardmine.records import Distribution, Recipe
 from hardmine.scenes import Scenes
 from hardmine.space import COLORS, LAB, Space
+from hardmine.store.database import is_url
 from hardmine.store.file import read_store, write_store
 
 WHOLE_IMAGE = "whole image"  # name of the one area where no regions are known
@@ -58,6 +60,11 @@ class ParameterStore:
         min_pixels: an area with fewer pixels in a target counts as missing there.
         missing: what an area gets whose target lacks it: `keep` leaves the source as it is, `whole` takes the
             whole image's distribution.
+        images, index_images: for each of the M targets where its image and its index image are (R4), a path or a URL;
+            None where that is not known. Nothing but pictures needs them.
+
+    Raises:
+        InputError: no target, no area with enough pixels, or references of another number of targets.
     """
 
     def __init__(
@@ -70,6 +77,8 @@ class ParameterStore:
         space: Space = LAB,
         min_pixels: int = 20,
         missing: Literal["keep", "whole"] = "keep",
+        images: Sequence[str | None] | None = None,
+        index_images: Sequence[str | None] | None = None,
     ) -> None:
         self.parameters, self.count, self.space = parameters, count, space
         self.areas = tuple(areas)
@@ -78,6 +87,14 @@ class ParameterStore:
         look_at_number("store.min_pixels", min_pixels, 0, inf, "pixels", whole=True)
         self.min_pixels = min_pixels
         self.missing = missing
+        self.images, self.index_images = (
+            tuple([None] * len(self.ids) if given is None else given) for given in (images, index_images)
+        )
+        for name in ("images", "index_images"):
+            if len(getattr(self, name)) != len(self.ids):
+                raise InputError(
+                    f"{name}: {len(getattr(self, name))} references to {len(self.ids)} targets: give each one"
+                )
         if not len(parameters):
             raise InputError("the parameter store is empty: give it at least one labelled target image")
         self.valid = count >= min_pixels  # (M, R) bool
@@ -157,9 +174,30 @@ class ParameterStore:
         variance = (count * (stds.square() + (means - mean).square())).sum(0) / total
         return Distribution(mean.float()[None], variance.sqrt().float()[None], count[..., 0].sum(0).long()[None])
 
+    def target_image(self, row: int) -> Tensor | None:
+        """The image of a target for people to look at, (3, H, W) uint8 sRGB at its own size.
+
+        Args:
+            row: of the store.
+
+        Returns:
+            None where no file is named, where it cannot be read, or where it would have to be fetched from elsewhere:
+            of URLs only those of files, file:///..., are read.
+        """
+        from hardmine.data.images import read_image  # the reader belongs to the data; the store need not have it
+
+        reference = self.images[row]
+        if reference is None or (is_url(reference) and not reference.startswith("file:///")):
+            return None
+        try:
+            return read_image(Path(unquote(reference.removeprefix("file://")) if is_url(reference) else reference))[0]
+        except InputError:
+            return None
+
     def with_(self, **changes: Any) -> Self:
         """A copy with some arguments of the constructor changed."""
-        names = ("parameters", "count", "areas", "ids", "environment", "space", "min_pixels", "missing")
+        names = ["parameters", "count", "areas", "ids", "environment", "space", "min_pixels", "missing"]
+        names += ["images", "index_images"]
         return type(self)(**{**{name: getattr(self, name) for name in names}, **changes})
 
     def aligned(self, areas: Sequence[str]) -> Self:
@@ -186,15 +224,15 @@ class ParameterStore:
         values inside their bounds, alike for all areas of a target; axes the conversion does not know are dropped.
 
         Raises:
-            InputError: colours of another colour space.
+            InputError: colours of another colour space, or another axis that cannot be drawn.
         """
         names = self.space.names
         further = [axis for axis in space.axes if axis.name not in names]
-        colors = [axis.name for axis in further if any(axis in known.axes for known in COLORS.values())]
-        if colors:
+        lacking = [axis.name for axis in further if axis.measured]
+        if lacking:
             raise InputError(
-                f"the parameter store has no {colors[0]}, which the conversion needs (it has {', '.join(names)}): "
-                "measure the targets again in the conversion's colour space"
+                f"the parameter store has no {lacking[0]}, which the conversion needs (it has {', '.join(names)}): "
+                "measure the targets again in the conversion's colour space, or add that column to their table"
             )
         points = self.parameters
         if further:
@@ -252,7 +290,17 @@ class ParameterStore:
 
     @classmethod
     def from_space(cls, space: Space, areas: Sequence[str], targets: int = 64) -> Self:
-        """Parameters that need no target image, spread evenly over their bounds (Sobol), alike for all areas."""
+        """Parameters that need no target image, spread evenly over their bounds (Sobol), alike for all areas.
+
+        Raises:
+            InputError: an axis that has no bounds, or is a colour.
+        """
+        for axis in space.axes:
+            if axis.measured:
+                raise InputError(
+                    f"{axis.name} of the conversion cannot be drawn, it must be measured: load a table that has it, "
+                    "with ParameterStore.load (store=file)"
+                )
         points = space.sobol(targets)
         ids = [" ".join(f"{axis.name}={x:.3g}" for axis, x in zip(space.axes, p, strict=True)) for p in points.tolist()]
         count = torch.full((targets, len(areas) + 1), 1 << 30)
@@ -260,7 +308,7 @@ class ParameterStore:
 
     @classmethod
     def from_folder(cls, root: str | Path, split: str | None = "target", **kwargs: int | str) -> Self:
-        """Measure the images of a folder in hardmine's layout, at their own size.
+        """Measure the images of a folder in hardmine's layout, at their own size; their absolute paths are kept.
 
         Args:
             root: folder with images/, regions/, classes.csv and metadata.csv.
@@ -274,7 +322,9 @@ class ParameterStore:
         if not rows:
             raise InputError(f"{folder.root / 'metadata.csv'}: no row has split {split!r}: add some or name another")
         images = ((row.id, *folder.read(row), row.environment) for row in rows)
-        return cls.from_images(images, folder.areas, **kwargs)  # type: ignore[arg-type]
+        store = cls.from_images(images, folder.areas, **kwargs)  # type: ignore[arg-type]
+        paths = [folder.paths(row) for row in rows]
+        return store.with_(images=[image for image, _ in paths], index_images=[regions for _, regions in paths])
 
     @classmethod
     def from_loader(
@@ -313,8 +363,17 @@ class ParameterStore:
         return cls.from_images(_of_batches(chain([first], batches), view, areas), names, min_pixels, missing, colors)
 
     def save(self, path: str | Path) -> None:
-        """One Parquet file: a row for each target and region, and the store's facts in the schema's metadata."""
-        write_store(self, Path(path))
+        """One table, a row for each target and region.
+
+        Args:
+            path: of a Parquet file, which is replaced and keeps the store's facts in the schema's metadata; or the URL
+                of a table in a database, see `load`, which must not be there yet. A database keeps no facts: axes that
+                are no colours are read where `load` is given their `space`.
+
+        Raises:
+            InputError: a URL that cannot be, or a table that is there already.
+        """
+        write_store(self, path)
 
     @classmethod
     def load(
@@ -326,14 +385,23 @@ class ParameterStore:
     ) -> Self:
         """Read a saved store, or a table of statistics made elsewhere (R8); no pixels are needed.
 
-        Required columns: target, area, and those of the colours: mean_L, mean_a, mean_b, std_L, std_a, std_b, or
-        those of `space`. Optional: pixels (otherwise every row counts as large enough), `environment.<component>`, and
-        any axis of `space` that is no colour. A target may lack areas. Without `space` a saved store has its own.
+        Required columns: target, area, and those of the colours: mean_L, mean_a, mean_b, std_L, std_a, std_b; or mean_L
+        and std_L alone (R6: conversions then leave a* and b* as they are); or mean_R, ...; or those of `space`. For any
+        std_... there may be the variance, var_.... Optional: pixels (otherwise every row counts as large enough),
+        `environment.<component>`, `image` and `index_image` (paths, relative ones from the folder of the table, or
+        URLs), and any axis of `space` that is no colour and has bounds. A target may lack areas. Without `space` a
+        saved store has its own.
+
+        Args:
+            path: a Parquet file, or a table of a database (R9): `sqlite:///night.db?table=colors`, with four slashes
+                for an absolute path, or `duckdb:///...`, which needs the package duckdb.
+            min_pixels, missing: see the class.
+            space: axes of the conversion.
 
         Raises:
-            InputError: no such file, not Parquet, a column missing, a value that no colour has.
+            InputError: no such file or table, not Parquet, a column missing, a value that no colour has.
         """
-        return cls(**read_store(Path(path), space), min_pixels=min_pixels, missing=missing)
+        return cls(**read_store(path, space), min_pixels=min_pixels, missing=missing)
 
 
 def _of_batches(

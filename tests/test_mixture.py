@@ -6,6 +6,7 @@ from conftest import make_recipe, make_store
 from quality.rivals import Mixture
 
 from hardmine.memory.graph import Graph
+from hardmine.records import Recipe
 from hardmine.store import ParameterStore
 
 
@@ -47,3 +48,12 @@ def test_an_area_is_mixed_of_targets_that_have_it() -> None:
 def test_no_target_is_refused() -> None:
     with pytest.raises(ValueError, match="targets must be >= 1, got 0"):
         Mixture(0)
+
+
+def test_targets_of_the_wanted_environment_alone_are_mixed() -> None:
+    store = make_store(environment={"time": ["night", "day", "day", "night", "day", "day"]})
+    rows = Recipe.clean(torch.arange(50), torch.arange(50), store.regions, len(store.space))
+    made, found = Mixture(3, "night")(rows, store, Graph(store), torch.Generator().manual_seed(0))
+    both = store.parameters[[0, 3], 0]
+    assert found.all() and (made.parameter[:, 0] >= both.amin(0) - 1e-4).all()
+    assert (made.parameter[:, 0] <= both.amax(0) + 1e-4).all()

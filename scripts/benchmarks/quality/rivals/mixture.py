@@ -5,6 +5,7 @@ from torch import Tensor
 
 from hardmine.memory.graph import Graph
 from hardmine.records import Recipe
+from hardmine.store.environment import Wanted, matching
 from hardmine.store.store import ParameterStore
 
 
@@ -16,19 +17,20 @@ class Mixture:
 
     Args:
         targets: how many are mixed.
+        environment: take targets of this environment only, see `First`.
     """
 
-    def __init__(self, targets: int = 3) -> None:
+    def __init__(self, targets: int = 3, environment: Wanted | None = None) -> None:
         if targets < 1:
             raise ValueError(f"targets must be >= 1, got {targets}")
-        self.targets = targets
+        self.targets, self.environment = targets, environment
 
     def __call__(
         self, rows: Recipe, store: ParameterStore, graph: Graph, generator: torch.Generator
     ) -> tuple[Recipe, Tensor]:
         """`rows` with first parameters, and which rows have one; see `Neighbourhood`."""
-        n, m = len(rows), len(store)
-        mixed = torch.rand(n, m, generator=generator).argsort(1)[:, : self.targets]  # (N, K) different targets
+        n, of = len(rows), matching(store, self.environment).nonzero().flatten()
+        mixed = of[torch.rand(n, len(of), generator=generator).argsort(1)[:, : self.targets]]  # (N, K) different ones
         weight = -torch.rand(mixed.shape, generator=generator).clamp(min=1e-9).log()  # exponential: Dirichlet(1, ...)
         weight = weight[..., None] * store.valid[mixed]  # (N, K, R)
         total = weight.sum(1)

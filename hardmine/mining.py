@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 DECAY = 0.995
 HARDEST = 0.1
 STAND_INS = 1 / 3
-FORMAT = 3  # of the state in a checkpoint
+FORMAT = 4  # of the state in a checkpoint
 Numbers = tuple[Path, Tensor, Tensor]
 _log = logging.getLogger("hardmine")
 

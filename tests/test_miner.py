@@ -165,3 +165,45 @@ def test_a_stand_in_is_a_first_parameter_that_leaves_no_mark() -> None:
     assert (made.target[:, :3] >= 0).all() and (made.piece == -1).all() and (made.parent == -1).all()
     assert torch.equal(made.source, rows.source) and torch.equal(made.draw, rows.draw)
     assert not len(miner.graph.used) and not miner.tally.candidates
+
+
+def scored(miner: Miner, recipe: Recipe, score: float) -> None:
+    """Another image in the same light."""
+    values, none = torch.full((len(recipe),), score), torch.full((len(recipe),), -1)
+    miner.admit(recipe.replace(piece=none, source=recipe.source + 50), values, values[:, None].expand(-1, 4), none)
+
+
+def test_only_what_is_still_hard_is_expanded() -> None:
+    """By the latest accuracy of a stored parameter, wherever it was measured (R36)."""
+    miner = Miner(make_store(), Generate(radius=3.0), threshold=0.7)
+    first = miner.propose(batch(miner, pieces=0), 0)
+    score, none = torch.full((2,), 0.1), torch.full((2,), -1)
+    pieces, _ = miner.admit(first, score, score[:, None].expand(-1, 4), none)
+    assert miner.propose(pieces, 1).parent.tolist() == [0, 1]
+    scored(miner, pieces[:1], 0.7)  # not below Th1
+    assert miner.propose(pieces, 2).parent.tolist() == [-1, 1]
+    scored(miner, pieces[:1], 0.69)
+    assert miner.propose(pieces, 3).parent.tolist() == [0, 1]
+    neighbours = miner.propose(pieces, 4)  # generated: the graph knows nothing of them
+    pieces, _ = miner.admit(neighbours, score, score[:, None].expand(-1, 4), none)
+    scored(miner, first, 0.9)
+    assert (miner.propose(pieces, 5).parent == pieces.piece).all()
+
+
+def test_without_th1_what_is_still_among_the_hardest_is_expanded() -> None:
+    miner = Miner(make_store(targets=500), Generate(radius=3.0), hardest=0.25)
+    assert admitted(miner, [0.1, 0.9, 0.9, 0.9]) == [True, False, False, False]
+    hard = make_recipe(1, miner.store, target=0).replace(piece=torch.tensor([0]))
+    assert miner.propose(hard, 1).parent.tolist() == [0]
+    for _ in range(6):
+        scored(miner, hard, 0.95)
+        admitted(miner, [0.2, 0.9, 0.9, 0.9])
+    assert miner.propose(hard, 2).parent.tolist() == [-1]
+
+
+def test_an_image_that_nothing_can_be_done_to_is_no_candidate() -> None:
+    store = make_store()
+    miner = Miner(store.with_(count=store.count * torch.tensor([1, 0, 0, 0])), Generate(radius=3.0))
+    present = torch.tensor([[True, True, True, True], [False, True, True, True]])
+    proposed = miner.propose(batch(miner, pieces=0).replace(present=present), 0)
+    assert proposed.counted.any(1).tolist() == [True, False] and not proposed.chosen[1].any()

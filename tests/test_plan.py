@@ -209,3 +209,20 @@ def test_a_share_of_stand_ins_holds_on_average() -> None:
 
 def test_no_row_stands_in_where_none_is_mined() -> None:
     assert stood_in(20, 0.5, mined=0.0) == (0, 0)
+
+
+def test_a_piece_is_not_put_where_none_of_its_areas_is() -> None:
+    buffer = filled(4)
+    there = clean(8).replace(present=torch.zeros(8, 4, dtype=torch.bool))
+    rows = pieces_of(buffer, there, Mix(0.5), firsts, step=0, seed=0, number=0)
+    assert same(rows, there)
+
+
+def test_rows_know_the_areas_of_their_image() -> None:
+    image, regions = make_images(3)
+    regions[0][regions[0] == 1] = 255
+    regions[1] = 255
+    rows = planned(Scenes(image, regions, 3), 4, 6, seed=0, number=0)
+    wanted = [[(regions[row] == area).any().item() for area in range(3)] for row in range(3)]
+    assert rows.present[:, :3].tolist() == wanted
+    assert rows.present[:, 3].tolist() == [any(areas) for areas in wanted] and not rows.present[1].any()

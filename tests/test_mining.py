@@ -548,7 +548,7 @@ def test_nothing_is_kept_before_the_first_batch() -> None:
 
 @pytest.mark.parametrize("state", [{"format": 1}, {"format": 2}, {"judge": {}}])
 def test_a_state_of_another_version_is_refused(state: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match=rf"holds a search in format {state.get('format', 1)}, this version reads 3"):
+    with pytest.raises(InputError, match=rf"holds a search in format {state.get('format', 1)}, this version reads 4"):
         search().load_state_dict(state)
 
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 class HardMining(L.Callback):
     """Scores the candidates of each batch and hands the hard ones to the buffer (R24, R41).
 
-    A moving average of the model scores, unless `Mining.decay` is 0: then it is the model as it is. The scores are computed before the training step and read after it, when a GPU has long finished them, so that
-    nothing waits.
+    A moving average of the model scores, unless `Mining.decay` is 0: then it is the model as it is. Scores are computed
+    before the training step and read after it, when a GPU has long finished them, so that nothing waits.
 
     Args:
         mining: the search.

@@ -600,6 +600,15 @@ class Mining:
             self.ledger.usual = self.usual.found
             self.ledger.append(recipe, verdict)
 
+    def go_on_from(self, verdicts: int) -> None:
+        """Tell where the ledger lacks some of the verdicts that a checkpoint counts."""
+        lacking = self.tally.candidates - verdicts
+        if lacking > 0:
+            self.tell(
+                f"the ledger lacks {lacking} of the {self.tally.candidates} verdicts before step {self.step}: a part "
+                "is missing, and export and report do without it"
+            )
+
     def _order(self, n: int) -> Tensor:
         """(N,) int64: where each of N rows that ranks have shared out stands, rank after rank."""
         of = torch.cat([torch.arange(n)[rank :: self.ranks.count] for rank in range(self.ranks.count)])

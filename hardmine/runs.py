@@ -1,6 +1,11 @@
 """The folder of a run: its frozen config, checkpoints, ledger and store."""
 
+import fcntl
 import json
+import logging
+import os
+import shutil
+import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +14,9 @@ from hardmine.errors import InputError
 from hardmine.files import write_atomically
 
 FORMAT = 1  # of a run folder
+LOCK = "run.lock"
+_log = logging.getLogger("hardmine")
+_claimed: dict[Path, Any] = {}  # run folders of this process, and the files that it holds the locks of
 _NOTHING = object()
 
 
@@ -38,6 +46,87 @@ class RunFolder:
     def frozen(self) -> Path:
         """The config that Hydra wrote."""
         return self.path / ".hydra/config.yaml"
+
+    def claim(self) -> None:
+        """Keep the folder to this process until it ends, however it ends.
+
+        Raises:
+            InputError: another process has it.
+        """
+        if self.path.resolve() in _claimed:
+            return
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = (self.path / LOCK).open("a+")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            holder = lock.read().strip() or "another process"
+            lock.close()
+            raise InputError(f"{self.path}: {holder} is at work in this folder: wait for it, or name another") from None
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        lock.flush()
+        _claimed[self.path.resolve()] = lock
+
+    @property
+    def claimed(self) -> bool:
+        """Whether this process keeps the folder to itself."""
+        return self.path.resolve() in _claimed
+
+    def look_unused(self) -> None:
+        """See that no run has been here.
+
+        Raises:
+            InputError: one has.
+        """
+        if (self.path / "run.json").is_file():
+            raise InputError(
+                f"{self.path}: holds a run already: go on with it by resume={self.path}, or name another folder with "
+                "hydra.run.dir=FOLDER"
+            )
+
+    @property
+    def begun(self) -> bool:
+        """Whether a run has written a checkpoint here, whole or not."""
+        return any(path.is_file() for path in self._kept)
+
+    @property
+    def _kept(self) -> tuple[Path, Path]:
+        from hardmine.callbacks.checkpoint import before
+
+        return self.checkpoint, before(self.checkpoint)
+
+    def forget(self) -> None:
+        """Make room for a run that begins anew, where one ended before its first checkpoint."""
+        if not (self.path / "run.json").is_file():
+            return
+        self.claim()
+        _log.warning("hardmine: %s: the run that was here had no checkpoint yet: it begins anew", self.path)
+        shutil.rmtree(self.ledger, ignore_errors=True)
+        (self.path / "run.json").unlink()
+
+    def resumable(self) -> Path:
+        """The latest checkpoint that is whole; files that a killed process left half written are removed.
+
+        Raises:
+            InputError: there is none.
+        """
+        from hardmine.callbacks.checkpoint import is_whole
+
+        for stray in self.checkpoint.parent.glob(f".{self.checkpoint.name}.*"):
+            stray.unlink(missing_ok=True)
+        kept = [path for path in self._kept if path.is_file()]
+        if not kept:
+            raise InputError(
+                f"{self.checkpoint}: no such file: resume takes the folder of a run that wrote a checkpoint"
+            )
+        whole = [path for path in kept if is_whole(path)]
+        if not whole:
+            raise InputError(f"{self.checkpoint}: is damaged, and there is no whole one beside it: start the run anew")
+        if whole[0] != self.checkpoint:
+            _log.warning("hardmine: %s is damaged: the run goes on from the one before it", self.checkpoint)
+        return whole[0]
 
     def begin(self, cfg: Any) -> None:
         """Say what made the folder, and freeze the config of the run."""

@@ -46,7 +46,7 @@ class HardMining(L.Callback):
         self._clock = trainer.global_step
         ledger = self.mining.ledger
         if ledger is not None and trainer.is_global_zero:
-            ledger.truncate(self.mining.step)
+            self.mining.go_on_from(ledger.truncate(self.mining.step))
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int

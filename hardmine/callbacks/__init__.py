@@ -3,5 +3,6 @@
 from hardmine.callbacks.checkpoint import AtomicCheckpointIO, Snapshot
 from hardmine.callbacks.pictures import Pictures
 from hardmine.callbacks.progress import MiningProgress
+from hardmine.callbacks.signals import Signals
 
-__all__ = ["AtomicCheckpointIO", "MiningProgress", "Pictures", "Snapshot"]
+__all__ = ["AtomicCheckpointIO", "MiningProgress", "Pictures", "Signals", "Snapshot"]

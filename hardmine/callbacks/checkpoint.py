@@ -1,6 +1,7 @@
 """Checkpoints that are whole or absent, and the snapshot that a run is compared with."""
 
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,39 @@ from lightning.fabric.plugins import TorchCheckpointIO
 
 from hardmine.files import write_atomically
 
+_BEFORE = "-before"  # of the name of the checkpoint that the latest one took the place of
+
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Lightning's own writer may leave half a file when killed; this one writes beside it and renames."""
+    """Lightning's own writer may leave half a file when killed; this one writes beside it and renames.
+
+    The checkpoint that stood there before is kept beside it, `last-before.ckpt`, for the day that a disk loses one.
+    """
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any = None
     ) -> None:
-        write_atomically(Path(path), lambda file: torch.save(checkpoint, file))
+        path = Path(path)
+        if path.stem == "last" and is_whole(path):
+            link = path.with_name(f".{path.name}.link")
+            link.unlink(missing_ok=True)
+            os.link(path, link)
+            os.replace(link, before(path))
+        write_atomically(path, lambda file: torch.save(checkpoint, file))
+
+
+def before(path: Path) -> Path:
+    """Where the checkpoint is kept that the one at `path` took the place of."""
+    return path.with_name(f"{path.stem}{_BEFORE}{path.suffix}")
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a checkpoint is all there, by the checksums that its container holds of each of its parts."""
+    try:
+        with zipfile.ZipFile(path) as container:
+            return container.testzip() is None
+    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError):
+        return False
 
 
 class Snapshot(L.Callback):

@@ -13,6 +13,7 @@ from textwrap import shorten
 from typing import Any
 
 from hardmine.errors import InputError
+from hardmine.runs import LOCK, RunFolder
 
 
 def config_folder() -> Path:
@@ -97,6 +98,9 @@ def _remove_empty_run() -> None:
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
     of_hydra = {hydra.output_subdir, f"{hydra.job.name}.log", "run.json"}
+    if (folder / LOCK).exists() and not RunFolder(folder).claimed:
+        return  # another process is at work there
+    of_hydra.add(LOCK)
     with suppress(OSError):  # another rank may have been faster
         if folder != Path.cwd() and {path.name for path in folder.iterdir()} <= of_hydra:
             shutil.rmtree(folder)

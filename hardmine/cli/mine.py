@@ -107,7 +107,7 @@ def _search(cfg: Any, mining: Any, sources: int, load: Any, data: Any, task: Any
         saved = torch.load(kept, weights_only=True)
         mining.load_state_dict(saved["mining"])
         search.load_state_dict(saved["search"])
-    mining.ledger.truncate(mining.step)
+    mining.go_on_from(mining.ledger.truncate(mining.step))
 
     def keep() -> None:
         mining.ledger.flush()

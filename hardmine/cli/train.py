@@ -23,10 +23,16 @@ _OF_MINING = (
 def command(arguments: list[str]) -> None:
     """Run, or go on with the run folder named by `resume=`, with its own settings."""
     folders = [argument.split("=", 1)[1] for argument in arguments if key_of(argument) == "resume"]
+    if folders and folders[-1] == "auto":
+        arguments, folders = _auto(arguments)
     folder = None
     if folders and folders[-1] != "null":
         folder = RunFolder(folders[-1])
         arguments = _resumed(folder, arguments)
+    else:  # before Hydra writes the settings of this run over those of another one
+        for argument in arguments:
+            if key_of(argument) == "hydra.run.dir":
+                RunFolder(argument.split("=", 1)[1].strip("'\"")).look_unused()
 
     def run(cfg: Any) -> float:
         summary = train(cfg)
@@ -36,6 +42,25 @@ def command(arguments: list[str]) -> None:
     run_configured("train", arguments, run, None if folder is None else folder.frozen)
 
 
+def _auto(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """What `resume=auto` means: the run of the folder, with its own settings, or where it has no checkpoint a new one.
+
+    Returns:
+        Arguments, and the run folder to go on with, if any.
+
+    Raises:
+        InputError: no folder is named, which a job that starts again would find.
+    """
+    given = [argument.split("=", 1)[1].strip("'\"") for argument in arguments if key_of(argument) == "hydra.run.dir"]
+    if not given:
+        raise InputError("resume=auto: name the folder of the run as well: hydra.run.dir=FOLDER")
+    folder = RunFolder(given[-1])
+    if folder.begun:
+        return [f"resume={folder.path}"], [str(folder.path)]
+    folder.forget()
+    return [argument for argument in arguments if key_of(argument) != "resume"], []
+
+
 def _resumed(folder: RunFolder, arguments: list[str]) -> list[str]:
     """Arguments for the config that the run froze.
 
@@ -43,8 +68,7 @@ def _resumed(folder: RunFolder, arguments: list[str]) -> list[str]:
         InputError: nothing to go on with, or another choice of a group.
     """
     frozen = folder.config()
-    if not folder.checkpoint.is_file():
-        raise InputError(f"{folder.checkpoint}: no such file: resume takes the folder of a run that wrote a checkpoint")
+    folder.resumable()
     for argument in arguments:
         added = argument.startswith("+") and "." not in key_of(argument)
         if added or isinstance(frozen.get(key_of(argument)), DictConfig):
@@ -64,10 +88,12 @@ def train(cfg: Any) -> dict[str, Any]:
     """
     import lightning as L
     from hydra.utils import instantiate
+    from lightning.fabric.utilities.rank_zero import rank_zero_only
     from lightning.pytorch.callbacks import LambdaCallback
 
-    from hardmine.callbacks import AtomicCheckpointIO
+    from hardmine.callbacks import AtomicCheckpointIO, Signals
     from hardmine.cli.build import build_data, build_mining, build_task
+    from hardmine.cli.launch import distributed, environments, launched
     from hardmine.memory.ledger import Ledger
     from hardmine.tasks.precision import auto_precision
 
@@ -80,6 +106,10 @@ def train(cfg: Any) -> dict[str, Any]:
     L.seed_everything(cfg.seed, verbose=False)
     folder = RunFolder(cfg.run_dir)
     run_dir = folder.path
+    if not getattr(rank_zero_only, "rank", 0):  # None where there is one process alone
+        folder.claim()
+        if not cfg.resume:
+            folder.look_unused()
     data = build_data(cfg)
     task = build_task(cfg, data)
     mining = build_mining(cfg, data)
@@ -97,6 +127,8 @@ def train(cfg: Any) -> dict[str, Any]:
             callbacks["pictures"].targets = {name: image for name, image, *_ in targets}
     datamodule = data if mining is None else mining.around(data)
 
+    signals = Signals()
+
     def begin(trainer: Any, task: Any) -> None:
         if trainer.is_global_zero:  # what was refused before leaves a folder as it was
             folder.begin(cfg)
@@ -104,20 +136,30 @@ def train(cfg: Any) -> dict[str, Any]:
     trainer = instantiate(
         cfg.trainer,
         precision=auto_precision(cfg.trainer.accelerator) if cfg.trainer.precision == "auto" else cfg.trainer.precision,
-        callbacks=[*callbacks.values(), LambdaCallback(on_train_start=begin)],
+        callbacks=[*callbacks.values(), LambdaCallback(on_train_start=begin), signals],
         logger=instantiate(cfg.logger) if cfg.logger["_target_"] else False,
-        plugins=[AtomicCheckpointIO()],
+        plugins=[AtomicCheckpointIO(), *environments()],
+        **distributed(cfg.trainer, cfg.timeout),
         use_distributed_sampler=False,  # hardmine's sampler already shares the rows out
         enable_model_summary=False,
         **({} if data.has("val") else {"limit_val_batches": 0}),
     )
+    if trainer.world_size > 1 and launched() is None:  # trainer.devices=auto found several
+        raise InputError(
+            f"trainer.devices={cfg.trainer.devices} found {trainer.num_devices} devices: start the run with torchrun "
+            f"--nproc_per_node={trainer.num_devices} -m hardmine train ..., or set trainer.devices=1"
+        )
     started = time.perf_counter()
     last = folder.checkpoint
-    trainer.fit(task, datamodule, ckpt_path=str(last) if cfg.resume else None, weights_only=True)
+    trainer.fit(task, datamodule, ckpt_path=str(folder.resumable()) if cfg.resume else None, weights_only=True)
     seconds = time.perf_counter() - started
     steps = trainer.global_step
     if "checkpoint" in callbacks:
         trainer.save_checkpoint(last)
+    if signals.came is not None:
+        if trainer.is_global_zero:
+            folder.freeze(cfg)
+        signals.leave(run_dir, steps, "checkpoint" in callbacks, trainer.is_global_zero)
     after = _measure(trainer, task, data, None)
     before_path = run_dir / "checkpoints/before.ckpt"
     before = _measure(trainer, task, data, before_path) if before_path.is_file() else {}

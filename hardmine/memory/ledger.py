@@ -47,24 +47,30 @@ class Ledger:
         self._write(pa.concat_tables(self._rows))
         self._rows = []
 
-    def truncate(self, step: int) -> None:
+    def truncate(self, step: int) -> int:
         """Drop the verdicts of `step` and later: a resumed run makes them again.
 
+        Returns:
+            Verdicts that are left.
+
         Raises:
-            InputError: a run that begins finds those of another one.
+            InputError: a run that begins finds those of another one, or a part is damaged.
         """
         self._rows = []
         parts = sorted(self.folder.glob("*.parquet"))
         if parts and not step and not self._own:
             raise InputError(f"ledger: {self.folder} holds the verdicts of another run: name an empty folder")
+        left = 0
         for part in parts:
-            table = pq.read_table(part)
+            table = _read(part)
             kept = table.filter(pc.less(table["step"], step))
+            left += len(kept)
             if len(kept) == len(table):
                 continue
             if len(kept):
                 self._write(kept)
             part.unlink()
+        return left
 
     def _write(self, table: pa.Table) -> None:
         self._own = True
@@ -85,7 +91,7 @@ class Ledger:
 
     def read(self) -> pa.Table:
         """Every verdict on the disk, oldest first."""
-        parts = [pq.read_table(part).replace_schema_metadata() for part in sorted(self.folder.glob("*.parquet"))]
+        parts = [_read(part).replace_schema_metadata() for part in sorted(self.folder.glob("*.parquet"))]
         return pa.concat_tables(parts) if parts else pa.table({})
 
     def pieces(self) -> Recipe:
@@ -100,6 +106,13 @@ class Ledger:
             raise InputError(f"{self.folder}: no piece was found: raise the threshold, or search longer")
         tensors = {field.name: _rows(table[field.name]) for field in fields(Recipe)}
         return Recipe.from_tensors({**tensors, "parameter": tensors["parameter"].view(*tensors["chosen"].shape, -1)})
+
+
+def _read(part: Path) -> pa.Table:
+    try:
+        return pq.read_table(part)
+    except (OSError, pa.ArrowInvalid):
+        raise InputError(f"{part}: is damaged: delete it to go on without the verdicts that it held") from None
 
 
 def _rows(column: pa.ChunkedArray) -> Tensor:

@@ -1,0 +1,107 @@
+"""How many processes a run has: as its launcher, torchrun or srun, has started them."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from hardmine.errors import InputError
+
+# others take the search to processes of their own and bring nothing back, or cut the weights into parts
+STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_true", "ddp_find_unused_parameters_false")
+
+
+@dataclass(frozen=True)
+class Launch:
+    """Processes that were started together.
+
+    Attributes:
+        by: the launcher.
+        devices: processes of each node.
+        nodes: of them.
+    """
+
+    by: str
+    devices: int
+    nodes: int
+
+    @property
+    def ranks(self) -> int:
+        return self.devices * self.nodes
+
+
+def launched(environ: Mapping[str, str] = os.environ) -> Launch | None:
+    """What the launcher says of this process; None where it was started alone.
+
+    Raises:
+        InputError: nodes with different numbers of processes.
+    """
+    if "TORCHELASTIC_RUN_ID" in environ:
+        return _launch("torchrun", int(environ["WORLD_SIZE"]), int(environ["LOCAL_WORLD_SIZE"]))
+    if "SLURM_STEP_ID" in environ and environ.get("SLURM_JOB_NAME") not in ("bash", "interactive"):
+        tasks = int(environ.get("SLURM_STEP_NUM_TASKS", environ.get("SLURM_NTASKS", 1)))
+        nodes = int(environ.get("SLURM_STEP_NUM_NODES", environ.get("SLURM_NNODES", 1)))
+        return _launch("srun", tasks, tasks // nodes)
+    return None
+
+
+def _launch(by: str, ranks: int, each: int) -> Launch:
+    if ranks % each:
+        raise InputError(f"{by} started {ranks} processes, not {each} on each node: start as many on every node")
+    return Launch(by, each, ranks // each)
+
+
+def distributed(trainer: Any, timeout: float) -> dict[str, Any]:
+    """What of the trainer's settings the launcher decides.
+
+    Args:
+        trainer: its block of the config.
+        timeout: seconds that ranks wait for one another.
+
+    Returns:
+        Arguments for the trainer in place of those of the block.
+
+    Raises:
+        InputError: settings that contradict the launcher, or that need one; a strategy that cannot keep a search.
+    """
+    strategy = trainer.strategy
+    if strategy not in STRATEGIES:
+        raise InputError(f"trainer.strategy={strategy} cannot keep a search: take one of {', '.join(STRATEGIES)}")
+    launch, wanted = launched(), _count(trainer.devices)
+    if launch is None or launch.ranks == 1:
+        if wanted > 1 or trainer.num_nodes > 1:
+            more = f" --nnodes={trainer.num_nodes}" if trainer.num_nodes > 1 else ""
+            raise InputError(
+                f"trainer.devices={trainer.devices} takes a process for each device: start the run with "
+                f"torchrun{more} --nproc_per_node={wanted} -m hardmine train ..., or with srun"
+            )
+        return {}
+    for key, given, started in (("devices", wanted, launch.devices), ("num_nodes", trainer.num_nodes, launch.nodes)):
+        if given not in (1, started):
+            raise InputError(f"trainer.{key}={given}, and {launch.by} has started {started}: leave trainer.{key} out")
+    from lightning.pytorch.strategies import DDPStrategy
+
+    unused = {"find_unused_parameters": strategy.endswith("true")} if strategy.startswith("ddp_") else {}
+    return {
+        "devices": launch.devices,
+        "num_nodes": launch.nodes,
+        "strategy": DDPStrategy(timeout=timedelta(seconds=timeout), **unused),
+    }
+
+
+def environments() -> list[Any]:
+    """Plugins that tell Lightning where it runs: under Slurm it must not put jobs into the queue again by itself."""
+    from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+
+    launch = launched()
+    return [SLURMEnvironment(auto_requeue=False)] if launch is not None and launch.by == "srun" else []
+
+
+def _count(devices: Any) -> int:
+    """Processes that a setting asks for; 1 where Lightning is to count the devices."""
+    if isinstance(devices, int):
+        return max(devices, 1)
+    if isinstance(devices, str):
+        return int(devices) if devices.isdigit() else 1 + devices.count(",")
+    return len(devices)

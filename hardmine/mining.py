@@ -510,7 +510,7 @@ class Mining:
             self._followed = self.step
             for gate in self.gates:
                 gate.step(model)
-            self._average.follow(model)
+            self._average.follow(model, self.ranks.buffers(model) if self.step >= self.start else None)
 
     # After the training step
 
@@ -668,6 +668,7 @@ class Mining:
         saved = self._saved or {}
         return {
             "format": FORMAT,
+            "ranks": self.ranks.count,
             "store": self.miner.store.mark,
             "miner": self.miner.state_dict(),
             "signs": self.signs.state_dict(),
@@ -703,6 +704,11 @@ class Mining:
             raise InputError(
                 "the checkpoint holds a search over another store, or over areas in another order: give the same, or "
                 "load the weights alone and search anew"
+            )
+        if saved.get("ranks", 1) != self.ranks.count:
+            self.tell(
+                f"the run had {saved.get('ranks', 1)} processes and has {self.ranks.count} now: an update is of "
+                "another number of images, and the run goes another way than it would have gone"
             )
         self.miner.load_state_dict(saved["miner"])
         self.signs.load_state_dict(saved["signs"])

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, distributed
+from torch import Tensor, distributed, nn
 
 from hardmine.records import Distribution
 
@@ -49,6 +49,21 @@ class Ranks:
             return Told([(rows, numbers)], scores)
         room = self.room(max(len(scores), len(numbers), 1), scores.device)
         return _Everyone(rows, scores, numbers, room, self.count)
+
+    def buffers(self, module: nn.Module) -> dict[str, Tensor]:
+        """The first rank's buffers of floating point, by name; none where there is one rank.
+
+        Each rank has BatchNorm's statistics of its own images, and a checkpoint those of the first.
+        """
+        if self.count == 1:
+            return {}
+        own = {name: value for name, value in module.named_buffers() if value.is_floating_point() and value.numel()}
+        if not own:
+            return {}
+        together = torch.cat([value.detach().flatten().float() for value in own.values()])
+        distributed.broadcast(together, 0)
+        parts = torch.split(together, [value.numel() for value in own.values()])
+        return {name: part.view_as(own[name]).to(own[name].dtype) for name, part in zip(own, parts, strict=True)}
 
     def first(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """The tensors of the first rank; others differ in what each keeps on its own, as BatchNorm's statistics."""

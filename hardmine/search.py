@@ -141,10 +141,11 @@ class Search:
             n = len(self.rows) if most is None else min(most, len(self.rows))
             tries = self.miner.propose(self.rows[:n], step)
             able = tries.counted.any(1)
+            if not able.all() and self.begun > left:
+                raise InputError("no source has an area that a target of the store has: nothing can be converted")
+            able &= (self.rows.piece[:n] < 0) | (tries.parent >= 0)  # a piece without a neighbour ends its search
             if able.all():
                 break
-            if self.begun > left:
-                raise InputError("no source has an area that a target of the store has: nothing can be converted")
             self._go_on(torch.cat([able, torch.ones(len(self.rows) - n, dtype=torch.bool)]))
         neighbour = tries.parent >= 0
         self._record(30, tries[neighbour])

@@ -219,3 +219,13 @@ def test_a_source_that_has_no_area_of_the_store_is_passed_over() -> None:
     process.areas = lambda rows: torch.zeros_like(rows.present)
     with pytest.raises(InputError, match="no source has an area that a target of the store has"):
         Search(miner, 6, rows=2, searches=None).step(process, 0)
+
+
+def test_a_search_ends_where_a_hard_piece_has_no_neighbour() -> None:
+    """Such a source would be hard for ever."""
+    miner = Miner(make_store(), Random(), threshold=0.7)
+    made = Recipe.cat(run(Search(miner, 5, rows=2), all_hard))
+    assert made.source.tolist() == [0, 1, 2, 3, 4]
+    endless = Search(Miner(make_store(), Random(), threshold=0.7), 3, rows=1, searches=None)
+    process = judge(endless.miner, all_hard)
+    assert [int(step(endless, process, number).source) for number in range(7)] == [0, 1, 2, 0, 1, 2, 0]

@@ -2,6 +2,8 @@
 
 import json
 import logging
+import re
+import sys
 import time
 import warnings
 from pathlib import Path
@@ -151,7 +153,14 @@ def train(cfg: Any) -> dict[str, Any]:
         )
     started = time.perf_counter()
     last = folder.checkpoint
-    trainer.fit(task, datamodule, ckpt_path=str(folder.resumable()) if cfg.resume else None, weights_only=True)
+    try:
+        trainer.fit(task, datamodule, ckpt_path=str(folder.resumable()) if cfg.resume else None, weights_only=True)
+    except RuntimeError as error:  # as torch.distributed says that a process is gone, or no longer answers
+        if trainer.world_size == 1 or not re.search("imed out|timeout|closed by peer|reset by peer", str(error)):
+            raise
+        line = f"another process of the run is gone or has not answered for {cfg.timeout:g} s (timeout)"
+        print(f"hardmine: error: {line}: resume={run_dir} goes on from the last checkpoint", file=sys.stderr)
+        raise SystemExit(1) from None
     seconds = time.perf_counter() - started
     steps = trainer.global_step
     if "checkpoint" in callbacks:
@@ -218,7 +227,8 @@ def quieten() -> None:
     """Keep the libraries' advice that does not fit here off the screen."""
     import lightning  # noqa: F401  (it sets the level of its logger when imported)
 
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for name in ("pytorch", "fabric"):
+        logging.getLogger(f"lightning.{name}").setLevel(logging.WARNING)
     # images lie in memory: loader processes would only copy them
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     # one process is what was asked for; more are started by srun or torchrun

@@ -34,6 +34,7 @@ class Average:
             raise ValueError(f"decay must be a share from 0 to 1, got {decay}")
         self.decay = decay
         self._tensors: dict[str, Tensor] = {}
+        self._shared: Mapping[str, Tensor] = {}  # buffers in place of the module's
 
     @property
     def started(self) -> bool:
@@ -48,14 +49,20 @@ class Average:
                 for name, value in own.items()
             }
 
-    def follow(self, module: nn.Module) -> None:
+    def follow(self, module: nn.Module, shared: Mapping[str, Tensor] | None = None) -> None:
         """One step of the average; what is no floating point is taken as it is.
 
         A module whose parts have changed, as pruning does, is averaged from then on.
+
+        Args:
+            module: as it is now.
+            shared: buffers that stand for the module's own, see `Ranks.buffers`.
         """
+        self._shared = shared or {}
         if not self._tensors or self.decay == 1:
             return
         own = _tensors(module)
+        own = {name: self._shared.get(name, value) for name, value in own.items()}
         if {name: value.shape for name, value in own.items()} != {n: v.shape for n, v in self._tensors.items()}:
             self.start(module)
             return
@@ -68,7 +75,10 @@ class Average:
 
     def __call__(self, module: nn.Module, function: Callable[[nn.Module], Any]) -> Any:
         """What `function(module)` gives with the averaged tensors in place of the module's own; it leaves no trace."""
-        tensors = {name: self._tensors.get(name, value).to(value.dtype) for name, value in _tensors(module).items()}
+        tensors = {
+            name: self._tensors.get(name, self._shared.get(name, value)).to(value.dtype)
+            for name, value in _tensors(module).items()
+        }
         tensors.update({name: value for name, value in module.named_buffers() if name not in tensors})
         buffers = {name for name, _ in module.named_buffers()}
         # a forward may count in a buffer: neither the module's nor the average's

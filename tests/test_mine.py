@@ -171,6 +171,8 @@ def test_pieces_have_the_environment_they_were_converted_to(neighbourhood: str, 
         assert piece["targets"] == "generated" or row["time"] == before[piece["targets"]]["time"]
     assert {row["time"] for row in table if row["id"] in pieces} == {"dusk", "night", "evening"}
     assert (generated > 0) == (neighbourhood == "blend")
+    pictures = sorted(path.name for path in (out / "pictures").iterdir())
+    assert pictures == ["dusk.png", "evening.png", "hardest.png", "night.png"]
     loaded = Folder(out)
     assert all(list(row.environment) == ["time"] for row in loaded.all_rows)
     for split in ("val", "test", "target"):
@@ -264,6 +266,8 @@ def test_a_search_that_was_stopped_goes_on(
     one, two = (Ledger(tmp_path / name / "ledger").read() for name in ("whole", "parts"))
     assert same_rows(one, two)
     assert (tmp_path / "whole/metadata.csv").read_bytes() == (tmp_path / "parts/metadata.csv").read_bytes()
+    sheets = [tmp_path / name / "pictures/hardest.png" for name in ("whole", "parts")]
+    assert all(sheet.is_file() for sheet in sheets) and sheets[0].read_bytes() != sheets[1].read_bytes()
     with pytest.raises(SystemExit):
         main([*mine, f"out={tmp_path / 'parts'}"])
     assert "already holds a data set" in capsys.readouterr().err

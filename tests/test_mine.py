@@ -150,12 +150,13 @@ def times_of_targets(folder: Path, *times: str) -> None:
         writer.writerows(table)
 
 
-@pytest.mark.parametrize("neighbourhood", ["same_cell", "blend"])
-def test_pieces_have_the_environment_they_were_converted_to(neighbourhood: str, folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("depth", [0, 2])
+def test_pieces_have_the_environment_they_were_converted_to(depth: int, folder: Path, tmp_path: Path) -> None:
+    """Stored parameters alone, and generated ones too."""
     times_of_targets(folder, "dusk", "night", "evening")
     before = {row["id"]: row for row in rows(folder / "metadata.csv")}
     settings, out = [f"data.root={folder}", *SMALL], tmp_path / "mined"
-    hard = ["mining.threshold=1.1", "search.depth=2", f"neighbourhood={neighbourhood}"]
+    hard = ["mining.threshold=1.1", f"search.depth={depth}", "search.searches=2"]
     main(["mine", f"ckpt={weights_of(settings, tmp_path / 'source')}", f"out={out}", f"data.root={folder}", *hard])
     table, pieces = rows(out / "metadata.csv"), {row["id"]: row for row in rows(out / "pieces.csv")}
     assert list(table[0]) == ["id", "split", "time", "source.time"]
@@ -170,7 +171,7 @@ def test_pieces_have_the_environment_they_were_converted_to(neighbourhood: str, 
         generated += piece["targets"] == "generated"
         assert piece["targets"] == "generated" or row["time"] == before[piece["targets"]]["time"]
     assert {row["time"] for row in table if row["id"] in pieces} == {"dusk", "night", "evening"}
-    assert (generated > 0) == (neighbourhood == "blend")
+    assert (generated > 0) == (depth > 0)
     pictures = sorted(path.name for path in (out / "pictures").iterdir())
     assert pictures == ["dusk.png", "evening.png", "hardest.png", "night.png"]
     loaded = Folder(out)

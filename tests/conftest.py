@@ -55,6 +55,15 @@ def same_rows(one: pa.Table, other: pa.Table) -> bool:
     return one.schema.equals(other.schema) and repr(one.to_pylist()) == repr(other.to_pylist())
 
 
+def is_in(sheet: np.ndarray, picture: np.ndarray) -> bool:
+    """Whether a picture (h, w, 3) stands somewhere on a sheet (height, width, 3), pixel by pixel."""
+    height, width = picture.shape[:2]
+    corners = (sheet[: -height + 1 or None, : -width + 1 or None] == picture[0, 0]).all(-1)
+    return any(
+        np.array_equal(sheet[top : top + height, left : left + width], picture) for top, left in np.argwhere(corners)
+    )
+
+
 def make_store(
     targets: int = 6, areas: int = 3, seed: int = 0, environment: Mapping[str, Sequence[str]] | None = None
 ) -> ParameterStore:

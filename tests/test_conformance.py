@@ -17,13 +17,13 @@ import pyarrow.parquet as pq
 import pytest
 import skimage.color
 import torch
-from conftest import TINY, UNET, Known, make_images, make_recipe, make_store
+from conftest import TINY, UNET, Known, is_in, make_images, make_recipe, make_store
 from omegaconf import DictConfig
 from PIL import Image
 from torch import nn
 
 import hardmine as hm
-from hardmine.callbacks.pictures import COLUMNS, Pictures
+from hardmine.callbacks.pictures import Pictures
 from hardmine.cli import main
 from hardmine.cli.build import build_data, build_mining, build_task
 from hardmine.cli.train import train
@@ -37,6 +37,8 @@ from hardmine.memory.hardness import is_hard
 from hardmine.neighbourhood import Reach
 from hardmine.plan import Plan
 from hardmine.records import Distribution, Recipe, Verdict
+from hardmine.report.prediction import paint
+from hardmine.report.sheet import COLUMNS, choice, show
 from hardmine.scenes import Scenes
 
 
@@ -270,12 +272,16 @@ def a_person_sees_the_four_images(ground: Ground) -> None:
     mining = offered(make_recipe(3, make_store()))
     shown, target = mining.offered, torch.full((3, 24, 32), 77, dtype=torch.uint8)
     assert shown is not None
-    sheet = Pictures("", targets=[("t0", target, None, None)], mining=mining).sheet(shown)
-    columns = [sheet[16:40, left : left + 32] for left in range(0, len(COLUMNS) * 36, 36)]
-    assert np.array_equal(columns[0], shown.source.image[0].permute(1, 2, 0))
-    assert len(np.unique(columns[1].reshape(-1, 3), axis=0)) == len(set(shown.source.regions[0].flatten().tolist()))
-    assert (columns[2] == 77).all()
-    assert np.array_equal(columns[3], shown.converted.image[0].permute(1, 2, 0))
+    pictures = Pictures("", targets=[("t0", target, None, None)], mining=mining)
+    for row in choice(shown, 3):  # in the order of the sheet
+        seen = dict(zip(COLUMNS, show(shown, row, mining.store, pictures._target).pictures, strict=True))
+        enlarged = {name: picture[::5, ::5] for name, picture in seen.items()}  # 32 pixels are shown as 160
+        assert np.array_equal(enlarged["source"], shown.source.image[row].permute(1, 2, 0))
+        assert np.array_equal(enlarged["index image"], paint(shown.source.regions[row]))
+        assert (seen["target"] == 77).all()
+        assert np.array_equal(enlarged["converted"], shown.converted.image[row].permute(1, 2, 0))
+        assert np.array_equal(enlarged["prediction"], paint(shown.prediction[row].argmax(0)))
+        assert all(is_in(pictures.sheet(shown), picture) for picture in seen.values())
 
 
 # Conversion
@@ -474,6 +480,8 @@ def pieces_are_a_data_set_with_the_labels_of_their_sources(ground: Ground) -> No
             pixels(out / f"regions/{row['id']}.png"), pixels(ground.folder / f"regions/{row['source']}.png")
         )
         assert pixels(out / f"images/{row['id']}.png").shape == (32, 40, 3)
+    for row in table(out / "metadata.csv"):  # of which environment they are
+        assert (row["time"], row["source.time"]) == ("night", "day")
 
 
 # Neighbourhood

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from hardmine.errors import InputError
 from hardmine.memory.graph import Graph
+from hardmine.neighbourhood.cells import environments
 from hardmine.records import Verdict
 from hardmine.report.environments import environment_cells, read_graph
 from hardmine.store import ParameterStore
@@ -282,3 +283,35 @@ def test_files_that_are_no_graph(tmp_path: Path) -> None:
     make_store().save(tmp_path / "store.parquet")
     with pytest.raises(InputError, match=r"store.parquet: not the graph of a run"):
         read_graph(tmp_path / "store.parquet")
+
+
+def test_a_row_is_converted_to_the_environment_of_its_target() -> None:
+    store = figure_7()
+    for target in (0, 5, 17):
+        expected = {"time": store.environment["time"][target], "weather": store.environment["weather"][target]}
+        assert environments(make_recipe(3, store, target), store) == [expected] * 3
+    assert environments(make_recipe(2, make_store()), make_store()) == [{}, {}]
+
+
+def test_a_generated_parameter_is_of_the_environment_nearest_in_the_graph() -> None:
+    """Luminance alone is measured there, so that other channels may be as far off as they like."""
+    store, axes = figure_7(), [0, 3]
+    generator = torch.Generator().manual_seed(0)
+    rows = make_recipe(40, store)
+    drawn = store.parameters[torch.randint(18, (40,), generator=generator)] + 9 * torch.randn(40, 5, 6)
+    rows = rows.replace(parameter=drawn * rows.chosen[..., None], target=torch.full((40, 5), -1, dtype=torch.int32))
+    squares = (rows.parameter[:, None, :4, axes] - store.parameters[None, :, :4, axes]).square().sum(-1)
+    expected = [store.environment["time"][target] for target in squares.mean(-1).argmin(1).tolist()]
+    assert [found["time"] for found in environments(rows, store)] == expected
+    assert len(set(expected)) > 1
+
+
+def test_areas_with_targets_of_their_own_are_of_the_most_frequent_one() -> None:
+    store = figure_7()
+    rows = make_recipe(3, store)
+    target = torch.tensor([[4, 16, 16, 0, -1], [4, 4, 16, 16, -1], [4, 4, 16, 16, -1]], dtype=torch.int32)
+    chosen = rows.chosen.clone()
+    chosen[2, 0] = False  # one vote less for 4, which else comes first of two as frequent
+    found = environments(rows.replace(target=target, chosen=chosen), store)
+    times = store.environment["time"]
+    assert [each["time"] for each in found] == [times[16], times[4], times[16]]

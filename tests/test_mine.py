@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from hardmine.cli import main
 from hardmine.data.annotations import write_coco
+from hardmine.data.folder import Folder
 from hardmine.memory.ledger import Ledger
 from hardmine.store import ParameterStore
 
@@ -109,7 +110,6 @@ def test_what_was_mined_is_a_data_set_to_train_on(
 def test_exported_images_equal_the_recipes_made_again(folder: Path, tmp_path: Path) -> None:
     """By an independent path: the source file, resized and converted by hand with the recipe of the ledger."""
     from hardmine.conversions import ColorTransfer
-    from hardmine.data.folder import Folder
     from hardmine.scenes import Scenes
 
     settings, out = [f"data.root={folder}", *SMALL], tmp_path / "mined"
@@ -136,6 +136,74 @@ def test_exported_images_equal_the_recipes_made_again(folder: Path, tmp_path: Pa
             assert np.array_equal(np.asarray(written), made.image[0].permute(1, 2, 0).numpy())
         with Image.open(out / "regions" / f"{row['id']}.png") as written:
             assert np.array_equal(np.asarray(written), regions.numpy())
+
+
+def times_of_targets(folder: Path, *times: str) -> None:
+    """The three targets of the folder in different lights, and the training images in two."""
+    table = rows(folder / "metadata.csv")
+    for row, time in zip([row for row in table if row["split"] == "target"], times, strict=True):
+        row["time"] = time
+    table[0]["time"] = "morning"
+    with (folder / "metadata.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(table[0]))
+        writer.writeheader()
+        writer.writerows(table)
+
+
+@pytest.mark.parametrize("depth", [0, 2])
+def test_pieces_have_the_environment_they_were_converted_to(depth: int, folder: Path, tmp_path: Path) -> None:
+    """Stored parameters alone, and generated ones too."""
+    times_of_targets(folder, "dusk", "night", "evening")
+    before = {row["id"]: row for row in rows(folder / "metadata.csv")}
+    settings, out = [f"data.root={folder}", *SMALL], tmp_path / "mined"
+    hard = ["mining.threshold=1.1", f"search.depth={depth}", "search.searches=2"]
+    main(["mine", f"ckpt={weights_of(settings, tmp_path / 'source')}", f"out={out}", f"data.root={folder}", *hard])
+    table, pieces = rows(out / "metadata.csv"), {row["id"]: row for row in rows(out / "pieces.csv")}
+    assert list(table[0]) == ["id", "split", "time", "source.time"]
+    generated = 0
+    for row in table:
+        if row["id"] not in pieces:
+            assert (row["time"], row["source.time"]) == (before[row["id"]]["time"], "")
+            continue
+        piece = pieces[row["id"]]
+        assert row["source.time"] == before[piece["source"]]["time"] in ("morning", "day")
+        assert row["time"] in ("dusk", "night", "evening")
+        generated += piece["targets"] == "generated"
+        assert piece["targets"] == "generated" or row["time"] == before[piece["targets"]]["time"]
+    assert {row["time"] for row in table if row["id"] in pieces} == {"dusk", "night", "evening"}
+    assert (generated > 0) == (depth > 0)
+    pictures = sorted(path.name for path in (out / "pictures").iterdir())
+    assert pictures == ["dusk.png", "evening.png", "hardest.png", "night.png"]
+    loaded = Folder(out)
+    assert all(list(row.environment) == ["time"] for row in loaded.all_rows)
+    for split in ("val", "test", "target"):
+        assert loaded.rows(split) == Folder(folder).rows(split)
+
+
+def test_what_neither_store_nor_images_tell_is_unknown(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The images tell the time, the store the weather."""
+    store = ParameterStore.from_folder(folder).with_(environment={"weather": ["rainy"] * 3})
+    store.save(tmp_path / "rain.parquet")
+    settings, out = [f"data.root={folder}", *SMALL], tmp_path / "mined"
+    search = ["mining.threshold=1.1", "search.depth=0", "store=file", f"store.path={tmp_path / 'rain.parquet'}"]
+    main(["mine", f"ckpt={weights_of(settings, tmp_path / 'source')}", f"out={out}", f"data.root={folder}", *search])
+    assert "the store does not say the time of its targets: unknown in the metadata.csv" in capsys.readouterr().err
+    table = rows(out / "metadata.csv")
+    assert {(row["time"], row["weather"], row["source.time"]) for row in table[:6]} == {("unknown", "rainy", "day")}
+    assert {(row["time"], row["weather"], row["source.time"]) for row in table[6:]} == {
+        ("day", "unknown", ""),
+        ("night", "unknown", ""),
+    }
+    assert {tuple(row.environment) for row in Folder(out).all_rows} == {("time", "weather")}
+
+
+def test_a_filter_leaves_the_environment_as_it_is(folder: Path, tmp_path: Path) -> None:
+    settings, out = [f"data.root={folder}", *SMALL], tmp_path / "mined"
+    search = ["mining.threshold=1.1", "search.depth=0", "conversion=smooth"]
+    main(["mine", f"ckpt={weights_of(settings, tmp_path / 'source')}", f"out={out}", f"data.root={folder}", *search])
+    assert {(row["time"], row["source.time"]) for row in rows(out / "metadata.csv")[:6]} == {("day", "day")}
 
 
 class Plain(Dataset[tuple[torch.Tensor, torch.Tensor]]):
@@ -199,6 +267,8 @@ def test_a_search_that_was_stopped_goes_on(
     one, two = (Ledger(tmp_path / name / "ledger").read() for name in ("whole", "parts"))
     assert same_rows(one, two)
     assert (tmp_path / "whole/metadata.csv").read_bytes() == (tmp_path / "parts/metadata.csv").read_bytes()
+    sheets = [tmp_path / name / "pictures/hardest.png" for name in ("whole", "parts")]
+    assert all(sheet.is_file() for sheet in sheets) and sheets[0].read_bytes() != sheets[1].read_bytes()
     with pytest.raises(SystemExit):
         main([*mine, f"out={tmp_path / 'parts'}"])
     assert "already holds a data set" in capsys.readouterr().err

@@ -397,14 +397,19 @@ class TestPictures:
 
     def test_masks_are_painted(self) -> None:
         logits = nn.functional.one_hot(torch.tensor([[0, 1], [2, 0]]), 3).permute(2, 0, 1)[None].float()
-        picture = draw_prediction(logits, 0, self.image[:2, :2], CLASSES, 2)
-        assert np.array_equal(picture, paint(torch.tensor([[0, 1], [2, 0]]), 3))
-        assert (picture[1, 0] > 0).any()  # a class beyond the areas is not black like void
-        assert not paint(torch.tensor([[255]]), 3).any()
+        picture = draw_prediction(logits, 0, self.image[:2, :2], CLASSES)
+        assert np.array_equal(picture, paint(torch.tensor([[0, 1], [2, 0]])))
+        larger = draw_prediction(logits, 0, self.image[:6, :6], CLASSES, scale=3)
+        assert np.array_equal(larger, picture.repeat(3, 0).repeat(3, 1))
+
+    def test_labels_have_colours_of_their_own_and_void_none(self) -> None:
+        colours = paint(torch.arange(60)[None])[0]
+        assert len(np.unique(colours, axis=0)) == 60 and colours.any(1).all()
+        assert not paint(torch.tensor([[255]])).any()
 
     def test_a_class_is_written(self) -> None:
         logits = torch.tensor([[0.0, 0.0, 9.0], [9.0, 0.0, 0.0]])
-        first, second = (draw_prediction(logits, row, self.image, CLASSES, 2) for row in range(2))
+        first, second = (draw_prediction(logits, row, self.image, CLASSES) for row in range(2))
         assert first.shape == self.image.shape and first.dtype == np.uint8
         assert not np.array_equal(first, second)
         assert np.array_equal(first[40:], self.image[40:])  # the image stays to be seen
@@ -414,9 +419,11 @@ class TestPictures:
         box = torch.tensor([[30.0, 20.0, 60.0, 50.0]])
         for score, drawn in ((0.9, True), (0.1, False)):
             found = {"boxes": box, "scores": torch.tensor([score]), "labels": torch.tensor([2])}
-            picture = draw_prediction([found], 0, self.image, (), 2)
+            picture = draw_prediction([found], 0, self.image, ())
             assert picture.shape == self.image.shape
             assert (picture[50, 45] != 100).any() == drawn
+            larger = draw_prediction([found], 0, self.image.repeat(2, 0).repeat(2, 1), (), scale=2)
+            assert (larger[100, 90] != 100).any() == drawn and (larger[50, 30] == 100).all()
         assert (self.image == 100).all()
 
 

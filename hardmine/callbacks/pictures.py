@@ -1,29 +1,21 @@
-"""What a person looks at: source, index image, target, converted image and prediction side by side (R10)."""
+"""Sheets of candidates while a model is trained (R10)."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning as L
-import numpy as np
-import torch
 from lightning.pytorch.loggers import TensorBoardLogger
-from numpy.typing import NDArray
-from PIL import Image, ImageDraw
 from torch import Tensor
 
 from hardmine.candidates import Candidates
-from hardmine.files import write_atomically
 from hardmine.mining import Mining
-from hardmine.report.prediction import draw_prediction, paint
-
-COLUMNS = ("source", "index image", "target", "converted", "prediction")
-_GAP = 4  # pixels between pictures
-_HEAD = 16  # pixels for the captions
+from hardmine.report.picture import Picture, write_picture
+from hardmine.report.sheet import choice, sheet, show
 
 
 class Pictures(L.Callback):
-    """Writes a sheet of candidates to the run folder and to TensorBoard.
+    """Writes a sheet of candidates to the run folder and to TensorBoard: pieces first, see `choice`.
 
     Args:
         folder: where `step_<n>.png` go.
@@ -59,62 +51,39 @@ class Pictures(L.Callback):
         due = step // self.every > since // self.every or (step == trainer.max_steps and step > since)
         if candidates is None or candidates.score is None or not due or not trainer.is_global_zero:
             return
-        sheet = self.sheet(candidates, getattr(pl_module, "classes", ()))
-        path = self.folder / f"step_{trainer.global_step:06d}.png"
-        write_atomically(path, lambda file: Image.fromarray(sheet).save(file, "PNG"))
+        picture = self.sheet(candidates, _classes(pl_module), step)
+        write_picture(self.folder / f"step_{step:06d}.png", picture)
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
-                logger.experiment.add_image("candidates", sheet, trainer.global_step, dataformats="HWC")
+                logger.experiment.add_image("candidates", picture, step, dataformats="HWC")
 
-    def sheet(self, candidates: Candidates, classes: Sequence[str] = ()) -> NDArray[np.uint8]:
-        """(height, width, 3) uint8: a row per candidate, the columns of `COLUMNS`.
+    def sheet(self, candidates: Candidates, classes: Sequence[str] = (), step: int = 0) -> Picture:
+        """(height, width, 3) uint8, see `hardmine.report.sheet`.
 
         Args:
             candidates: of one batch, scored.
             classes: names of what is recognised; numbers where there are none.
+            step: optimiser steps made so far.
         """
-        assert candidates.prediction is not None and candidates.score is not None
-        areas = candidates.converted.areas
-        height, width = candidates.converted.image.shape[2:]
-        sources = candidates.of.tolist()
-        rows = [row for row, source in enumerate(sources) if source not in sources[:row]][: self.rows]
-        sheet = Image.new(
-            "RGB",
-            (len(COLUMNS) * (width + _GAP) - _GAP, len(rows) * (height + _HEAD + _GAP) - _GAP),
-            (255, 255, 255),
-        )
-        draw = ImageDraw.Draw(sheet)
-        for place, row in enumerate(rows):
-            source = sources[row]
-            name, target = self._target(candidates, row, (height, width))
-            score = float(candidates.score[row])
-            converted = candidates.converted.image[row].permute(1, 2, 0).cpu().numpy()
-            pictures = (
-                candidates.source.image[source].permute(1, 2, 0).cpu().numpy(),
-                paint(candidates.source.regions[source], areas),
-                target,
-                converted,
-                draw_prediction(candidates.prediction, row, converted, classes, areas),
-            )
-            captions = (*COLUMNS[:2], name, COLUMNS[3], f"score {score:.0%}")
-            top = place * (height + _HEAD + _GAP)
-            for column, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
-                left = column * (width + _GAP)
-                draw.text((left + 2, top + 2), caption[: width // 6], fill=(0, 0, 0))
-                sheet.paste(Image.fromarray(picture), (left, top + _HEAD))
-        return np.asarray(sheet)
-
-    def _target(self, candidates: Candidates, row: int, size: tuple[int, int]) -> tuple[str, NDArray[np.uint8]]:
         assert self.mining is not None
-        stored = candidates.recipe.target[row]
-        stored = stored[stored >= 0]
-        if not len(stored):
-            return "generated", np.full((*size, 3), 230, np.uint8)
-        name = self.mining.store.ids[int(stored[0])]
-        image = self.targets.get(name)
-        if image is None:
-            image = self.mining.store.target_image(int(stored[0]))
-        if image is None:
-            return f"target {name}", np.full((*size, 3), 230, np.uint8)
-        resized = torch.nn.functional.interpolate(image[None].float(), size=size, mode="bilinear", antialias=True)[0]
-        return f"target {name}", resized.round().byte().permute(1, 2, 0).numpy()
+        store, ranks = self.mining.store, self.mining.ranks
+        rows = choice(candidates, self.rows)
+        pieces = int((candidates.recipe.piece >= 0).sum())
+        of = f" of rank {ranks.rank}" if ranks.count > 1 else ""
+        title = f"step {step}: {len(candidates.recipe)} candidates{of}, {pieces} piece{'' if pieces == 1 else 's'}"
+        if len(rows) < len(candidates.recipe):
+            title += f"; {len(rows)} are shown"
+        return sheet([show(candidates, row, store, self._target, classes) for row in rows], title, store.areas, classes)
+
+    def _target(self, row: int) -> Tensor | None:
+        """Image of a row of the store."""
+        assert self.mining is not None
+        image = self.targets.get(self.mining.store.ids[row])
+        return self.mining.store.target_image(row) if image is None else image
+
+
+def _classes(module: L.LightningModule) -> Sequence[str]:
+    """Names of what a module recognises, where it has them; a stranger's `classes` may be anything."""
+    names = getattr(module, "classes", ())
+    named = isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
+    return names if named else ()

@@ -130,6 +130,13 @@ def build_store(cfg: Any, data: LabelledData, conversion: Conversion) -> Paramet
     return measured.with_(**data.target_paths(sources))
 
 
+def build_target_images(cfg: Any, data: LabelledData) -> dict[str, Tensor]:
+    """Image (3, H, W) of each target by its id; none where the store was not measured on images."""
+    if cfg.store.path is not None or not data.has("target"):
+        return {}
+    return {name: image for name, image, *_ in data.targets(cfg.store.get("sources", 0))}
+
+
 def _areas_are_classes(data: LabelledData) -> bool:
     """Whether the areas are the boxes' classes and, last, the rest."""
     return data.areas[:-1] == data.classes

@@ -46,10 +46,17 @@ def write_pieces(out: Path, data: Any, conversion: Any, store: Any, pieces: Any,
     from rich.progress import track
 
     from hardmine.data.export import Export
+    from hardmine.data.metadata import UNKNOWN
 
     images = data.training
     export = Export(out, conversion, store)
     console = Console(stderr=True)
+    unknown = [name for name in images.environment[0] if name not in store.environment]
+    if unknown and conversion.colors is not None:
+        console.print(
+            f"the store does not say the {', '.join(unknown)} of its targets: {UNKNOWN} in the metadata.csv of pieces",
+            soft_wrap=True,
+        )
 
     def shown(rows: Any, total: int, what: str) -> None:
         hidden = not console.is_terminal

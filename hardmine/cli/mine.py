@@ -54,7 +54,7 @@ def mine(cfg: Any) -> None:
     """Search, then write the pieces; a search that was stopped goes on."""
     import torch
 
-    from hardmine.cli.build import build_data, build_mining, build_task
+    from hardmine.cli.build import build_data, build_mining, build_target_images, build_task
     from hardmine.cli.export import write_pieces
     from hardmine.cli.train import quieten
     from hardmine.memory.ledger import Ledger
@@ -81,14 +81,14 @@ def mine(cfg: Any) -> None:
         batch = torch.utils.data.default_collate(samples)
         return {name: value.to(device) for name, value in batch.items()}
 
-    _search(cfg, mining, len(images), load, data, task.to(device))
+    gallery = _search(cfg, mining, len(images), load, data, task.to(device), build_target_images(cfg, data))
     if mining.tally.pieces:
         write_pieces(out, data, mining.conversion, mining.store, mining.ledger.pieces(), cfg.sources)
-    _show(out, mining.threshold, mining.miner, data.kind)
+    _show(out, mining.threshold, mining.miner, data.kind, gallery)
 
 
-def _search(cfg: Any, mining: Any, sources: int, load: Any, data: Any, task: Any) -> None:
-    """To the end, from where an earlier call was stopped."""
+def _search(cfg: Any, mining: Any, sources: int, load: Any, data: Any, task: Any, targets: Any) -> Any:
+    """To the end, from where an earlier call was stopped; returns the `Gallery` of what was found."""
     import torch
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -96,12 +96,19 @@ def _search(cfg: Any, mining: Any, sources: int, load: Any, data: Any, task: Any
     from hardmine.files import write_atomically
     from hardmine.process import MiningProcess
     from hardmine.records import Recipe
+    from hardmine.report.gallery import Gallery
     from hardmine.search import Search, Steps
 
     mining.read(load(Recipe.clean(torch.tensor([0]), torch.tensor([0]), 1, 1)))  # tells what the images are
     given = dict(cfg.search)
     rows, searches = given.pop("rows"), given.pop("searches")
     search = Search(mining.miner, sources, rows, Steps(**given), searches)
+
+    def target(row: int) -> Any:
+        image = targets.get(mining.store.ids[row])
+        return mining.store.target_image(row) if image is None else image
+
+    gallery = Gallery(mining.store, target, data.classes)
     kept = Path(cfg.out) / "search.pt"
     if kept.exists():
         saved = torch.load(kept, weights_only=True)
@@ -115,7 +122,6 @@ def _search(cfg: Any, mining: Any, sources: int, load: Any, data: Any, task: Any
         write_atomically(kept, lambda file: torch.save(saved, file))
 
     autocast = _autocast(cfg, next(task.parameters()).device)
-
     process = MiningProcess(mining, load, task, autocast, lambda batch: data.on_after_batch_transfer(batch, 0))
     console = Console(stderr=True)
     columns = (TextColumn("searching"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
@@ -124,7 +130,9 @@ def _search(cfg: Any, mining: Any, sources: int, load: Any, data: Any, task: Any
     ) as bar:
         shown = bar.add_task("", total=1.0, found="")
         while not search.done:
-            search.output(process, *search.step(process, mining.step))
+            judged = search.step(process, mining.step)
+            gallery.look(mining.offered)
+            search.output(process, *judged)
             mining.step += 1  # rounds, as the ledger counts them
             found = f"hit rate {mining.tally.hit_rate:.0%}  pieces {mining.tally.pieces}"
             bar.update(shown, completed=search.progress, found=found)
@@ -136,6 +144,7 @@ def _search(cfg: Any, mining: Any, sources: int, load: Any, data: Any, task: Any
     if search.trace is not None:
         search.trace.save()
     keep()
+    return gallery
 
 
 def _autocast(cfg: Any, device: Any) -> Callable[[], Any]:
@@ -148,7 +157,7 @@ def _autocast(cfg: Any, device: Any) -> Callable[[], Any]:
     return lambda: torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16-mixed")
 
 
-def _show(out: Path, threshold: float | None, miner: Any, kind: str) -> None:
+def _show(out: Path, threshold: float | None, miner: Any, kind: str, gallery: Any) -> None:
     """Files and the table at the end of a search."""
     from rich.console import Console
 
@@ -159,12 +168,15 @@ def _show(out: Path, threshold: float | None, miner: Any, kind: str) -> None:
 
     write_graph(out, miner, threshold)
     tally, reason = miner.tally, miner.stopping.reason
+    gallery.write(out / "pictures", tally.pieces)
     summary = {"pieces": tally.pieces, "candidates": tally.candidates, "hit_rate": tally.hit_rate}
     text = json.dumps({**summary, "refused": tally.refused, "stopped": reason}, indent=2, sort_keys=True) + "\n"
     write_atomically(out / "summary.json", lambda file: file.write(text.encode()))
     (out / "search.pt").unlink(missing_ok=True)
     console = Console()
     console.print(environment_cells(miner.store, miner.graph))
+    if line := gallery.told(tally.pieces):
+        console.print(line, soft_wrap=True)
     if reason:
         console.print(f"the search was over before the end: {reason}")
     found = f"{tally.pieces} pieces from {tally.candidates} candidates (hit rate {tally.hit_rate:.0%})"

@@ -94,7 +94,7 @@ def train(cfg: Any) -> dict[str, Any]:
     from lightning.pytorch.callbacks import LambdaCallback
 
     from hardmine.callbacks import AtomicCheckpointIO, Signals
-    from hardmine.cli.build import build_data, build_mining, build_task
+    from hardmine.cli.build import build_data, build_mining, build_target_images, build_task
     from hardmine.cli.launch import distributed, environments, launched
     from hardmine.memory.ledger import Ledger
     from hardmine.tasks.precision import auto_precision
@@ -124,9 +124,7 @@ def train(cfg: Any) -> dict[str, Any]:
         callbacks = {"mining": mining.callback(), **callbacks}
     if "pictures" in callbacks:
         callbacks["pictures"].mining = mining
-        if cfg.store.path is None and data.has("target"):
-            targets = data.targets(cfg.store.get("sources", 0))
-            callbacks["pictures"].targets = {name: image for name, image, *_ in targets}
+        callbacks["pictures"].targets = build_target_images(cfg, data)
     datamodule = data if mining is None else mining.around(data)
 
     signals = Signals()

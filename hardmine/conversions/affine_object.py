@@ -1,18 +1,17 @@
 """Size and inclination of an object, with its labels (R20, D85)."""
 
-import cmath
 import math
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from kornia.contrib import connected_components_union_find
 from kornia.filters import gaussian_blur2d
-from kornia.geometry import remap
+from kornia.geometry import get_rotation_matrix2d
 from torch import Tensor
 
 from hardmine.conversions.base import inside, taken
 from hardmine.errors import InputError
+from hardmine.kernels import warp
 from hardmine.records import VOID, Recipe
 from hardmine.scenes import Colors, Scenes
 from hardmine.space import Axis, Space
@@ -77,40 +76,23 @@ class AffineObject:
         return scenes, share.to(device, non_blocking=True)
 
 
-@dataclass
-class _Turn:
-    """N similarity transforms about centres (N, 2) x, y in pixels, edges of pixels being whole numbers.
+def _linear(point: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Of parameters (N, 2) on the CPU: what size and inclination do to x and y, and what undoes it, (N, 2, 2) each."""
+    scale, angle = point.double().unbind(1)  # in full precision, and on the CPU alike for every device
+    origin = scale.new_zeros(len(scale), 2)
+    there = get_rotation_matrix2d(origin, angle, torch.stack([scale, scale], dim=1))
+    back = get_rotation_matrix2d(origin, -angle, torch.stack([1 / scale, 1 / scale], dim=1))
+    both: Tensor = torch.stack([there, back])[..., :2].float()
+    turned, undone = both.to(device, non_blocking=True).unbind()
+    return turned, undone
 
-    `along` and `across` are (N,) scale * cos and scale * sin of the angle.
-    """
 
-    center: Tensor
-    along: Tensor
-    across: Tensor
-
-    @classmethod
-    def of(cls, point: Tensor, center: Tensor) -> "_Turn":
-        """Of parameters (N, 2), on the CPU."""
-        turns = [cmath.rect(scale, math.radians(angle)) for scale, angle in point.tolist()]
-        along, across = torch.tensor([(z.real, z.imag) for z in turns]).to(center.device, non_blocking=True).unbind(1)
-        return cls(center, along, across)
-
-    def sources(self, height: int, width: int) -> tuple[Tensor, Tensor]:
-        """x and y (N, H, W), pixel centres being whole numbers: where each pixel's content comes from."""
-        center_x, center_y = (self.center - 0.5)[..., None, None].unbind(1)
-        x = torch.arange(width, device=center_x.device) - center_x
-        y = torch.arange(height, device=center_x.device)[:, None] - center_y
-        along, across = self.along[:, None, None], self.across[:, None, None]
-        square = along.square() + across.square()
-        return center_x + (along * x - across * y) / square, center_y + (across * x + along * y) / square
-
-    def boxes(self, boxes: Tensor, height: int, width: int) -> Tensor:
-        """(N, 4): bounding rectangles of boxes (N, 4) about the same centres, clipped to the image."""
-        half = (boxes[:, 2:] - boxes[:, :2]) / 2
-        along, across = self.along.abs()[:, None], self.across.abs()[:, None]
-        reach = along * half + across * half.flip(1)
-        edges = torch.cat([self.center - reach, self.center + reach], dim=1)
-        return edges.clamp(min=0).minimum(edges.new_tensor([width, height, width, height]))
+def _rectangles(boxes: Tensor, turned: Tensor, height: int, width: int) -> Tensor:
+    """(N, 4): bounding rectangles of boxes (N, 4) turned (N, 2, 2) about their centres, clipped to the image."""
+    center, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2
+    reach = (turned.abs() * half[:, None]).sum(2)
+    edges = torch.cat([center - reach, center + reach], dim=1)
+    return edges.clamp(min=0).minimum(edges.new_tensor([width, height, width, height]))
 
 
 def _with_rows(scenes: Scenes, rows: Tensor, part: Scenes) -> Scenes:
@@ -123,14 +105,15 @@ def _moved(part: Scenes, area: int, point: Tensor) -> Scenes:
     """N scenes with the object of an area transformed by `point` (N, 2)."""
     labels = dict(part.labels)
     inside = part.regions == area
+    turned, undone = _linear(point, inside.device)
     if "boxes" in labels:
         boxes, found = labels["boxes"], labels["labels"] == area
         size = (boxes[..., 2:] - boxes[..., :2]).prod(-1)
         largest = size.masked_fill(~found, -1).argmax(1, keepdim=True)
         box = boxes.gather(1, largest[..., None].expand(-1, -1, 4))[:, 0]
         inside = inside & _rectangle(box, *inside.shape[1:]) & found.any(1)[:, None, None]
-        turn = _Turn.of(point, (box[:, :2] + box[:, 2:]) / 2)
-        moved = turn.boxes(box, *inside.shape[1:])
+        center = (box[:, :2] + box[:, 2:]) / 2
+        moved = _rectangles(box, turned, *inside.shape[1:])
         left = (moved[:, 2:] > moved[:, :2]).all(1)
         seen = inside.flatten(1).any(1)  # an object that does not show stays, and so does its box
         moved = torch.where(seen[:, None], torch.where(left[:, None], moved, 0.0), box)
@@ -139,19 +122,19 @@ def _moved(part: Scenes, area: int, point: Tensor) -> Scenes:
         labels["labels"] = labels["labels"].scatter(1, largest, kept[:, None])
     else:
         inside = _largest_piece(inside)
-        turn = _Turn.of(point, _center(inside))
-    return _warped(part, labels, inside, turn)
+        center = _center(inside)
+    center = center - 0.5  # the centres of pixels being whole numbers
+    shift = center - (undone * center[:, None]).sum(2)  # so that the centre comes from where it is
+    return _warped(part, labels, inside, torch.cat([undone, shift[..., None]], dim=2))
 
 
-def _warped(part: Scenes, labels: dict[str, Tensor], inside: Tensor, turn: _Turn) -> Scenes:
-    """Fill the hole `inside` (N, H, W), then lay the transformed object over it."""
-    n, height, width = inside.shape
-    x, y = turn.sources(height, width)
+def _warped(part: Scenes, labels: dict[str, Tensor], inside: Tensor, back: Tensor) -> Scenes:
+    """Fill the hole `inside` (N, H, W), then lay the object over it that comes from there by `back` (N, 2, 3)."""
+    height, width = inside.shape[1:]
     mask, image = inside[:, None].float(), part.image.float().contiguous()  # in channels_last, bits may differ
-    cut = remap(torch.cat([image * mask, mask], dim=1), x, y, mode="bilinear", align_corners=True)
     # where the label of a pixel comes from, counted from 1; exact in float32 up to 2^24 pixels
-    pixels = torch.arange(1, height * width + 1, dtype=torch.float32, device=x.device)
-    origin = remap(pixels.view(1, 1, height, width).expand(n, -1, -1, -1) * mask, x, y, "nearest", align_corners=True)
+    pixels = torch.arange(1, height * width + 1, dtype=torch.float32, device=mask.device).view(height, width)
+    cut, origin = warp(torch.cat([image * mask, mask], dim=1), pixels * mask, back, "zeros")
     origin = origin.flatten(1).long()
     free = part.regions != VOID
     arrived = (origin > 0).view_as(free) & free

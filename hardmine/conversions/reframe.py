@@ -1,11 +1,11 @@
 """Another distance and direction of the camera: a part of the image, enlarged, with its labels (R20)."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from hardmine.arguments import look_at_number
 from hardmine.conversions.base import inside, taken
+from hardmine.kernels import warp
 from hardmine.records import Recipe
 from hardmine.rng import chances, keyed
 from hardmine.scenes import Colors, Scenes
@@ -48,29 +48,27 @@ class Reframe:
         rows = framed.nonzero().flatten()
         if not len(rows) or self.smallest == 1 or not scenes.movable:
             return scenes, share
-        frame = self._frames(recipe.draw[rows]).to(scenes.image.device, non_blocking=True)
-        there = rows.to(scenes.image.device, non_blocking=True)
+        device, (height, width) = scenes.image.device, scenes.image.shape[2:]
+        frame = self._frames(recipe.draw[rows])
         side, corner = frame[:, :1], frame[:, 1:]
-        grid = frame.new_zeros(len(rows), 2, 3)
-        grid[:, 0, 0] = grid[:, 1, 1] = side[:, 0]
-        grid[..., 2] = 2 * corner + side - 1  # middle of the frame, where the image reaches from -1 to 1
-        size = [len(rows), 1, *scenes.image.shape[2:]]
-        where = F.affine_grid(grid, size, align_corners=False)
-
-        def seen(values: Tensor, mode: str) -> Tensor:
-            part = values[there].float().contiguous()  # in channels_last, bits may differ
-            return F.grid_sample(part, where, mode, padding_mode="border", align_corners=False)
-
-        def mapped(labels: Tensor) -> Tensor:
-            return labels.index_copy(0, there, seen(labels[:, None], "nearest")[:, 0].to(labels.dtype))
-
-        image = scenes.image.index_copy(0, there, seen(scenes.image, "bilinear").round_().byte())
-        labels = {name: mapped(value) for name, value in scenes.maps.items()}
+        origin = torch.zeros(len(rows), 2, 3)
+        origin[:, 0, 0] = origin[:, 1, 1] = side[:, 0]
+        # the edge of the first pixel, half a pixel before its centre, comes from the corner of the frame
+        origin[..., 2] = corner * torch.tensor([width, height]) + (side - 1) / 2
+        there, origin = rows.to(device, non_blocking=True), origin.to(device, non_blocking=True)
+        maps = [scenes.regions, *scenes.maps.values()]
+        pixels, labels = warp(
+            scenes.image[there].float(), torch.stack([one[there].float() for one in maps], dim=1), origin, "border"
+        )
+        placed = (one.index_copy(0, there, new.to(one.dtype)) for one, new in zip(maps, labels.unbind(1), strict=True))
+        regions = next(placed)
+        moved = dict(zip(scenes.maps, placed, strict=True))
         if "boxes" in scenes.labels:
-            boxes, of = _cropped(scenes.labels["boxes"][there], scenes.labels["labels"][there], side, corner, size)
-            labels["boxes"] = scenes.labels["boxes"].index_copy(0, there, boxes)
-            labels["labels"] = scenes.labels["labels"].index_copy(0, there, of)
-        return scenes.replace(image, mapped(scenes.regions), {**scenes.labels, **labels}), share
+            boxes, of = scenes.labels["boxes"], scenes.labels["labels"]
+            seen, its = _cropped(boxes[there], of[there], frame.to(device, non_blocking=True), (height, width))
+            moved["boxes"], moved["labels"] = boxes.index_copy(0, there, seen), of.index_copy(0, there, its)
+        image = scenes.image.index_copy(0, there, pixels.round_().byte())
+        return scenes.replace(image, regions, {**scenes.labels, **moved}), share
 
     def _frames(self, draw: Tensor) -> Tensor:
         """(N, 3): share of the side that is kept, and left and top edge as shares of width and height."""
@@ -79,9 +77,10 @@ class Reframe:
         return torch.cat([side, drawn[:, 1:] * (1 - side)], dim=1)
 
 
-def _cropped(boxes: Tensor, labels: Tensor, side: Tensor, corner: Tensor, size: list[int]) -> tuple[Tensor, Tensor]:
+def _cropped(boxes: Tensor, labels: Tensor, frame: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
     """Boxes (N, G, 4) of the whole image as the frame shows them; what it cuts off becomes padding."""
-    height, width = size[2:]
+    height, width = size
+    side, corner = frame[:, :1], frame[:, 1:]
     edges = boxes.new_tensor([width, height, width, height])
     moved = (boxes - corner.repeat(1, 2)[:, None] * edges) / side[:, None]
     clipped = moved.clamp(min=0).minimum(edges)

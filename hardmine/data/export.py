@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -12,8 +12,10 @@ from torch import Tensor
 from hardmine.conversions import Conversion
 from hardmine.data.annotations import write_coco
 from hardmine.data.labelled import LabelledImages
+from hardmine.data.metadata import SOURCE, UNKNOWN
 from hardmine.errors import InputError
 from hardmine.files import write_atomically
+from hardmine.neighbourhood.cells import environments
 from hardmine.numbered import Numbered
 from hardmine.records import Recipe
 from hardmine.store import ParameterStore
@@ -27,6 +29,10 @@ class Export:
 
         images/<id>.png, regions/<id>.png, classes.csv, metadata.csv, annotations.json
         pieces.csv     of each piece its number, source, targets, parent and depth
+
+    In metadata.csv a piece has the environment that it was converted to, see `environments`, and in columns
+    `source.<component>` that of its source; conversions without a target's colours leave it in that of its source. What
+    neither store nor images tell is `unknown`.
 
     The tables come last: a folder that is not whole has no metadata.csv, and no reader takes it for a data set.
 
@@ -61,11 +67,13 @@ class Export:
             batch = torch.utils.data.default_collate([numbered[place] for place in places])
             scenes = view.read(batch, images.areas)
             made, _ = self.conversion(scenes, recipe)
+            reached = environments(recipe, self.store)
             for row in range(len(recipe)):
                 source = int(recipe.source[row])
                 name = f"{file_name(images.ids[source])}_piece{int(recipe.piece[row]):06d}"
                 labels = {key: value[row] for key, value in {**batch, **made.labels}.items()}
-                self._write(images, name, "train", source, made.image[row], made.regions[row], labels)
+                environment = self._environment(images.environment[source], reached[row])
+                self._write(images, name, "train", environment, made.image[row], made.regions[row], labels)
                 self._pieces.append(self._entry(name, images.ids[source], recipe[row : row + 1]))
                 yield name
 
@@ -73,7 +81,8 @@ class Export:
         """Write the images of a split as they are; yields the id of each."""
         for index, name in enumerate(map(file_name, images.ids)):
             sample = images.kept(index)
-            self._write(images, name, split, index, sample["image"], sample["regions"], sample)
+            environment = images.environment[index]
+            self._write(images, name, split, environment, sample["image"], sample["regions"], sample)
             yield name
 
     def finish(self, images: LabelledImages) -> None:
@@ -84,14 +93,26 @@ class Export:
         names = images.classes if images.kind == "masks" else images.areas
         _write_table(self.out / "classes.csv", ("index", "name"), list(enumerate(names)))
         _write_table(self.out / "pieces.csv", _PIECES, self._pieces)
-        _write_table(self.out / "metadata.csv", list(self._rows[0]), [list(row.values()) for row in self._rows])
+        # pieces may have components that originals lack, and the other way round
+        columns = list(dict.fromkeys(name for row in self._rows for name in row))
+        columns.sort(key=lambda name: name.startswith(SOURCE))  # the others first, in their order
+        empty = {name: "" if name.startswith(SOURCE) else UNKNOWN for name in columns}
+        table = [list({**empty, **row}.values()) for row in self._rows]
+        _write_table(self.out / "metadata.csv", columns, table)
+
+    def _environment(self, source: dict[str, str], reached: dict[str, str]) -> dict[str, str]:
+        """Of a piece: where it was converted to, and where it came from."""
+        if self.conversion.colors is None:
+            reached = source
+        unknown = dict.fromkeys(source, UNKNOWN)
+        return {**unknown, **reached, **{f"{SOURCE}{component}": value for component, value in source.items()}}
 
     def _write(
         self,
         images: LabelledImages,
         name: str,
         split: str,
-        index: int,
+        environment: Mapping[str, str],
         image: Tensor,
         regions: Tensor,
         labels: dict[str, Tensor],
@@ -107,7 +128,7 @@ class Export:
             there = labels["labels"] >= 0
             self._boxes.append((labels["boxes"][there], labels["labels"][there]))
             self._sizes.append((f"{name}.png", image.shape[-2], image.shape[-1]))
-        self._rows.append({**row, **images.environment[index]})
+        self._rows.append({**row, **environment})
 
     def _entry(self, name: str, source: str, recipe: Recipe) -> Sequence[str | int]:
         stored = dict.fromkeys(int(row) for row in recipe.target[0] if row >= 0)

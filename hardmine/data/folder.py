@@ -30,7 +30,8 @@ class Folder:
         regions/<id>.png        index image: one area label per pixel, 255 void
         classes.csv             index,name of the areas of regions/
         annotations.json        COCO boxes
-        metadata.csv            id,split, one column per environment component (time, weather, ...), perhaps `label`
+        metadata.csv            id,split, one column per environment component (time, weather, ...), perhaps `label`;
+                                columns `source.<...>` are not read: of what image a piece was made, see `Export`
 
     Args:
         root: the folder.

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from hardmine.errors import InputError
 
+SOURCE = "source."  # begins the columns that say where an image was made from another one
+UNKNOWN = "unknown"  # of an environment
 _NO_COMPONENT = {"id", "split", "label"}  # every other column of metadata.csv is an environment component
 
 
@@ -26,7 +28,8 @@ def read_metadata(path: Path) -> list[Row]:
         InputError: no such table, a column missing, an id that is empty, twice there or no file name.
     """
     entries = read_table(path, ("id", "split"))
-    components = [name for name in (entries[0] if entries else {}) if name not in _NO_COMPONENT]
+    columns = list(entries[0]) if entries else []
+    components = [name for name in columns if name not in _NO_COMPONENT and not name.startswith(SOURCE)]
     rows = [Row(e["id"], e["split"], {name: e[name] for name in components}, e.get("label")) for e in entries]
     seen: set[str] = set()
     for row in rows:

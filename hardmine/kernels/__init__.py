@@ -1,11 +1,11 @@
-"""Pixels in bulk: statistics of regions and the affine map of each region, 8-bit images in and out.
+"""Pixels in bulk: statistics of regions, the affine map of each region's colours, and the places of pixels.
 
 One contract with two ways behind it: `cpu`, few passes over the pixels, and `reference`, kornia's formulas, which every
-other device runs. They differ by one level at most, and in fewer than one value of 10,000. Pixels that are not chosen
-leave both as they came, and the same row of a table gives the same bits in any batch.
+other device runs. Colours differ by one level at most, and in fewer than one value of 10,000; what is moved is the
+same. Pixels that are not chosen leave both as they came, and the same row gives the same bits in any batch.
 """
 
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -15,6 +15,9 @@ from hardmine.kernels.color import Colors, exactly
 from hardmine.kernels.extent import by_size
 from hardmine.kernels.transfer import Table
 from hardmine.records import Distribution
+
+Beyond = Literal["border", "zeros"]
+"""What lies outside an image: its outermost pixels again, or nothing."""
 
 
 class Way(Protocol):
@@ -28,6 +31,9 @@ class Way(Protocol):
 
     def convert(self, image: Tensor, regions: Tensor, table: Table, colors: Colors, pixels: Tensor | None, /) -> Tensor:
         """See `hardmine.kernels.convert`."""
+
+    def warp(self, pixels: Tensor, labels: Tensor, origin: Tensor, beyond: Beyond, /) -> tuple[Tensor, Tensor]:
+        """See `hardmine.kernels.warp`."""
 
 
 def _way(device: torch.device) -> Way:
@@ -83,3 +89,20 @@ def convert(image: Tensor, regions: Tensor, table: Table, colors: Colors, pixels
     """
     with exactly(image.device):
         return _way(image.device).convert(image, regions, table, colors, pixels)
+
+
+def warp(pixels: Tensor, labels: Tensor, origin: Tensor, beyond: Beyond) -> tuple[Tensor, Tensor]:
+    """Images and what belongs to their pixels, moved alike.
+
+    Args:
+        pixels: (N, C, H, W) float32, which are interpolated bilinearly.
+        labels: (N, K, H, W) float32 whole numbers up to 2^24, of which the nearest one is taken.
+        origin: (N, 2, 3) float32, affine maps from the x and y of a pixel to where its content comes from; in pixels,
+            whose centres are whole numbers.
+        beyond: what lies outside.
+
+    Returns:
+        Both, moved; a row has the same bits in any batch.
+    """
+    # contiguous: in channels_last, bits may differ
+    return _way(pixels.device).warp(pixels.contiguous(), labels.contiguous(), origin, beyond)

@@ -1,13 +1,15 @@
 """The CPU's way: tables in place of powers, few passes over the pixels, a few rows at a time."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from hardmine.kernels.color import Colors, lab_to_srgb, srgb_to_lab
+from hardmine.kernels.places import places
 from hardmine.kernels.statistics import region_statistics as statistics
 from hardmine.kernels.transfer import Table, apply
 
-__all__ = ["convert", "pixels", "statistics"]
+__all__ = ["convert", "pixels", "statistics", "warp"]
 
 _VECTOR = 16  # values that a processor takes in one go; what is left over at an end may round in another way
 _VALUES = 1 << 15  # from which on torch divides an operation among threads, and so makes more ends
@@ -43,6 +45,13 @@ def convert(image: Tensor, regions: Tensor, table: Table, colors: Colors, measur
         for row, one in zip(rows.tolist(), new, strict=True):  # copies at once where index_copy goes byte by byte
             made[row] = one
     return made.view(-1, *image.shape[1:])
+
+
+def warp(pixels: Tensor, labels: Tensor, origin: Tensor, beyond: str) -> tuple[Tensor, Tensor]:
+    """See `hardmine.kernels.warp`; one grid for both."""
+    grid = torch.stack(places(origin, *pixels.shape[2:]), dim=-1)
+    moved = F.grid_sample(pixels, grid, "bilinear", beyond, align_corners=False)
+    return moved, F.grid_sample(labels, grid, "nearest", beyond, align_corners=False)
 
 
 def _at_once(flat: Tensor) -> int:

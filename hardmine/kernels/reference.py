@@ -2,9 +2,11 @@
 
 import torch
 from kornia.color import lab_to_rgb, rgb_to_lab, rgb_to_linear_rgb
+from kornia.geometry.transform import remap
 from torch import Tensor
 
 from hardmine.kernels.color import Colors, exactly, linear_to_srgb
+from hardmine.kernels.places import places
 from hardmine.kernels.statistics import region_statistics
 from hardmine.kernels.transfer import Table
 from hardmine.records import Distribution
@@ -46,6 +48,20 @@ def convert(image: Tensor, regions: Tensor, table: Table, colors: Colors, measur
     """See `hardmine.kernels.convert`."""
     parts = (_moved(image, regions, table[rows], colors, measured) for rows in _parts(len(table), image))
     return torch.cat([_rounded(part, colors) for part in parts])
+
+
+def warp(pixels: Tensor, labels: Tensor, origin: Tensor, beyond: str) -> tuple[Tensor, Tensor]:
+    """See `hardmine.kernels.warp`.
+
+    By `remap`: `warp_affine` multiplies the matrices of a batch, and how a GPU does that depends on their number.
+    """
+    x, y = places(origin, *pixels.shape[2:])
+
+    def moved(values: Tensor, mode: str) -> Tensor:
+        found: Tensor = remap(values, x, y, mode, beyond, align_corners=False, normalized_coordinates=True)
+        return found
+
+    return moved(pixels, "bilinear"), moved(labels, "nearest")
 
 
 def _parts(rows: int, image: Tensor) -> list[slice]:

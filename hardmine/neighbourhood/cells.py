@@ -99,7 +99,7 @@ class Cells(Stored):
         """See `Stored`."""
         table = self.table(store)
         linked, regions = self.linked(table).expand(store.regions, -1, -1), range(store.regions)
-        cell = table.cell[self._home(rows, store)]  # (N, R)
+        cell = table.cell[home(rows, store, self.independent)]  # (N, R)
 
         def each(part: slice) -> Tensor:
             there = [linked[region][cell[:, region, None], table.cell[part]] for region in regions]
@@ -116,18 +116,40 @@ class Cells(Stored):
 
         return draw(together, len(rows), store, most, generator, taken)
 
-    def _home(self, rows: Recipe, store: ParameterStore) -> Tensor:
-        """(N, R) int64: the target that each parameter is of, or is nearest to."""
-        stored = rows.target.long()
-        if not self.independent:  # that of most regions; an area that the present target lacks keeps the one before
-            voting = rows.counted & (stored >= 0)
-            votes = ((stored[:, :, None] == stored[:, None]) & voting[:, None]).sum(-1) * voting
-            winning = voting & (votes == votes.amax(dim=1, keepdim=True))
-            home = stored.masked_fill(~winning, len(store)).amin(dim=1, keepdim=True)
-            stored = home.masked_fill(~voting.any(dim=1, keepdim=True), -1).expand_as(stored)
-        generated = (rows.counted & (stored < 0)).any(dim=1)
-        if generated.any():
-            stored = stored.clone()
-            closest = nearest(rows[generated], store, Reach(), self.independent)
-            stored[generated] = torch.where(stored[generated] < 0, closest, stored[generated])
-        return stored.clamp(min=0)  # of what is not converted, any: it has no neighbour
+
+def home(rows: Recipe, store: ParameterStore, independent: bool = False) -> Tensor:
+    """The target that each parameter is of or, where it was generated, is nearest to in the graph.
+
+    Args:
+        rows: N of them.
+        store: the targets.
+        independent: every area has a target of its own; otherwise a row has that of most of its converted regions.
+
+    Returns:
+        (N, R) int64; of what is not converted, any.
+    """
+    stored = rows.target.long()
+    if not independent:  # that of most regions; an area that the present target lacks keeps the one before
+        voting = rows.counted & (stored >= 0)
+        votes = ((stored[:, :, None] == stored[:, None]) & voting[:, None]).sum(-1) * voting
+        winning = voting & (votes == votes.amax(dim=1, keepdim=True))
+        most = stored.masked_fill(~winning, len(store)).amin(dim=1, keepdim=True)
+        stored = most.masked_fill(~voting.any(dim=1, keepdim=True), -1).expand_as(stored)
+    generated = (rows.counted & (stored < 0)).any(dim=1)
+    if generated.any():
+        stored = stored.clone()
+        closest = nearest(rows[generated], store, Reach(), independent)
+        stored[generated] = torch.where(stored[generated] < 0, closest, stored[generated])
+    return stored.clamp(min=0)
+
+
+def environments(rows: Recipe, store: ParameterStore) -> list[dict[str, str]]:
+    """The environment that each row is converted to, by component; {} where the store knows of none.
+
+    It is that of the target, or of the stored parameter nearest to one that was generated. Where areas have targets of
+    their own it is that of the target which most of the converted regions have.
+    """
+    return [
+        {component: values[target] for component, values in store.environment.items()}
+        for target in home(rows, store)[:, 0].tolist()
+    ]

@@ -1,85 +1,76 @@
-"""A model's prediction as a picture."""
+"""Index images and a model's prediction as pictures."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import torch
 from matplotlib import colormaps
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from torch import Tensor
-from torchvision.utils import draw_bounding_boxes
+
+from hardmine.report.caption import write_on
+from hardmine.report.picture import Picture
 
 _SHOWN = 0.3  # confidence from which a detection is drawn
+_MAPS = ("tab20", "tab20b", "tab20c")
 
 
 def draw_prediction(
     prediction: Tensor | Sequence[Mapping[str, Tensor]],
     row: int,
-    image: NDArray[np.uint8],
+    image: Picture,
     classes: Sequence[str],
-    areas: int,
-) -> NDArray[np.uint8]:
+    scale: float = 1.0,
+) -> Picture:
     """What a model says of one image, for a person to look at.
 
     Args:
         prediction: of a batch: (N, C, H, W) logits are painted, the class of (N, C) logits is written on the image,
             and so are boxes with their class from lists of `boxes`, `scores`, `labels`.
         row: which image of the batch.
-        image: (H, W, 3) sRGB.
+        image: (height, width, 3) sRGB as it is to be looked at.
         classes: names; numbers are written where there are none.
-        areas: colours that index images are painted in, at least.
+        scale: how much larger `image` is than what the model was given.
 
     Returns:
-        (H, W, 3) uint8.
+        As large as `image`.
     """
     if not isinstance(prediction, Tensor):
-        return _boxes(prediction[row], image, classes)
+        return _boxes(prediction[row], image, classes, scale)
     if prediction.ndim == 4:
-        return paint(prediction[row].argmax(0), max(areas, prediction.shape[1]))
+        painted = Image.fromarray(paint(prediction[row].argmax(0)))
+        return np.asarray(painted.resize((image.shape[1], image.shape[0]), Image.Resampling.NEAREST))
     confidence, index = prediction[row].float().softmax(0).max(0)
-    return _written(f"{_name(classes, int(index))} {float(confidence):.0%}", image)
+    picture = Image.fromarray(image)
+    write_on(ImageDraw.Draw(picture), (2, 2), f"{_name(classes, int(index))} {float(confidence):.0%}")
+    return np.asarray(picture)
 
 
-def paint(labels: Tensor, areas: int) -> NDArray[np.uint8]:
-    """(H, W) labels as (H, W, 3) colours; void is black."""
-    palette = np.zeros((256, 3), np.uint8)
-    palette[:areas] = [_color(index) for index in range(areas)]
-    picture: NDArray[np.uint8] = palette[labels.cpu().numpy().astype(np.uint8)]
+def paint(labels: Tensor) -> Picture:
+    """(H, W) labels as (H, W, 3) colours, see `color`."""
+    palette = np.array([color(label) for label in range(256)], np.uint8)
+    picture: Picture = palette[labels.cpu().numpy().astype(np.uint8)]
     return picture
 
 
-def _boxes(found: Mapping[str, Tensor], image: NDArray[np.uint8], classes: Sequence[str]) -> NDArray[np.uint8]:
+def color(label: int) -> tuple[int, int, int]:
+    """sRGB of a label; void, 255, is black, and from 60 on colours come again."""
+    if label == 255:
+        return 0, 0, 0
+    red, green, blue, _ = colormaps[_MAPS[label // 20 % len(_MAPS)]](label % 20)
+    return round(red * 255), round(green * 255), round(blue * 255)
+
+
+def _boxes(found: Mapping[str, Tensor], image: Picture, classes: Sequence[str], scale: float) -> Picture:
     rows = found["scores"] >= _SHOWN
-    boxes, scores, labels = (found[key][rows].cpu() for key in ("boxes", "scores", "labels"))
-    if not len(boxes):  # torchvision warns of it
-        return image.copy()
-    names = [
-        f"{_name(classes, label)} {score:.0%}" for label, score in zip(labels.tolist(), scores.tolist(), strict=True)
-    ]
-    drawn = draw_bounding_boxes(
-        torch.from_numpy(image.copy()).permute(2, 0, 1),
-        boxes.float(),
-        labels=names,
-        colors=[_color(label) for label in labels.tolist()],
-        width=2,
-    )
-    picture: NDArray[np.uint8] = drawn.permute(1, 2, 0).numpy()
-    return picture
-
-
-def _written(text: str, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    boxes, scores, labels = (found[key][rows].tolist() for key in ("boxes", "scores", "labels"))
     picture = Image.fromarray(image)
     draw = ImageDraw.Draw(picture)
-    draw.rectangle(draw.textbbox((2, 2), text), fill=(0, 0, 0))
-    draw.text((2, 2), text, fill=(255, 255, 255))
-    return np.array(picture)
+    for box, score, label in zip(boxes, scores, labels, strict=True):
+        left, top, right, bottom = (edge * scale for edge in box)
+        draw.rectangle((left, top, max(left, right), max(top, bottom)), outline=color(label), width=2)
+        write_on(draw, (left + 2, top + 2), f"{_name(classes, label)} {score:.0%}")
+    return np.asarray(picture)
 
 
 def _name(classes: Sequence[str], index: int) -> str:
     return classes[index] if index < len(classes) else str(index)
-
-
-def _color(index: int) -> tuple[int, int, int]:
-    red, green, blue, _ = colormaps["tab20"](index % 20)
-    return round(red * 255), round(green * 255), round(blue * 255)

@@ -80,7 +80,7 @@ class Cells(Stored):
         """A parameter that a linked cell grew by and that is unused on the source, each with the same chance."""
         table, region = self.table(store), torch.arange(store.regions)
         linked, kept = self.linked(table).expand(store.regions, -1, -1), torch.arange(len(grown.recipe))
-        here, there = (table.cell[self._home(recipe, store)] for recipe in (rows, grown.recipe))  # (N, R) and (K, R)
+        here, there = (table.cell[home(recipe, store)] for recipe in (rows, grown.recipe))  # (N, R) and (K, R)
         near = linked[region, here[:, None], there] & grown.made & rows.counted[:, None]  # (N, K, R)
         seen = grown.used.holds(rows.source, kept[:, None].expand(len(rows), -1, 1), region) | grown.same(rows)
         unused = near.any(-1) & ~(seen & rows.counted[:, None]).any(-1)

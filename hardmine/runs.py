@@ -16,7 +16,7 @@ from hardmine.files import write_atomically
 FORMAT = 1  # of a run folder
 LOCK = "run.lock"
 _log = logging.getLogger("hardmine")
-_claimed: dict[Path, Any] = {}  # run folders of this process, and the files that it holds the locks of
+_claimed: dict[int, Any] = {}  # locks that this process holds, by their inode: a folder may be moved
 _NOTHING = object()
 
 
@@ -53,7 +53,7 @@ class RunFolder:
         Raises:
             InputError: another process has it.
         """
-        if self.path.resolve() in _claimed:
+        if self.claimed:
             return
         self.path.mkdir(parents=True, exist_ok=True)
         lock = (self.path / LOCK).open("a+")
@@ -67,12 +67,13 @@ class RunFolder:
         lock.truncate(0)
         lock.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         lock.flush()
-        _claimed[self.path.resolve()] = lock
+        _claimed[os.fstat(lock.fileno()).st_ino] = lock
 
     @property
     def claimed(self) -> bool:
         """Whether this process keeps the folder to itself."""
-        return self.path.resolve() in _claimed
+        lock = self.path / LOCK
+        return lock.is_file() and lock.stat().st_ino in _claimed
 
     def look_unused(self) -> None:
         """See that no run has been here.

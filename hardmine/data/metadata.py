@@ -56,7 +56,7 @@ def read_metadata(path: Path) -> list[Row]:
         if not row.split:
             raise InputError(f"{where} {row.id} has no split: write one of {', '.join(SPLITS)}, or drop the row")
         if meant := misspelt(row.split):
-            raise InputError(f"{where} {row.id} has the split {row.split!r}: did you mean `{meant}`?")
+            raise InputError(f"{where} {row.id} has the split {row.split!r}: did you mean `{meant}`? If not, name it less alike")
     return rows
 
 
@@ -64,7 +64,7 @@ def misspelt(split: str) -> str | None:
     """Which split is meant by something like it; None for a split, and for what is like none."""
     if split in SPLITS:
         return None
-    return _ALSO_CALLED.get(split.casefold()) or near(split, SPLITS, similar=0.75)
+    return _ALSO_CALLED.get(split.casefold()) or near(split, SPLITS, similar=0.66)
 
 
 def unread(splits: Iterable[str], what: str) -> list[str]:

@@ -1,10 +1,59 @@
-"""Writing files so that a kill at any moment leaves the old file or the new one, never half of one."""
+"""Files of other people read with care, and our own written whole.
+
+A kill at any moment of writing leaves the old file or the new one, never half of one.
+"""
 
 import os
+import stat
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
+
+from hardmine.errors import InputError
+
+
+def trouble(path: Path) -> str | None:
+    """Why there is no file to read; None where there is one.
+
+    Nothing is opened: of a pipe whoever opens it waits for ever.
+    """
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return "a link that leads nowhere" if path.is_symlink() else "no such file"
+    except (OSError, ValueError) as error:  # a loop of links, a name too long, no right to look, a NUL in the name
+        return (getattr(error, "strerror", None) or str(error)).lower()
+    if stat.S_ISDIR(mode):
+        return "a folder and no file"
+    return None if stat.S_ISREG(mode) else "a pipe, a socket or a device and no file"
+
+
+def read_text(path: Path) -> str:
+    """The text of a UTF-8 file, without the byte order mark that it may begin with.
+
+    Raises:
+        InputError: no such file, or it is in another encoding.
+    """
+    if why := trouble(path):
+        raise InputError(f"{path}: {why}: put the file there")
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}): mend that") from None
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise InputError(f"{path}: cannot be read, its text is in UTF-16: save it as UTF-8")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line, byte = content.count(b"\n", 0, error.start) + 1, content[error.start]
+        raise InputError(
+            f"{path}: line {line} cannot be read, byte 0x{byte:02x} is not UTF-8 (Latin-1 perhaps): save it as UTF-8"
+        ) from None
+    if (place := text.find("\0")) >= 0:
+        line = text.count("\n", 0, place) + 1
+        raise InputError(f"{path}: line {line} cannot be read, it has a NUL byte (UTF-16 perhaps): save it as UTF-8")
+    return text
 
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:

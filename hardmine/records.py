@@ -10,12 +10,12 @@ Axis letters used throughout:
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import torch
 from torch import Tensor
 
-VOID = 255  # label of pixels that are never converted and never scored
+VOID: Final = 255  # label of pixels that are never converted and never scored
 
 
 class Rows:

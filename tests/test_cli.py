@@ -1,7 +1,9 @@
 """Bad input: one line that names the file or key and the remedy, exit code 2, nothing half-written."""
 
 import re
+import struct
 import textwrap
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -36,17 +38,24 @@ def save(path: Path, array: np.ndarray, mode: str | None = None) -> None:
     (picture if mode is None else picture.convert(mode)).save(path)
 
 
-def write_16_bit_rgb(path: Path) -> None:
-    """A 1 x 1 RGB PNG of 16 bits, which Pillow cannot write but opens as plain RGB."""
-    import struct
-    import zlib
+def write_png(path: Path, size: tuple[int, int], depth: int, body: bytes) -> None:
+    """An RGB PNG of any width and height, whose checksums are right whatever is in it."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
-    header = struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 0)
-    body = zlib.compress(b"\0" + bytes(6))
+    header = struct.pack(">IIBBBBB", *size, depth, 2, 0, 0, 0)
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b""))
+
+
+def write_16_bit_rgb(path: Path) -> None:
+    """1 x 1, which Pillow cannot write but opens as plain RGB."""
+    write_png(path, (1, 1), 16, zlib.compress(b"\0" + bytes(6)))
+
+
+def write_without_pixels(path: Path) -> None:
+    """What only decoding shows."""
+    write_png(path, (40, 32), 8, b"no pixels")
 
 
 RGB = np.zeros((32, 40, 3), np.uint8)
@@ -93,11 +102,11 @@ SPOILT: dict[str, tuple[Spoil, str]] = {
     ),
     "id twice": (
         lambda f: (f / "metadata.csv").write_text("id,split\np01,train\np01,val\n"),
-        r"id 'p01' is empty, twice",
+        r"line 3: id 'p01' is twice there \(line 2 too\): give each row its own",
     ),
     "id outside": (
         lambda f: (f / "metadata.csv").write_text("id,split\n../p01,train\n"),
-        r"id '../p01' .* no file name",
+        r"line 2: id '../p01' is no file name",
     ),
     "no classes": (lambda f: (f / "classes.csv").unlink(), r"classes\.csv: no such file"),
     "gap in classes": (lambda f: (f / "classes.csv").write_text("index,name\n0,a\n2,b\n"), r"indices must run 0, 1, 2"),
@@ -251,7 +260,7 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
 def test_what_a_loader_process_cannot_read_is_one_line_too(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    image(folder, "p03").write_bytes(b"no picture")
+    write_without_pixels(image(folder, "p03"))
     late = ("data.num_workers=1", "data.cache_gib=0")  # nothing is read ahead: the process meets it first
     error = fails(capsys, *train_arguments(folder, tmp_path / "run", *late, "trainer.max_steps=3"))
     assert "p03.png: this image cannot be read" in error

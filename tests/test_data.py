@@ -226,11 +226,11 @@ def test_boxes_scale_with_the_image(street: Path) -> None:
     assert [regions[20, 3].item(), regions[20, 6].item(), regions[50, 3].item()] == [0, 1, 2]
 
 
-def test_an_image_without_any_box_in_the_data_set(street: Path) -> None:
+def test_an_image_without_any_box(street: Path) -> None:
     content = coco()
-    content["annotations"] = []
+    content["annotations"] = [{"id": 0, "image_id": 100, "category_id": 3, "bbox": [1, 1, 9, 9]}]
     (street / "annotations.json").write_text(json.dumps(content))
-    sample = data(street).split("train")[0]
+    sample = data(street).split("train")[1]
     assert sample["boxes"].tolist() == [[0, 0, 0, 0]] and sample["labels"].tolist() == [-1]
     assert values(sample["regions"]) == [2]
 
@@ -703,7 +703,8 @@ def test_bad_annotations(case: str, street: Path) -> None:
     [
         (b"{", r"not readable as JSON \(.*\): save it as COCO JSON"),
         (b"", r"not readable as JSON"),
-        (b"\xff\xfe\x00", r"not readable as JSON"),
+        (b"\xff\xfe\x00", r"its text is in UTF-16: save it as UTF-8"),
+        (b'{"images": [], "images": []}', r"not readable as JSON \(the key 'images' is twice in one object\)"),
         (b"[" * 200_000, r"not readable as JSON"),
         (b"[1, 2]", r"must be one JSON object"),
         (None, r"annotations\.json: no such file: add COCO boxes, or set labels"),
@@ -741,7 +742,7 @@ def test_a_crowd_may_be_malformed_and_images_unused(street: Path) -> None:
 
 
 def test_an_empty_label_names_its_row(flowers: Path) -> None:
-    labels = ["rose", "rose", "rose", " ", *["rose"] * 6]
+    labels = ["rose", "rose", "rose", "", *["rose"] * 6]
     save_metadata(flowers, labels)
     with pytest.raises(InputError, match=r"metadata\.csv: line 5 \(p03\) has no label: fill it in or drop the row"):
         data(flowers)
@@ -828,7 +829,13 @@ def test_image_folder_with_other_areas(tree: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda root: (root / "train").rename(root / "training"), r"tree/train: no such folder: add it"),
+        (lambda root: (root / "train").rename(root / "days"), r"tree/train: no such folder: add it"),
+        (lambda root: (root / "test").rename(root / "Testing"), r"tree/Testing: no split is called so: .*mean `test`"),
+        (
+            lambda root: (root / "train/a").rename(root / "train/B"),
+            r"tree/train: folder 'b': class 'b' differs from 'B' .* case alone",
+        ),
+        (lambda root: (root / "train/b/all").symlink_to(root), r"train/b/all/.*: a link leads to a folder .* already"),
         (lambda root: (root / "train/empty").mkdir(), r"tree/train: .*empty.*: add images of each class"),
         (lambda root: (root / "val/d").mkdir(parents=True), r"tree/val/d: training images have no such class"),
         (lambda root: (root / "val/a").mkdir(parents=True), r"tree/val: no images: add some, or remove the folder"),

@@ -47,6 +47,7 @@ def build_data(cfg: Any, **changes: Any) -> LabelledData:
             f"task={wanted} does not go with data whose labels are {data.kind}: take task={_SCORED[data.kind]} and a "
             "model and scoring that belong to it"
         )
+    data.look()
     return data
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from hardmine.cli.config import plain_arguments
 from hardmine.errors import InputError
+from hardmine.records import VOID
 
 
 def command(arguments: list[str]) -> None:
@@ -13,12 +14,21 @@ def command(arguments: list[str]) -> None:
     from hardmine.report.environments import environment_cells, read_graph
     from hardmine.store import ParameterStore
 
-    given = plain_arguments("store", arguments, ("root", "out", "split", "colors", "run"))
+    given = plain_arguments("store", arguments, ("root", "out", "split", "colors", "convert", "void", "run"))
     if given.keys() >= {"root", "out"} and "run" not in given:
         colors = given.get("colors", "lab")
         if colors not in ("lab", "rgb"):
             raise InputError(f"store: colors={colors} is unknown: take lab or rgb")
-        store = ParameterStore.from_folder(given["root"], given.get("split", "target"), colors=colors)
+        for key, choices in (("convert", ("true", "false")), ("void", ("255", "null"))):
+            if given.get(key, choices[0]) not in choices:
+                raise InputError(f"store: {key}={given[key]} is unknown: take {' or '.join(choices)}")
+        store = ParameterStore.from_folder(
+            given["root"],
+            given.get("split", "target"),
+            convert=given.get("convert") == "true",
+            void=None if given.get("void") == "null" else VOID,
+            colors=colors,
+        )
         store.save(given["out"])
         Console().print(environment_cells(store, None))
         components = ", ".join(store.environment) or "no environment columns"

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from hardmine.errors import InputError
-from hardmine.files import write_atomically
+from hardmine.files import read_text, trouble, write_atomically
+from hardmine.names import look_at_names
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "id": (int, str),
@@ -54,10 +55,19 @@ class ImageBoxes:
 
 @dataclass(frozen=True)
 class Annotations:
-    """Names of the classes, and the boxes of each image by the stem of its file name."""
+    """What a file says.
+
+    Attributes:
+        classes: their names.
+        images: the boxes of each image by the stem of its file name.
+        crowds: boxes that were skipped.
+        told: lines on what was taken otherwise than it may have been meant.
+    """
 
     classes: tuple[str, ...]
     images: dict[str, ImageBoxes]
+    crowds: int = 0
+    told: tuple[str, ...] = ()
 
 
 def read_coco(path: Path) -> Annotations:
@@ -66,13 +76,14 @@ def read_coco(path: Path) -> Annotations:
     Boxes partly outside their image are clipped, as annotators draw over the edge.
 
     Raises:
-        InputError: missing, not JSON, or an entry that is malformed or refers to nothing.
+        InputError: missing, not JSON, an entry that is malformed or refers to nothing, or corners in place of sizes.
     """
     content = _load(path)
     categories = _keyed(path, content, "categories", ("id", "name"))
     classes = tuple(category["name"] for category in categories.values())
-    if not classes or "" in classes or len(set(classes)) < len(classes):
-        raise InputError(f"{path}: categories must have at least one entry, each with a name of its own: rename them")
+    if not classes:
+        raise InputError(f"{path}: categories must have at least one entry: add the classes there")
+    look_at_names(path, "name", [(f"categories[{index}]", name) for index, name in enumerate(classes)])
     label = {key: index for index, key in enumerate(categories)}
     images = _keyed(path, content, "images", ("id", "file_name", "width", "height"))
     stems: dict[str, Any] = {}
@@ -83,6 +94,8 @@ def read_coco(path: Path) -> Annotations:
         if not stem or stems.setdefault(stem, key) != key:
             raise InputError(f"{path}: file_name {image['file_name']!r} is empty or names one image twice: rename it")
     found: dict[Any, list[tuple[list[float], int]]] = {key: [] for key in images}
+    written: list[tuple[list[float], dict[str, Any]]] = []  # boxes as they are in the file, with their image
+    crowds = 0
     for number, entry in enumerate(_entries(path, content, "annotations", ("image_id", "category_id", "bbox"))):
         where = f"{path}: annotations[{number}]"
         for name, known, listed in (("image_id", images, "images"), ("category_id", categories, "categories")):
@@ -90,11 +103,15 @@ def read_coco(path: Path) -> Annotations:
                 raise InputError(f"{where}: {name} {entry[name]!r} is not among {listed}: add it there or drop the box")
         if entry.get("iscrowd", 0) not in (0, 1):
             raise InputError(f"{where}: iscrowd must be 0 or 1, got {entry['iscrowd']!r}: correct it")
-        if not entry.get("iscrowd", 0):
-            box = _corners(where, entry["bbox"], images[entry["image_id"]])
-            found[entry["image_id"]].append((box, label[entry["category_id"]]))
+        if entry.get("iscrowd", 0):
+            crowds += 1
+            continue
+        box = _corners(where, entry["bbox"], images[entry["image_id"]])
+        found[entry["image_id"]].append((box, label[entry["category_id"]]))
+        written.append((entry["bbox"], images[entry["image_id"]]))
     boxes = {stem: _image_boxes(images[key], found[key]) for stem, key in stems.items()}
-    return Annotations(classes, boxes)
+    told = [*_gaps(path, list(categories)), *_cut(path, written)]
+    return Annotations(classes, boxes, crowds, tuple(told))
 
 
 def write_coco(
@@ -141,12 +158,46 @@ def write_coco(
     write_atomically(Path(path), lambda file: file.write(content.encode()))
 
 
+def _gaps(path: Path, ids: list[Any]) -> list[str]:
+    """COCO's own ids have gaps; who reads a label as an id should know that it is none."""
+    if ids in ([*range(len(ids))], [*range(1, len(ids) + 1)]):
+        return []
+    return [f"{path}: the ids of categories are not 1, 2, 3, ...: a class is its place among them, not its id"]
+
+
+def _cut(path: Path, written: list[tuple[list[float], dict[str, Any]]]) -> list[str]:
+    """A line on boxes that reach over the edge of their image by more than a pixel.
+
+    Raises:
+        InputError: all boxes are possible as two corners, and many are not as a corner and a size.
+    """
+    over = sum(x + w > image["width"] + 1 or y + h > image["height"] + 1 for (x, y, w, h), image in written)
+    corners = all(x < w <= image["width"] and y < h <= image["height"] for (x, y, w, h), image in written)
+    if over and corners and over >= len(written) / 10:
+        raise InputError(
+            f"{path}: {over} of {len(written)} boxes reach over the edge of their image, and all could be two corners: "
+            "write bbox as x, y, width, height"
+        )
+    over += sum(x < -1 or y < -1 for (x, y, *_), _ in written)
+    return [f"{path}: {over} boxes reach over the edge of their image and are cut off there"] if over else []
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {twice!r} is twice in one object")
+    return made
+
+
 def _load(path: Path) -> dict[str, Any]:
+    if trouble(path) == "no such file":
+        raise InputError(f"{path}: no such file: add COCO boxes, or set `labels` to masks or classes", "data")
+    text = read_text(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file: add COCO boxes, or set `labels` to masks or classes", "data") from None
-    except (OSError, ValueError, RecursionError) as error:
+        content = json.loads(text, object_pairs_hook=_object)
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not readable as JSON ({str(error).splitlines()[0]}): save it as COCO JSON") from None
     if not isinstance(content, dict):
         raise InputError(f"{path}: the file must be one JSON object with images, annotations, categories: rewrite it")

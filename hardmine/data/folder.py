@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from hardmine.data.annotations import Annotations, ImageBoxes, read_coco
-from hardmine.data.images import read_image, read_regions
+from hardmine.data.header import Header, look_at_image, look_at_regions
+from hardmine.data.images import LABEL_SUFFIXES, SUFFIXES, Void, read_image, read_regions
 from hardmine.data.index_images import Predictor, from_image, regions_of_boxes
 from hardmine.data.labelled import Kind, LabelledImages, Sample
-from hardmine.data.metadata import Row, read_metadata, read_table
+from hardmine.data.metadata import Row, read_classes, read_labels, read_metadata, unread
 from hardmine.data.module import LabelledData
 from hardmine.errors import InputError
 from hardmine.records import VOID
@@ -19,15 +20,14 @@ from hardmine.records import VOID
 Labels = Literal["auto", "masks", "classes", "boxes"]
 Regions = Literal["auto", "labels", "boxes", "superpixels", "whole", "predicted"]
 
-_SUFFIXES = (".png", ".jpg", ".jpeg")
 _REST = "rest"  # area of the pixels outside all boxes
 
 
 class Folder:
     """Reader of the layout. Only what is used need be there; labels that are never asked for are never looked at.
 
-        images/<id>.jpg|png     8-bit RGB
-        regions/<id>.png        index image: one area label per pixel, 255 void
+        images/<id>.jpg|png     8-bit RGB; also bmp, tif, webp, ppm, in small letters or capitals
+        regions/<id>.png        index image: one area label per pixel, 255 void; also bmp, tif
         classes.csv             index,name of the areas of regions/
         annotations.json        COCO boxes
         metadata.csv            id,split, one column per environment component (time, weather, ...), perhaps `label`;
@@ -42,6 +42,9 @@ class Folder:
             regions/, else boxes where the labels are boxes, else whole.
         superpixels: number of areas of `superpixels`.
         predictor: of `predicted`.
+        convert: make 8-bit RGB of grey, palette, CMYK and 16-bit images, and drop alpha channels; otherwise
+            they are refused.
+        void: label of regions/ that is no area; None where all are, see `read_regions`.
 
     Attributes:
         kind, areas, classes: what `LabelledImages` has under these names.
@@ -57,7 +60,12 @@ class Folder:
         regions: Regions = "auto",
         superpixels: int = 32,
         predictor: Predictor | None = None,
+        convert: bool = False,
+        void: Void = VOID,
     ) -> None:
+        if void not in (VOID, None):
+            raise InputError(f"`void` must be {VOID} or null, got {void!r}", "data")
+        self.convert, self.void = convert, void
         _check_choice("labels", labels, get_args(Labels))
         _check_choice("regions", regions, get_args(Regions))
         self.root = Path(root).expanduser()
@@ -99,22 +107,19 @@ class Folder:
             return self.annotations.classes
         if self.kind == "masks":
             return self._drawn
-        path = self.root / "metadata.csv"
-        for line, row in enumerate(self.all_rows, start=2):
-            if row.label is None:
-                raise InputError(f"{path}: column 'label' is missing: add it or take another `labels`", "data")
-            if not row.label.strip():
-                raise InputError(f"{path}: line {line} ({row.id}) has no label: fill it in or drop the row")
-        return tuple(sorted({row.label for row in self.all_rows if row.label is not None}))
+        return read_labels(self.root / "metadata.csv", self.all_rows)
 
     @cached_property
     def annotations(self) -> Annotations:
-        """The boxes; every row of metadata.csv is among their images."""
+        """The boxes; every row of metadata.csv is among their images, and some have a box."""
         path = self.root / "annotations.json"
         annotations = read_coco(path)
         for row in self.all_rows:
             if row.id not in annotations.images:
                 raise InputError(f"{path}: no image has the file name of {row.id!r} in metadata.csv: list it in images")
+        if not any(len(annotations.images[row.id].boxes) for row in self.all_rows):
+            why = f" but {annotations.crowds} of crowds, which are skipped (iscrowd)" if annotations.crowds else ""
+            raise InputError(f"{path}: the images of metadata.csv have no box{why}: add some")
         return annotations
 
     @cached_property
@@ -129,25 +134,72 @@ class Folder:
                 f"{self.root / 'regions'}: no such folder: add an index image for each image there, "
                 "or give other labels (annotations.json, or a column 'label' in metadata.csv)"
             )
-        path = self.root / "classes.csv"
-        entries = read_table(path, ("index", "name"))
-        names = tuple(entry["name"] for entry in entries)
-        if [entry["index"] for entry in entries] != [str(index) for index in range(len(names))] or not names:
-            raise InputError(f"{path}: the indices must run 0, 1, 2, ... in order: renumber them")
-        if len(names) > 255 or len(set(names)) < len(names):
-            raise InputError(f"{path}: at most 255 areas, each with a name of its own: rename or join areas")
-        return names
+        return read_classes(self.root / "classes.csv")
 
     def rows(self, split: str | None) -> list[Row]:
         """The images of a split; None takes all."""
         return [row for row in self.all_rows if split is None or row.split == split]
 
     def image_path(self, row: Row) -> Path:
-        paths = [path for suffix in _SUFFIXES if (path := self.root / "images" / (row.id + suffix)).is_file()]
-        return paths[0] if paths else self.root / "images" / (row.id + ".png")
+        """The image, whatever its ending.
+
+        Raises:
+            InputError: two files of one name, or one with an ending that is not read.
+        """
+        return self._found(row, self._images, "images", SUFFIXES)
 
     def regions_path(self, row: Row) -> Path:
-        return self.root / "regions" / f"{row.id}.png"
+        """The index image, see `image_path`."""
+        return self._found(row, self._index_images, "regions", LABEL_SUFFIXES)
+
+    @cached_property
+    def _images(self) -> dict[str, list[Path]]:
+        return _by_stem(self.root / "images")
+
+    @cached_property
+    def _index_images(self) -> dict[str, list[Path]]:
+        return _by_stem(self.root / "regions")
+
+    def _found(self, row: Row, files: dict[str, list[Path]], folder: str, suffixes: tuple[str, ...]) -> Path:
+        there = files.get(row.id, [])
+        known = [path for path in there if path.suffix.lower() in suffixes]
+        if len(known) > 1:
+            raise InputError(f"{known[0]} and {known[1].name} have one name: keep the one that {row.id} is")
+        if known:
+            return known[0]
+        if there:
+            raise InputError(f"{there[0]}: its ending is none of {', '.join(suffixes)}: convert it")
+        written = Path(row.id)
+        if written.suffix.lower() in suffixes and written.stem in files:
+            path = self.root / "metadata.csv"
+            raise InputError(f"{path}: line {row.line}: id {row.id!r} has an ending: write {written.stem}")
+        return self.root / folder / f"{row.id}.png"
+
+    @property
+    def told(self) -> list[str]:
+        """Lines on rows that no split has, and on boxes that are not taken as they are."""
+        told = unread((row.split for row in self.all_rows), f"{self.root / 'metadata.csv'}: rows with splits")
+        return told + (list(self.annotations.told) if "annotations" in vars(self) else [])
+
+    def look(self, row: Row, labels: bool = True) -> list[Header]:
+        """Open the files of an image, see that they are whole and fit together.
+
+        Args:
+            row: of the image.
+            labels: look at its labels too, which nobody needs who measures colours.
+
+        Raises:
+            InputError: what reading them would raise, but for damage that only decoding the image shows.
+        """
+        image = look_at_image(self.image_path(row), self.convert)
+        with_masks = labels and self.kind == "masks"
+        if self.regions == "boxes" or (labels and self.kind == "boxes"):
+            self._checked_boxes(row, image.size)
+        if self.regions != "labels" and not with_masks:
+            return [image]
+        drawn = look_at_regions(self.regions_path(row), len(self._drawn), self.void)
+        _check_sizes(drawn.path, drawn.size, image.size, " (as its EXIF orientation turns it)" if image.turned else "")
+        return [image, drawn]
 
     def paths(self, row: Row) -> tuple[str, str | None]:
         """Absolute paths of the image and of its index image, None where that is made and not read."""
@@ -156,12 +208,12 @@ class Folder:
 
     def read(self, row: Row, size: tuple[int, int] | None = None) -> tuple[Tensor, Tensor]:
         """Image (3, H, W) and index image (H, W), both uint8, at `size` or their own."""
-        image, own = read_image(self.image_path(row), size)
+        image, own = read_image(self.image_path(row), size, self.convert)
         return image, self._read_regions(row, image, own)
 
     def sample(self, row: Row, size: tuple[int, int] | None = None) -> Sample:
         """`image`, `regions` and the labels, as `LabelledImages` describes them."""
-        image, own = read_image(self.image_path(row), size)
+        image, own = read_image(self.image_path(row), size, self.convert)
         regions = self._read_regions(row, image, own)
         return {"image": image, "regions": regions, **self._read_labels(row, image, own, regions)}
 
@@ -185,12 +237,8 @@ class Folder:
 
     def _read_drawn(self, row: Row, own: tuple[int, int], size: tuple[int, int]) -> Tensor:
         path = self.regions_path(row)
-        regions, regions_size = read_regions(path, len(self._drawn), size)
-        if own != regions_size:
-            raise InputError(
-                f"{path}: {regions_size[1]} x {regions_size[0]} pixels, its image has "
-                f"{own[1]} x {own[0]}: make both the same size"
-            )
+        regions, drawn = read_regions(path, len(self._drawn), size, self.void)
+        _check_sizes(path, drawn, own)
         return regions
 
     def _checked_boxes(self, row: Row, own: tuple[int, int]) -> ImageBoxes:
@@ -222,6 +270,9 @@ class FolderImages(LabelledImages):
     def read(self, index: int) -> Sample:
         return self.folder.sample(self.rows[index], self.size)
 
+    def look(self, index: int) -> list[Header]:
+        return self.folder.look(self.rows[index])
+
     def paths(self, index: int) -> tuple[str | None, str | None]:
         return self.folder.paths(self.rows[index])
 
@@ -230,7 +281,7 @@ class FolderData(LabelledData):
     """`data=folder data.root=PATH`: the splits of a folder.
 
     Args:
-        root, labels, regions, superpixels, predictor: see `Folder`.
+        root, labels, regions, superpixels, predictor, convert, void: see `Folder`.
         size: height and width all images are resized to.
         batch_size, num_workers, flip, cache_gib, targets, seed: see `LabelledData`.
     """
@@ -249,9 +300,11 @@ class FolderData(LabelledData):
         predictor: Predictor | None = None,
         targets: float = 0.0,
         seed: int = 0,
+        convert: bool = False,
+        void: Void = VOID,
     ) -> None:
         super().__init__(batch_size, num_workers, flip, cache_gib, targets, seed)
-        self.folder = Folder(root, labels, regions, superpixels, predictor)
+        self.folder = Folder(root, labels, regions, superpixels, predictor, convert, void)
         self.folder.classes  # noqa: B018  # all rows have labels: said now, not when the first batch is read
         self.size = (int(size[0]), int(size[1]))
 
@@ -262,9 +315,33 @@ class FolderData(LabelledData):
         images = FolderImages(self.folder, split, self.size, flip, self.cache_gib)
         if not len(images):
             raise InputError(f"{self.folder.root / 'metadata.csv'}: no row has split {split!r}: add some")
+        if split == "train" and images.kind == "boxes":
+            boxes = self.folder.annotations.images
+            if not any(len(boxes[name].boxes) for name in images.ids):
+                raise InputError(f"{self.folder.root / 'annotations.json'}: no training image has a box: add some")
         return images
+
+    @property
+    def told(self) -> list[str]:
+        return self.folder.told
 
 
 def _check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise InputError(f"`{key}` must be one of {', '.join(choices)}, got {value!r}", "data")
+
+
+def _check_sizes(path: Path, drawn: tuple[int, int], image: tuple[int, int], turned: str = "") -> None:
+    if drawn != image:
+        raise InputError(
+            f"{path}: {drawn[1]} x {drawn[0]} pixels, its image has {image[1]} x {image[0]}{turned}: make both the "
+            "same size"
+        )
+
+
+def _by_stem(folder: Path) -> dict[str, list[Path]]:
+    """The files of a folder by their names without ending; none where there is no folder."""
+    files: dict[str, list[Path]] = {}
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        files.setdefault(path.stem, []).append(path)
+    return files

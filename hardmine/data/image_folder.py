@@ -1,15 +1,20 @@
 """Classification from torchvision's ImageFolder layout: root/<split>/<class>/<image>."""
 
+import os
+from functools import cached_property
 from pathlib import Path
 
 import torch
 from torchvision.datasets import ImageFolder
 
-from hardmine.data.images import read_image
+from hardmine.data.header import Header, look_at_image
+from hardmine.data.images import SUFFIXES, read_image
 from hardmine.data.index_images import FromImage, Predictor, from_image
 from hardmine.data.labelled import LabelledImages, Sample
+from hardmine.data.metadata import SPLITS, misspelt, unread
 from hardmine.data.module import LabelledData
 from hardmine.errors import InputError
+from hardmine.names import look_at_names
 
 
 class ImageFolderImages(LabelledImages):
@@ -21,9 +26,14 @@ class ImageFolderImages(LabelledImages):
         maker: makes index images.
         size: height and width all images are resized to.
         flip, cache_gib: see `LabelledImages`.
+        convert: see `read_image`.
+
+    Attributes:
+        left_out: files whose ending is none of an image.
 
     Raises:
-        InputError: no such folder, a class without images or (in a split other than the first) without a name.
+        InputError: no such folder, a class without images or (in a split other than the first) without a name, names
+            of classes that differ in blanks or case alone, or a link that leads back.
     """
 
     def __init__(
@@ -34,13 +44,16 @@ class ImageFolderImages(LabelledImages):
         size: tuple[int, int],
         flip: bool,
         cache_gib: float,
+        convert: bool = False,
     ) -> None:
         if not root.is_dir():
             raise InputError(f"{root}: no such folder: add it, with a folder of images for each class")
+        self.left_out = [path for path in _files(root) if path.suffix.lower() not in SUFFIXES]
         try:
-            found = ImageFolder(root, allow_empty=classes is not None)
+            found = ImageFolder(root, is_valid_file=_is_image, allow_empty=classes is not None)
         except FileNotFoundError as error:
             raise InputError(f"{root}: {str(error).splitlines()[0].rstrip('. ')}: add images of each class") from None
+        look_at_names(root, "class", [(f"folder {name!r}", name) for name in found.classes])
         classes = tuple(found.classes) if classes is None else classes
         strange = sorted(set(found.classes) - set(classes))
         if strange:
@@ -48,7 +61,7 @@ class ImageFolderImages(LabelledImages):
         if not found.samples:
             raise InputError(f"{root}: no images: add some, or remove the folder")
         self.files = [(Path(path), classes.index(found.classes[label])) for path, label in found.samples]
-        self.maker, self.size = maker, size
+        self.maker, self.size, self.convert = maker, size, convert
         super().__init__(
             ids=[path.relative_to(root).as_posix() for path, _ in self.files],
             areas=maker.areas,
@@ -61,8 +74,11 @@ class ImageFolderImages(LabelledImages):
 
     def read(self, index: int) -> Sample:
         path, label = self.files[index]
-        image, _ = read_image(path, self.size)
+        image, _ = read_image(path, self.size, self.convert)
         return {"image": image, "regions": self.maker(image), "target": torch.tensor(label)}
+
+    def look(self, index: int) -> list[Header]:
+        return [look_at_image(self.files[index][0], self.convert)]
 
     def paths(self, index: int) -> tuple[str | None, str | None]:
         return str(self.files[index][0].absolute()), None
@@ -76,9 +92,11 @@ class ImageFolderData(LabelledData):
         size: height and width all images are resized to.
         batch_size, num_workers, flip, cache_gib, targets, seed: see `LabelledData`.
         regions, superpixels, predictor: how index images come about, see `Folder`.
+        convert: see `read_image`.
 
     Raises:
-        InputError: no such folder, or a way of making index images that needs more than images.
+        InputError: no such folder, one of a split that is misspelt, or a way of making index images that needs more
+            than images.
     """
 
     def __init__(
@@ -94,6 +112,7 @@ class ImageFolderData(LabelledData):
         predictor: Predictor | None = None,
         targets: float = 0.0,
         seed: int = 0,
+        convert: bool = False,
     ) -> None:
         super().__init__(batch_size, num_workers, flip, cache_gib, targets, seed)
         self.root = Path(root).expanduser()
@@ -101,10 +120,52 @@ class ImageFolderData(LabelledData):
             raise InputError(f"{self.root}: no such folder: set `root` to one with train/<class>/<image>", "data")
         self.size = (int(size[0]), int(size[1]))
         self.maker = from_image(regions, superpixels, predictor)
+        self.convert = convert
+        for folder in self._folders:
+            if meant := misspelt(folder):
+                raise InputError(f"{self.root / folder}: no split is called so: did you mean `{meant}`?")
+
+    @cached_property
+    def _folders(self) -> list[str]:
+        return sorted(path.name for path in self.root.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+    @property
+    def told(self) -> list[str]:
+        told = unread(self._folders, f"{self.root}: folders")
+        left_out = [path for split in SPLITS if self.has(split) for path in self._of(split).left_out]
+        if left_out:
+            told.append(f"{len(left_out)} files are left out ({left_out[0]}): images end in {', '.join(SUFFIXES)}")
+        return told
+
+    def _of(self, split: str) -> ImageFolderImages:
+        images = self.split(split)
+        assert isinstance(images, ImageFolderImages)
+        return images
 
     def has(self, split: str) -> bool:
         return (self.root / split).is_dir()
 
     def images(self, split: str, flip: bool) -> LabelledImages:
         classes = None if split == "train" else self.split("train").classes
-        return ImageFolderImages(self.root / split, classes, self.maker, self.size, flip, self.cache_gib)
+        return ImageFolderImages(self.root / split, classes, self.maker, self.size, flip, self.cache_gib, self.convert)
+
+
+def _is_image(path: str) -> bool:
+    return path.lower().endswith(SUFFIXES)
+
+
+def _files(root: Path) -> list[Path]:
+    """All files below a folder.
+
+    Raises:
+        InputError: a link that leads to a folder which has been visited; its images would be there twice, or for ever.
+    """
+    visited: set[tuple[int, int]] = set()
+    found = []
+    for folder, _, files in os.walk(root, followlinks=True):
+        at = os.stat(folder)
+        if (at.st_dev, at.st_ino) in visited:
+            raise InputError(f"{folder}: a link leads to a folder that is there already: remove the link")
+        visited.add((at.st_dev, at.st_ino))
+        found += [Path(folder, name) for name in files if not name.startswith(".")]
+    return found

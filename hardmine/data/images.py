@@ -1,16 +1,26 @@
-"""Reading images strictly: what is not 8-bit RGB or a plain index image is refused, never guessed at."""
+"""Reading images strictly: what is no 8-bit RGB or no index image is refused, or converted where that is asked for."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from hardmine.errors import InputError
+from hardmine.files import trouble
 from hardmine.records import VOID
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")  # of images, in any case
+LABEL_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")  # of index images: formats that keep each number as it is
+_FORMATS = ("PNG", "JPEG", "MPO", "BMP", "TIFF", "WEBP", "PPM")  # an MPO is a JPEG of a phone with a second one in it
+_LABEL_FORMATS = ("PNG", "BMP", "TIFF")
+
+Void = Literal[255] | None  # label of no area; None: every label is one
 
 _KINDS = {
     "L": "a grey image",
@@ -24,24 +34,31 @@ _KINDS = {
     "F": "a floating-point image",
     "RGB": "an RGB image",
 }
+_CONVERTIBLE = ("RGB", "L", "LA", "RGBA", "P", "PA", "1", "CMYK", "I;16", "I;16L", "I;16B", "I;16N")
+
+# too large an image is an error of Pillow's, which is told in a line of ours; half of that is large, and no warning
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
-def read_image(path: Path, size: tuple[int, int] | None = None) -> tuple[Tensor, tuple[int, int]]:
-    """An 8-bit sRGB image.
+def read_image(
+    path: Path, size: tuple[int, int] | None = None, convert: bool = False
+) -> tuple[Tensor, tuple[int, int]]:
+    """An 8-bit sRGB image, turned as its EXIF orientation says.
 
     Args:
         path: the file.
         size: height and width to resize to (antialiased, bilinear); None keeps the image's own.
+        convert: make 8-bit RGB of grey, palette, CMYK and 16-bit images (their upper 8 bits), and drop alpha channels.
 
     Returns:
-        (3, H, W) uint8, and the height and width in the file.
+        (3, H, W) uint8, and the height and width of the turned image before it is resized.
 
     Raises:
-        InputError: missing, unreadable, or not 8-bit RGB.
+        InputError: missing, unreadable, or not 8-bit RGB and not to be converted.
     """
-    with _opened(path, "image") as image:
-        if image.mode != "RGB":
-            raise InputError(f"{path}: {_kind(image)}: convert it to 8-bit RGB")
+    with opened(path, "image") as image:
+        look_at_mode(path, image, convert)
+        image = rgb(ImageOps.exif_transpose(image))
         own = (image.height, image.width)
         if size is not None and size != own:
             image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
@@ -49,56 +66,112 @@ def read_image(path: Path, size: tuple[int, int] | None = None) -> tuple[Tensor,
     return pixels.permute(2, 0, 1).contiguous(), own
 
 
-def read_regions(path: Path, areas: int, size: tuple[int, int] | None = None) -> tuple[Tensor, tuple[int, int]]:
+def read_regions(
+    path: Path, areas: int, size: tuple[int, int] | None = None, void: Void = VOID
+) -> tuple[Tensor, tuple[int, int]]:
     """An index image: one area label per pixel, 255 void. Of a palette image the indices are the labels.
 
     Args:
         path: the file.
         areas: number of areas; labels are 0 to areas - 1.
         size: height and width to resize to (nearest pixel); None keeps the image's own.
+        void: None where 255 is none: of two areas it is then the second one, as in masks of 0 and 255.
 
     Returns:
-        (H, W) uint8, and the height and width in the file.
+        (H, W) uint8, and the height and width of the turned image before it is resized.
 
     Raises:
-        InputError: missing, unreadable, not 8-bit with one channel, or a label out of range.
+        InputError: missing, unreadable, not 8-bit with one channel, a format that changes labels, or a label out of
+            range.
     """
-    with _opened(path, "index image") as image:
-        if image.mode not in ("L", "P"):
-            raise InputError(f"{path}: {_kind(image)}: an index image has one 8-bit channel of labels")
-        own = (image.height, image.width)
-        labels = np.array(image)
+    with opened(path, "index image") as image:
+        labels = read_labels(path, image, areas, void)
+        own = labels.shape[0], labels.shape[1]
         if size is not None and size != own:
-            image = Image.fromarray(labels).resize((size[1], size[0]), Image.Resampling.NEAREST)
-        pixels = torch.from_numpy(np.array(image))
-    strange = (labels >= areas) & (labels != VOID)
+            labels = np.array(Image.fromarray(labels).resize((size[1], size[0]), Image.Resampling.NEAREST))
+    return torch.from_numpy(labels), own
+
+
+def read_labels(path: Path, image: Image.Image, areas: int, void: Void) -> np.ndarray:
+    """(H, W) uint8: the labels of an open index image, see `read_regions`."""
+    if image.format not in _LABEL_FORMATS or image.info.get("compression") == "jpeg":
+        raise InputError(f"{path}: a {image.format} changes labels to make its file small: save index images as PNG")
+    if image.mode not in ("L", "P"):
+        raise InputError(f"{path}: {kind_of(image)}: an index image has one 8-bit channel of labels")
+    labels = np.array(ImageOps.exif_transpose(image))
+    if void is None and areas == 2:
+        labels[labels == VOID] = 1
+    strange = (labels >= areas) & (labels != VOID) if void is not None else labels >= areas
     if strange.any():
+        of_void = f"{VOID} is void" if void is not None else f"with data.void=null {VOID} is none"
         raise InputError(
-            f"{path}: label {labels[strange][0]} is out of range: classes.csv names 0 to {areas - 1}, {VOID} is void"
+            f"{path}: label {labels[strange][0]} is out of range: classes.csv names 0 to {areas - 1}, {of_void}"
         )
-    return pixels, own
+    return labels
 
 
-def _kind(image: Image.Image) -> str:
-    return (
-        "a 16-bit image" if image.mode.startswith("I;16") else _KINDS.get(image.mode, f"an image of mode {image.mode}")
-    )
+def look_at_mode(path: Path, image: Image.Image, convert: bool) -> None:
+    """See that an open image is 8-bit RGB, or can be made so where it is to be.
+
+    Raises:
+        InputError: it is not.
+    """
+    kind = kind_of(image)
+    if convert and image.mode not in _CONVERTIBLE:
+        raise InputError(f"{path}: {kind}, whose range is not known: convert it to 8-bit RGB")
+    if not convert and kind != _KINDS["RGB"]:
+        raise InputError(f"{path}: {kind}: convert it to 8-bit RGB, or set `convert`=true", "data")
+
+
+def rgb(image: Image.Image) -> Image.Image:
+    """8-bit RGB of whatever `look_at_mode` lets pass."""
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode in ("P", "PA"):
+        image = image.convert("RGBA")  # transparent colours of a palette stay what they are
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def kind_of(image: Image.Image) -> str:
+    """What an open image is, in words."""
+    if image.mode.startswith("I;16") or image.info.get(_SIXTEEN):
+        return "a 16-bit image"
+    return _KINDS.get(image.mode, f"an image of mode {image.mode}")
+
+
+_SIXTEEN = "hardmine: 16 bits"  # Pillow shows 16-bit RGB as plain RGB
 
 
 @contextmanager
-def _opened(path: Path, what: str) -> Iterator[Image.Image]:
+def opened(path: Path, what: str) -> Iterator[Image.Image]:
+    """An image file whose header has been read.
+
+    Args:
+        path: the file.
+        what: it is, for the message.
+
+    Raises:
+        InputError: no file, none of the known formats, several pictures in one, or (while it is open) damage.
+    """
+    why = trouble(path)
+    if why == "no such file":
+        raise InputError(f"{path}: this {what} is missing: add the file or drop its row from metadata.csv")
+    if why:
+        raise InputError(f"{path}: this {what} cannot be read ({why}): replace it")
     try:
-        with Image.open(path) as image:
-            if image.format == "PNG" and _png_depth(path) == b"\x10":  # Pillow shows 16-bit RGB as plain RGB
-                raise InputError(f"{path}: a 16-bit image: convert it to 8 bits per channel")
+        with Image.open(path, formats=_FORMATS) as image:
+            if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
+                raise InputError(f"{path}: this {what} has {image.n_frames} frames or pages: save one")  # type: ignore[attr-defined]
+            image.info[_SIXTEEN] = image.format == "PNG" and _png_depth(path) == b"\x10"
             yield image
-    except FileNotFoundError:
-        raise InputError(f"{path}: this {what} is missing: add the file or drop its row from metadata.csv") from None
     except InputError:
         raise
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path}: this {what} cannot be read ({reason}): replace the file") from None
+    except Exception as error:  # what Pillow's decoders raise of a damaged file is any of a dozen kinds
+        unknown = isinstance(error, UnidentifiedImageError)
+        reason = f"none of {', '.join(_FORMATS)}" if unknown else next(iter(str(error).splitlines()), "")
+        raise InputError(
+            f"{path}: this {what} cannot be read ({reason or type(error).__name__}): replace the file"
+        ) from None
 
 
 def _png_depth(path: Path) -> bytes:

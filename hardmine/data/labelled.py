@@ -1,8 +1,8 @@
 """Labelled images, decoded once and kept in memory."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 from rich.console import Console
@@ -10,6 +10,9 @@ from rich.progress import track
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from hardmine.data.header import Header
+
+Made = TypeVar("Made")
 Sample = dict[str, Tensor]
 Kind = Literal["masks", "classes", "boxes"]
 
@@ -65,6 +68,16 @@ class LabelledImages(Dataset[Sample]):
         """Paths of the image and of its index image; None where there is no such file."""
         return None, None
 
+    def look(self, index: int) -> list[Header]:
+        """What the files of an image are; nothing of them is kept. No files where there are none."""
+        return []
+
+    def look_at_all(self) -> list[Header]:
+        """`look` at each image, so that a file which cannot be read shows before any is trained on."""
+        return [
+            header for headers in _in_threads(self.look, range(len(self)), "looking at images") for header in headers
+        ]
+
     def kept(self, index: int) -> Sample:
         """`read`, from memory where it has been read before."""
         if index in self._cache:
@@ -88,12 +101,7 @@ class LabelledImages(Dataset[Sample]):
         first = self.kept(0)
         fit = 1 + int(self._room // _nbytes(first))
         wanted = range(1, min(fit, len(self)))
-        console = Console(stderr=True)
-        with ThreadPoolExecutor(workers) as pool:
-            reading = pool.map(self.kept, wanted)
-            shown = {"total": len(wanted), "console": console, "transient": True, "disable": not console.is_terminal}
-            for _ in track(reading, "reading images", **shown):  # type: ignore[arg-type]
-                pass
+        _in_threads(lambda index: _nbytes(self.kept(index)), wanted, "reading images", workers)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -162,3 +170,11 @@ def environment_name(values: Mapping[str, str]) -> str:
 
 def _nbytes(entries: Sample) -> int:
     return sum({id(value): value.nbytes for value in entries.values()}.values())  # one tensor may stand under two names
+
+
+def _in_threads(each: Callable[[int], Made], numbers: range, what: str, workers: int = 4) -> list[Made]:
+    """`each` of the numbers, with a progress bar on a terminal."""
+    console = Console(stderr=True)
+    shown = {"total": len(numbers), "console": console, "transient": True, "disable": not console.is_terminal}
+    with ThreadPoolExecutor(workers) as pool:
+        return list(track(pool.map(each, numbers), what, **shown))  # type: ignore[arg-type]

@@ -1,5 +1,6 @@
 """The plain DataModule of labelled images: it knows nothing of mining."""
 
+import logging
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -8,10 +9,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from hardmine.data.header import summary
 from hardmine.data.labelled import Joined, Kind, LabelledImages, Sample
 from hardmine.data.order import Order, OrderedLoader
 from hardmine.errors import InputError
 from hardmine.numbered import Numbered
+
+_log = logging.getLogger("hardmine")
 
 
 class LabelledData(L.LightningDataModule):
@@ -51,6 +55,7 @@ class LabelledData(L.LightningDataModule):
         self.target_share, self.seed = targets, seed
         self._target_rows()
         self._splits: dict[str, LabelledImages] = {}
+        self._looked = False
         self._place = 0, 0  # sources and targets delivered before `_order`
         self._order: Order | None = None
 
@@ -61,6 +66,28 @@ class LabelledData(L.LightningDataModule):
     def has(self, split: str) -> bool:
         """Whether a split has images; a subclass whose splits may be empty says so."""
         return True
+
+    @property
+    def told(self) -> list[str]:
+        """Lines on what is taken otherwise than it may have been meant, beside what the images themselves are."""
+        return []
+
+    def look(self) -> None:
+        """Open the files of all splits, once; what is wrong in one that is read last shows before training.
+
+        Targets are left out where they are not trained on: a store that is measured reads them, another needs no
+        pixels of them. What is read otherwise than it may have been meant is told in a line.
+
+        Raises:
+            InputError: a file that is missing or damaged, or one that does not fit the others.
+        """
+        if self._looked:
+            return
+        names = ("train", "val", "test", *(["target"] if self.with_targets else []))
+        headers = [header for name in names if self.has(name) for header in self.split(name).look_at_all()]
+        for line in [*self.told, *summary(headers, len(self.classes))]:
+            _log.warning("hardmine: %s", line)
+        self._looked = True
 
     def split(self, name: str) -> LabelledImages:
         """The images of a split, made once."""
@@ -145,6 +172,7 @@ class LabelledData(L.LightningDataModule):
 
     def setup(self, stage: str) -> None:
         if stage == "fit":  # a checkpoint is read after this
+            self.look()
             self._place, self._order = (0, 0), None
         fit = ("train", "target", "val") if self.with_targets else ("train", "val")
         for name in {"fit": fit, "validate": ("val",), "test": ("test",)}.get(stage, ()):

@@ -11,6 +11,7 @@ from rich.text import Text
 from torch import Tensor
 
 from hardmine.errors import InputError
+from hardmine.files import trouble
 from hardmine.memory.graph import Graph
 from hardmine.store import ParameterStore
 from hardmine.store.environment import EnvironmentTable, Order
@@ -42,14 +43,14 @@ def read_graph(path: str | Path) -> Marks:
     Raises:
         InputError: no such file, or not the table of a graph.
     """
+    if why := trouble(Path(path)):
+        raise InputError(f"{path}: {why}: give the graph.parquet of a run folder")
     try:
         table = pq.read_table(path, columns=["target", "area", "uses", "accuracy"])
         ids, areas = (tuple(dict.fromkeys(table[name].to_pylist())) for name in ("target", "area"))
         shape = (len(ids), len(areas))
         accuracy = torch.tensor(table["accuracy"].to_pylist(), dtype=torch.float32).view(shape)
         uses = torch.tensor(table["uses"].to_pylist(), dtype=torch.int64).view(shape)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file: give the graph.parquet of a run folder") from None
     except (OSError, ValueError, TypeError, RuntimeError, KeyError, pa.ArrowException) as error:
         why = str(error).splitlines()[0]
         raise InputError(f"{path}: not the graph of a run ({why}): give the graph.parquet of a run folder") from None

@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 import pyarrow as pa
 
 from hardmine.errors import InputError
+from hardmine.files import trouble
 
 _TABLES = {  # how each database is asked for the names of its tables and views
     "sqlite": "SELECT name FROM sqlite_master WHERE type IN ('table', 'view')",
@@ -68,15 +69,16 @@ def read_table(address: Address) -> pa.Table:
     Raises:
         InputError: no such file or table, no database, or a column of several types.
     """
-    if not address.file.is_file():
+    if why := trouble(address.file):
         absolute = Path("/") / address.file
-        remedy = f"four slashes begin an absolute path ({absolute} is there)" if absolute.is_file() else "name another"
-        raise InputError(f"{address.url}: no such file: {address.file}: {remedy}")
+        there = not trouble(absolute)
+        remedy = f"four slashes begin an absolute path ({absolute} is there)" if there else "name another"
+        raise InputError(f"{address.url}: {why}: {address.file}: {remedy}")
     with _connected(address, write=False) as connection:
-        there = _tables(connection, address)
-        if address.table not in there:
+        tables = _tables(connection, address)
+        if address.table not in tables:
             raise InputError(
-                f"{address.url}: no table {address.table!r}: take one of {', '.join(there) or 'another database'}"
+                f"{address.url}: no table {address.table!r}: take one of {', '.join(tables) or 'another database'}"
             )
         cursor = connection.execute(f"SELECT * FROM {_quoted(address.table)}")
         names = [entry[0] for entry in cursor.description]

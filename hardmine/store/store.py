@@ -18,7 +18,8 @@ from hardmine.arguments import look_at_number
 from hardmine.errors import InputError
 from hardmine.kernels.color import srgb_to_lab
 from hardmine.kernels.statistics import region_statistics
-from hardmine.records import Distribution, Recipe
+from hardmine.names import did_you_mean
+from hardmine.records import VOID, Distribution, Recipe
 from hardmine.scenes import Scenes
 from hardmine.space import COLORS, LAB, Space
 from hardmine.store.database import is_url
@@ -190,7 +191,8 @@ class ParameterStore:
         if reference is None or (is_url(reference) and not reference.startswith("file:///")):
             return None
         try:
-            return read_image(Path(unquote(reference.removeprefix("file://")) if is_url(reference) else reference))[0]
+            path = Path(unquote(reference.removeprefix("file://")) if is_url(reference) else reference)
+            return read_image(path, convert=True)[0]
         except InputError:
             return None
 
@@ -307,20 +309,37 @@ class ParameterStore:
         return cls(points[:, None].repeat(1, len(areas) + 1, 1), count, areas, ids, space=space)
 
     @classmethod
-    def from_folder(cls, root: str | Path, split: str | None = "target", **kwargs: int | str) -> Self:
+    def from_folder(
+        cls,
+        root: str | Path,
+        split: str | None = "target",
+        convert: bool = False,
+        void: Literal[255] | None = VOID,
+        **kwargs: int | str,
+    ) -> Self:
         """Measure the images of a folder in hardmine's layout, at their own size; their absolute paths are kept.
 
         Args:
             root: folder with images/, regions/, classes.csv and metadata.csv.
             split: which rows of metadata.csv; None takes all.
-            kwargs: `min_pixels`, `missing`, see the class.
+            convert, void: see `hardmine.data.Folder`.
+            kwargs: `min_pixels`, `missing`, `colors`, see `from_images`.
         """
-        from hardmine.data.folder import Folder  # the reader of folders imports torch's data sets; the store need not
+        # the reader of folders imports torch's data sets; the store need not
+        from hardmine.data.folder import Folder
+        from hardmine.data.header import summary
 
-        folder = Folder(root)
+        folder = Folder(root, convert=convert, void=void)
         rows = folder.rows(split)
         if not rows:
-            raise InputError(f"{folder.root / 'metadata.csv'}: no row has split {split!r}: add some or name another")
+            splits = dict.fromkeys(row.split for row in folder.all_rows)
+            raise InputError(
+                f"{folder.root / 'metadata.csv'}: no row has split {split!r}: add some or name another"
+                f"{did_you_mean(str(split), splits)}"
+            )
+        headers = [header for row in rows for header in folder.look(row, labels=False)]
+        for line in summary(headers, len(folder.areas)):
+            _log.warning("hardmine: %s", line)
         images = ((row.id, *folder.read(row), row.environment) for row in rows)
         store = cls.from_images(images, folder.areas, **kwargs)  # type: ignore[arg-type]
         paths = [folder.paths(row) for row in rows]

@@ -201,7 +201,7 @@ def test_from_the_command_line(
     main(["train", *run, "mining.threshold=1.1"])
     assert "4 pieces from 4 candidates" in capsys.readouterr().out
     with pytest.raises(SystemExit):
-        main(["train", *run[:-1], f"store.path={url}s"])
+        main(["train", *run[:-1], f"store.path={url}s", f"hydra.run.dir={tmp_path / 'other'}"])
     assert f"hardmine: error: {url}s: no table 'colorss': take one of colors" in capsys.readouterr().err
 
 

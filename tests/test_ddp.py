@@ -125,7 +125,8 @@ def test_cells_grow_alike_on_both_ranks(tmp_path: Path) -> None:
 @pytest.mark.parametrize("stored", [False, True], ids=["pieces alone", "with stored rows"])
 def test_ranks_that_wait_for_pieces_share_them_out(tmp_path: Path, stored: bool) -> None:
     """After one plain step, 2 pieces for each update: the first rank learns one, the second the other."""
-    ranks, ledger = fit(tmp_path, start=1, update=hardmine.Update(every=2, stored=stored))
+    policy = hardmine.Generate(radius=10)  # a neighbour for every piece
+    ranks, ledger = fit(tmp_path, start=1, neighbourhood=policy, update=hardmine.Update(every=2, stored=stored))
     assert_alike(ranks)
     assert ranks[0]["search"]["miner"]["tally"]["pieces"] == len(ledger) == 3 * 2
     assert ledger["step"].to_pylist() == [1, 1, 2, 2, 3, 3]

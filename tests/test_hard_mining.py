@@ -288,7 +288,7 @@ def test_a_resumed_fit_goes_on_to_the_same_bits(settings: dict[str, Any], tmp_pa
     one, whole = resumable(tmp_path, "whole", **settings)
     resumable(tmp_path, "parts", epochs=2, **settings)
     saved = torch.load(tmp_path / "parts/last.ckpt", weights_only=True)["callbacks"]["HardMining"]
-    assert saved["step"] == 4 and saved["format"] == 3
+    assert saved["step"] == 4 and saved["format"] == 4
     two, parts = resumable(tmp_path, "parts", resume="parts", **settings)
     assert_equal(whole.state_dict(), parts.state_dict())
     assert all(map(torch.equal, whole.seen[4:], parts.seen)) and len(parts.seen) == 4
@@ -331,7 +331,7 @@ def test_a_checkpoint_of_another_version_is_refused(tmp_path: Path) -> None:
     checkpoint = torch.load(path, weights_only=True)
     checkpoint["callbacks"]["HardMining"]["format"] = 1
     torch.save(checkpoint, path)
-    with pytest.raises(InputError, match="the checkpoint holds a search in format 1, this version reads 3"):
+    with pytest.raises(InputError, match="the checkpoint holds a search in format 1, this version reads 4"):
         resumable(tmp_path, "again", resume="parts")
 
 

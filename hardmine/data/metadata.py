@@ -26,7 +26,7 @@ class Row:
     split: str
     environment: dict[str, str] = field(default_factory=dict)
     label: str | None = None
-    line: int = 0
+    line: int = field(default=0, compare=False)
 
 
 def read_metadata(path: Path) -> list[Row]:

@@ -16,7 +16,7 @@ from hardmine.files import write_atomically
 FORMAT = 1  # of a run folder
 LOCK = "run.lock"
 _log = logging.getLogger("hardmine")
-_claimed: dict[int, Any] = {}  # locks that this process holds, by their inode: a folder may be moved
+_claimed: dict[int, int] = {}  # locks that this process holds, by their inode: a folder may be moved
 _NOTHING = object()
 
 
@@ -56,18 +56,16 @@ class RunFolder:
         if self.claimed:
             return
         self.path.mkdir(parents=True, exist_ok=True)
-        lock = (self.path / LOCK).open("a+")
+        lock = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT, 0o666)  # a plain number: it is held to the very end
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            lock.seek(0)
-            holder = lock.read().strip() or "another process"
-            lock.close()
+            holder = os.read(lock, 200).decode().strip() or "another process"
+            os.close(lock)
             raise InputError(f"{self.path}: {holder} is at work in this folder: wait for it, or name another") from None
-        lock.truncate(0)
-        lock.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-        lock.flush()
-        _claimed[os.fstat(lock.fileno()).st_ino] = lock
+        os.ftruncate(lock, 0)
+        os.write(lock, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+        _claimed[os.fstat(lock).st_ino] = lock
 
     @property
     def claimed(self) -> bool:

@@ -32,9 +32,8 @@ def command(arguments: list[str]) -> None:
         folder = RunFolder(folders[-1])
         arguments = _resumed(folder, arguments)
     else:  # before Hydra writes the settings of this run over those of another one
-        for argument in arguments:
-            if key_of(argument) == "hydra.run.dir":
-                RunFolder(argument.split("=", 1)[1].strip("'\"")).look_unused()
+        for argument in [one for one in arguments if key_of(one) == "hydra.run.dir"][-1:]:
+            RunFolder(argument.split("=", 1)[1].strip("'\"")).look_unused()
 
     def run(cfg: Any) -> float:
         summary = train(cfg)

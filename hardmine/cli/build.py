@@ -11,6 +11,7 @@ from hydra.utils import get_class, instantiate
 from omegaconf import OmegaConf
 from torch import Tensor
 
+from hardmine import kernels
 from hardmine.conversions import Chain, ColorTransfer, Conversion
 from hardmine.data import LabelledData
 from hardmine.data.labelled import LabelledImages
@@ -94,6 +95,7 @@ def _try_out(cfg: Any, data: LabelledData, task: Task) -> None:
 
 def build_conversion(cfg: Any, data: LabelledData) -> Conversion:
     """The conversion; where sources stay `individual`, it is told the colours of all images that are trained on."""
+    kernels.take(cfg.kernel)
     conversion: Conversion = instantiate(cfg.conversion, _convert_="all")
     for part in conversion.parts if isinstance(conversion, Chain) else (conversion,):
         if isinstance(part, ColorTransfer) and part.individual:

@@ -118,7 +118,8 @@ class RunFolder:
         kept = [path for path in self._kept if path.is_file()]
         if not kept:
             raise InputError(
-                f"{self.checkpoint}: no such file: resume takes the folder of a run that wrote a checkpoint"
+                f"{self.checkpoint}: no such file: resume takes the folder of a run that wrote a checkpoint; with "
+                f"resume=auto hydra.run.dir={self.path} the run begins anew"
             )
         whole = [path for path in kept if is_whole(path)]
         if not whole:

@@ -90,7 +90,7 @@ def train(cfg: Any) -> dict[str, Any]:
     import lightning as L
     from hydra.utils import instantiate
     from lightning.fabric.utilities.rank_zero import rank_zero_only
-    from lightning.pytorch.callbacks import LambdaCallback
+    from lightning.pytorch.callbacks import Checkpoint, LambdaCallback
 
     from hardmine.callbacks import AtomicCheckpointIO, Signals
     from hardmine.cli.build import build_data, build_mining, build_target_images, build_task
@@ -141,6 +141,8 @@ def train(cfg: Any) -> dict[str, Any]:
         **distributed(cfg.trainer, cfg.timeout),
         use_distributed_sampler=False,  # hardmine's sampler already shares the rows out
         enable_model_summary=False,
+        # otherwise Lightning adds a ModelCheckpoint, which writes where the command was typed
+        enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks.values()),
         **({} if data.has("val") else {"limit_val_batches": 0}),
     )
     if trainer.world_size > 1 and launched() is None:  # trainer.devices=auto found several

@@ -1,6 +1,8 @@
 """What a disk or a changed data set does to a run: one line, and what was there before stays whole."""
 
 import errno
+import json
+import re
 import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,11 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from conftest import RIVERSIDE, TINY, UNET
+from conftest import RIVERSIDE, TINY, UNET, make_store
 from PIL import Image
 
 from hardmine.callbacks.checkpoint import is_whole
 from hardmine.cli import main
+from hardmine.data import FolderData, RiversideData
+from hardmine.data.inventory import Inventory
 from hardmine.files import unwritten, write_atomically
 
 SMALL = [*TINY, *UNET, "model.encoder_name=tu-test_resnet", "trainer.max_steps=4", "data.size=[32,32]"]
@@ -130,3 +134,104 @@ def test_a_folder_that_cannot_be_written_to(where: str, tmp_path: Path, capsys: 
     (tmp_path / "file").write_text("no folder")
     folder = where.replace("FILE", str(tmp_path / "file"))
     assert "another folder" in ends(capsys, 1, "train", *RIVERSIDE, *SMALL, f"hydra.run.dir={folder}")
+
+
+# Data
+
+
+def rewrite(path: Path, change: Callable[[list[str]], list[str]]) -> None:
+    """Change the rows of a table, whose header stays."""
+    header, *rows = path.read_text().splitlines()
+    path.write_text("\n".join([header, *change(rows)]) + "\n")
+
+
+def paint(path: Path, color: int) -> None:
+    with Image.open(path) as image:
+        Image.new(image.mode, image.size, color).save(path)
+
+
+CHANGES: dict[str, tuple[Callable[[Path], object], str | None]] = {
+    "nothing": (lambda root: None, None),
+    "a row removed": (lambda root: rewrite(root / "metadata.csv", lambda rows: rows[1:]), "p00 is gone in .* train"),
+    "a split removed": (
+        lambda root: rewrite(root / "metadata.csv", lambda rows: [row for row in rows if ",val," not in row]),
+        r"p06 is gone, and so on \(2 images\) in the split val",
+    ),
+    "a row added": (
+        lambda root: rewrite(root / "metadata.csv", lambda rows: [*rows[:-1], rows[-1].replace("test", "val")]),
+        "p12 is new in the split val",
+    ),
+    "another order": (
+        lambda root: rewrite(root / "metadata.csv", lambda rows: rows[::-1]),
+        r"p00 stands in another place, and so on \(6 images\) in the split train",
+    ),
+    "pixels": (lambda root: paint(root / "images/p03.png", 1), "p03 has other pixels in the split train"),
+    "pixels of test": (lambda root: paint(root / "images/p12.png", 1), "p12 has other pixels in the split test"),
+    "labels": (lambda root: paint(root / "regions/p07.png", 1), "p07 has other labels in the split val"),
+    "an environment": (
+        lambda root: rewrite(root / "metadata.csv", lambda rows: [rows[0].replace("day", "dusk"), *rows[1:]]),
+        "p00 has other labels in the split train",
+    ),
+    "names": (
+        lambda root: (root / "classes.csv").write_text("index,name\n0,sky\n1,road\n2,hedge\n"),
+        "the areas are sky, road, hedge, not sky, road, tree",
+    ),
+    "another column": (
+        lambda root: (root / "metadata.csv").write_text((root / "metadata.csv").read_text().replace("\n", "\r\n")),
+        None,
+    ),
+}
+
+
+def inventory(root: Path, cache_gib: float = 1.0) -> Inventory:
+    return Inventory.of(FolderData(str(root), size=(32, 32), cache_gib=cache_gib), ("train", "val", "test"))
+
+
+@pytest.mark.parametrize("case", CHANGES)
+def test_what_is_otherwise_in_a_folder_is_named(case: str, folder: Path, tmp_path: Path) -> None:
+    change, told = CHANGES[case]
+    inventory(folder).save(tmp_path / "data.parquet")
+    change(folder)
+    found = Inventory.load(tmp_path / "data.parquet").change(inventory(folder))
+    assert (found is None) if told is None else (found is not None and re.fullmatch(told, found))
+
+
+def test_without_memory_sizes_of_files_are_compared(folder: Path) -> None:
+    """And with either what both know of."""
+    large, small = inventory(folder), inventory(folder, 0.0)
+    assert large.change(small) is None and small.change(large) is None
+    (folder / "images/p03.png").write_bytes((folder / "images/p04.png").read_bytes())
+    for then in (large, small):
+        for now in (inventory(folder), inventory(folder, 0.0)):
+            assert then.change(now) == "p03 has other pixels in the split train"
+
+
+def test_other_scenes_boxes_and_stores(tmp_path: Path, folder: Path) -> None:
+    scenes = [RiversideData(size=(32, 32), scene_seed=seed) for seed in (0, 0, 1)]
+    one, same, other = (Inventory.of(data, ("train",)) for data in scenes)
+    assert one.change(same) is None and "has other pixels, and so on (240 images)" in (one.change(other) or "")
+    stores = [make_store(seed=seed) for seed in (0, 0, 1)]
+    one, same, other = (Inventory.of(scenes[0], ("train",), store) for store in stores)
+    assert one.change(same) is None and one.change(other) == "the store holds others"
+
+
+def test_a_resume_refuses_other_data_and_touches_nothing(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    main(["train", f"data.root={folder}", "data.batch_size=4", *SMALL, "trainer.max_steps=1", f"hydra.run.dir={run}"])
+    kept = content(run)
+    main(["train", f"resume={run}"])  # a finished run stays as it is
+    assert f"{run}: the run is finished, after 1 steps" in capsys.readouterr().out
+    assert content(run) == kept
+    moved = folder.rename(tmp_path / "moved")
+    pixels = (moved / "images/p01.png").read_bytes()
+    paint(moved / "images/p01.png", 7)
+    again = ["train", f"resume={run}", f"data.root={moved}", "trainer.max_steps=2"]
+    line = ends(capsys, 2, *again)
+    assert line.startswith(f"hardmine: error: data: not the data that {run} began with: p01 has other pixels in the ")
+    lock = run / "run.lock"
+    assert {k: v for k, v in content(run).items() if k != lock} == {k: v for k, v in kept.items() if k != lock}
+    (moved / "images/p01.png").write_bytes(pixels)
+    main(again)
+    assert json.loads((run / "summary.json").read_text())["steps"] == 2

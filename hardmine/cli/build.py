@@ -68,11 +68,16 @@ def build_task(cfg: Any, data: LabelledData) -> Task:
     return task
 
 
+def main_split(data: LabelledData) -> str:
+    """`train`, or what there is where nothing is trained."""
+    return next(filter(data.has, ("train", "val", "test", "target")), "train")
+
+
 def _try_out(cfg: Any, data: LabelledData, task: Task) -> None:
     """One image through network and scoring, so that parts which do not fit show now and in one line."""
     if data.kind == "boxes" and cfg.scoring.get("by_class") and not _areas_are_classes(data):
         raise InputError("scoring.by_class=true needs areas that are the boxes' classes: set scoring.by_class=false")
-    batch = torch.utils.data.default_collate([data.split("train")[0]])
+    batch = torch.utils.data.default_collate([data.split(main_split(data))[0]])
     batch = data.on_after_batch_transfer(batch, 0)
     height, width = batch["image"].shape[-2:]
     try:
@@ -100,7 +105,7 @@ def build_conversion(cfg: Any, data: LabelledData) -> Conversion:
     conversion: Conversion = instantiate(cfg.conversion, _convert_="all")
     for part in conversion.parts if isinstance(conversion, Chain) else (conversion,):
         if isinstance(part, ColorTransfer) and part.individual:
-            splits = ("train", "target") if data.with_targets else ("train",)
+            splits = ("train", "target") if data.with_targets else (main_split(data),)
             part.compare_with(*(_measured(data.split(split), part.colors) for split in splits))
     return conversion
 

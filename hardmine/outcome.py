@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from hardmine.files import write_atomically
+from hardmine.runs import RunFolder
 
 Status = Literal["done", "pruned", "refused", "crashed", "unfinished"]
 FILE = "outcome.json"
@@ -27,7 +28,7 @@ class Outcome:
         overrides: what it was started with.
         status: how it ended; unfinished where nobody saw it end.
         line: what was wrong.
-        seconds: it took.
+        seconds: it took, with what it took before it was stopped.
     """
 
     overrides: Sequence[str]
@@ -42,12 +43,9 @@ class Outcome:
     @classmethod
     def load(cls, folder: Path) -> "Outcome":
         """That of a run, whether it has ended or not."""
-        from omegaconf import OmegaConf
-
         if (folder / FILE).is_file():
             return cls(**json.loads((folder / FILE).read_text()))
-        asked = folder / ".hydra/overrides.yaml"
-        return cls([str(one) for one in OmegaConf.load(asked)] if asked.is_file() else [])
+        return cls(RunFolder(folder).overrides, "done" if (folder / "summary.json").is_file() else "unfinished")
 
 
 @contextmanager
@@ -64,6 +62,8 @@ def recorded(
         bad: what bad input is told with.
         explain: the one line of it.
     """
+    before = Outcome.load(folder).seconds
+    Outcome(list(overrides), seconds=before).save(folder)
     started = time.perf_counter()
     status: Status = "done"
     line = ""
@@ -76,4 +76,4 @@ def recorded(
     except Exception as error:
         traceback.print_exc()
         status, line = "crashed", " ".join(f"{type(error).__name__}: {error}".split())
-    Outcome(list(overrides), status, line, round(time.perf_counter() - started, 1)).save(folder)
+    Outcome(list(overrides), status, line, round(before + time.perf_counter() - started, 1)).save(folder)

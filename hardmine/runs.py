@@ -60,6 +60,14 @@ class RunFolder:
         """The config that Hydra wrote."""
         return self.path / ".hydra/config.yaml"
 
+    @property
+    def overrides(self) -> list[str]:
+        """What was set when the run was started, as Hydra kept it."""
+        from omegaconf import OmegaConf
+
+        kept = self.frozen.with_name("overrides.yaml")
+        return [str(one) for one in OmegaConf.load(kept)] if kept.is_file() else []
+
     def claim(self) -> None:
         """Keep the folder to this process until it ends, however it ends.
 

@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 
 from hardmine.cli.config import key_of, run_configured, tell_unused
 from hardmine.errors import InputError
+from hardmine.report.metric import main_metric
 from hardmine.runs import RunFolder
 
 # blocks that plain training has no use for, and keys; `mining.start` says when the table's first column is measured
@@ -25,7 +26,7 @@ _OF_MINING = (
 def command(arguments: list[str]) -> None:
     """Run, or go on with the run folder named by `resume=`, with its own settings."""
     folders = [argument.split("=", 1)[1] for argument in arguments if key_of(argument) == "resume"]
-    if folders and folders[-1] == "auto":
+    if folders and folders[-1] == "auto" and not {"-m", "--multirun"} & set(arguments):
         arguments, folders = _auto(arguments)
     folder = None
     if folders and folders[-1] != "null":
@@ -35,11 +36,10 @@ def command(arguments: list[str]) -> None:
         for argument in [one for one in arguments if key_of(one) == "hydra.run.dir"][-1:]:
             RunFolder(argument.split("=", 1)[1].strip("'\"")).look_unused()
 
-    def run(cfg: Any) -> float:
+    def run(cfg: Any) -> Any:
         summary = train(cfg)
-        return next((value for name, value in summary.items() if name.count("/") == 1 and name.startswith("val/")), 0)
+        return summary.get(main_metric(summary) or "", 0)  # what a sweeper of Hydra's may optimise
 
-    # what it returns a sweeper may optimise; `test` is for looking at
     run_configured("train", arguments, run, None if folder is None else folder.frozen)
 
 
@@ -107,13 +107,16 @@ def train(cfg: Any) -> dict[str, Any]:
     L.seed_everything(cfg.seed, verbose=False)
     folder = RunFolder(cfg.run_dir)
     run_dir = folder.path
+    auto = cfg.resume == "auto"
+    if auto:  # a run of a sweep, each with a folder of its own
+        cfg.resume = str(run_dir) if folder.begun else None
     if cfg.resume and (summary := folder.finished(cfg.trainer.max_steps)):
         return _finished(folder, summary)
     first = not getattr(rank_zero_only, "rank", 0)  # None where there is one process alone
     if first:
         folder.claim()
         if not cfg.resume:
-            folder.look_unused()
+            folder.forget() if auto else folder.look_unused()
     data = build_data(cfg)
     task = build_task(cfg, data)
     mining = build_mining(cfg, data)

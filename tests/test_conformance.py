@@ -17,6 +17,10 @@ import pyarrow.parquet as pq
 import pytest
 import skimage.color
 import torch
+from conformance import conversion, neighbourhood
+from conformance.runs import Runs
+from conformance.sabotage import sabotaged
+from conformance.world import write_world
 from conftest import TINY, UNET, Known, is_in, make_images, make_recipe, make_store
 from omegaconf import DictConfig
 from PIL import Image
@@ -75,6 +79,61 @@ def decides(number: int) -> Callable[[Check], Check]:
 @pytest.fixture
 def ground(folder: Path, tmp_path: Path, configured: Callable[..., DictConfig]) -> Ground:
     return Ground(folder, tmp_path, configured)
+
+
+ROWS: dict[int, Callable[[Runs], None]] = {
+    11: conversion.shades_become_those_of_the_target,
+    12: conversion.the_first_parameter_is_of_the_wanted_environment,
+    13: conversion.parameters_are_those_of_the_same_area_of_the_target,
+    14: conversion.shades_become_those_of_the_target,
+    15: conversion.shades_become_those_of_the_target,
+    16: conversion.rgb_without_lab,
+    17: conversion.which_areas_are_converted_is_a_choice,
+    18: conversion.every_choice_of_areas_with_every_target,
+    19: conversion.the_whole_image_alone_or_after_its_areas,
+    21: conversion.parameters_are_determined_for_each_area,
+    28: neighbourhood.the_next_parameter_comes_from_the_one_that_was_hard,
+    33: neighbourhood.the_graph_has_what_was_used,
+    34: neighbourhood.the_graph_has_the_latest_accuracy,
+    35: neighbourhood.unused_stored_parameters_are_selected,
+    36: neighbourhood.only_what_is_hard_by_now_is_expanded,
+    37: neighbourhood.the_second_threshold_is_expression_3,
+    38: neighbourhood.the_second_threshold_may_be_expression_4,
+}
+GRAPH, SELECT = "hardmine.memory.graph:Graph", "hardmine.neighbourhood.stored:taken"
+MUTATIONS = [  # row, where, what is right, what is made of it
+    (12, "hardmine.store.environment:matching", "match &= torch", "match |= torch"),
+    (28, "hardmine.search:Search.step", "candidates.where(hard, before)", "before"),
+    (33, f"{GRAPH}.update", "accumulate=True", "accumulate=False"),
+    (34, f"{GRAPH}._mark", "~accuracy.isnan()", "self.accuracy[target, region].isnan()"),
+    (35, SELECT, "(graph.uses[part] > 0)", "(graph.uses[part] < 0)"),
+    (36, "hardmine.memory.hardness:Hardness.still", "(hard | ~known)", "(hard | True)"),
+    (37, "hardmine.neighbourhood.reach:Reach.holds", "squares.sum(-1) <", "squares.sum(-1) <="),
+    (38, "hardmine.neighbourhood.reach:Reach.holds", "(squares < self", "(squares <= self"),
+]
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_world(tmp_path_factory.mktemp("world") / "photos")
+
+
+@pytest.fixture(scope="session")
+def runs(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    """Made once for all rows."""
+    return Runs(tmp_path_factory.mktemp("runs"), photos)
+
+
+@pytest.mark.parametrize("number", ROWS)
+def test_row(number: int, runs: Runs) -> None:
+    ROWS[number](runs)
+
+
+@pytest.mark.parametrize(("number", "place", "right", "wrong"), MUTATIONS)
+def test_mutation(number: int, place: str, right: str, wrong: str, photos: Path, tmp_path: Path) -> None:
+    """What makes a row wrong is caught by its check."""
+    with sabotaged(place, right, wrong), pytest.raises(AssertionError):
+        ROWS[number](Runs(tmp_path / "runs", photos))
 
 
 @pytest.mark.parametrize("number", range(1, 48), ids=lambda number: f"R{number}")

@@ -246,10 +246,8 @@ def parameters_are_generated_where_few_are_stored(runs: Runs) -> None:
 
 
 def auto_selects_and_then_generates(runs: Runs) -> None:
-    """While there is something to select; `select` alone ends the search there and `generate` alone never selects."""
+    """While there is something to select; `select` alone ends the search there."""
     selects(frozen(runs), expression_3)
-    run = frozen(runs, "neighbourhood=generate", "stopping.max_pieces=20")
-    assert all(target_of(run, row) == -1 for _, row in expanded(run)) and expanded(run)
     run = frozen(runs, "neighbourhood=select")
     assert all(target_of(run, row) >= 0 for _, row in expanded(run)) and expanded(run)
     ended = 0

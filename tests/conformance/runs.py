@@ -172,7 +172,9 @@ class Runs:
     def of_mean(self) -> Path:
         """Weights of `world.Mean`."""
         path = self.folder / "mean.pt"
-        torch.save({f"pixels.{name}": value for name, value in world.by_brightness(sharp=4.0).items()}, path)
+        torch.save(
+            {f"pixels.{name}": value for name, value in world.by_brightness(sharp=20.0 * world.SOFT).items()}, path
+        )
         return path
 
     def of_boxes(self) -> Path:

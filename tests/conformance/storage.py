@@ -36,7 +36,11 @@ def images_are_acquired(runs: Runs) -> None:
 
 def index_images_are_acquired_or_done_without(runs: Runs) -> None:
     """Each area of the index image is converted by itself; or superpixels are, or the whole image."""
-    for mode, areas in (("labels", 3), ("superpixels", 8), ("whole", 1)):
+    run = frozen(runs)
+    present = [np.isin(np.arange(WHOLE), run.source(piece)[1]) for piece in run.pieces]
+    rows = [run.ledger.row_of_piece[int(piece["piece"])] for piece in run.pieces]
+    assert (run.ledger.present[rows, :WHOLE] == present).all()
+    for mode, areas in (("superpixels", 8), ("whole", 1)):
         run = frozen(runs, f"data.regions={mode}", "data.superpixels=8", SHORT)
         assert run.ledger.chosen.shape[1] == areas + 1 and len(run.store.areas) == areas + 1
         assert len(run.ledger) > 0
@@ -161,22 +165,22 @@ def a_person_sees_the_images(runs: Runs) -> None:
     """Source, index image, target and converted image, pixel by pixel on the sheet, of a search and of a training."""
     run = runs.search(*FRESH, SHORT, pictures=True)
     sheet = pixels(run.path / "pictures/hardest.png")[..., :3]
-    hardest = min(run.pieces, key=lambda piece: run.ledger.score[run.ledger.row_of_piece[int(piece["piece"])]])
-    image, regions = run.source(hardest)
-    seen = [image, paint_of(regions), run.image(hardest)]
-    target = target_of(run, run.ledger.row_of_piece[int(hardest["piece"])])
-    if target >= 0:
-        seen.append(pixels(runs.photos / f"images/{run.store.ids[target]}.png"))
-    for picture in seen:
-        assert is_in(sheet, enlarged(picture))
+    shown = [piece for piece in run.pieces if is_in(sheet, enlarged(run.image(piece)))]
+    rows = [run.ledger.row_of_piece[int(piece["piece"])] for piece in shown]
+    assert run.ledger.score[rows].min() == run.ledger.score.min(), "the hardest"
+    for piece, row in zip(shown, rows, strict=True):
+        image, regions = run.source(piece)
+        target = pixels(runs.photos / f"images/{run.store.ids[target_of(run, row)]}.png")
+        for picture in (image, paint_of(regions), *([target] if target_of(run, row) >= 0 else [])):
+            assert is_in(sheet, enlarged(picture))
     assert pixels(run.path / "graph.png").std() > 0
     trained = runs.train("trainer.max_steps=4", pictures=True)
     sheet = pixels(next(iter((trained.path / "pictures").glob("*.png"))))[..., :3]
     sources = [row["id"] for row in rows_of(runs.photos / "metadata.csv") if row["split"] == "train"]
-    shown = [name for name in sources if is_in(sheet, enlarged(pixels(runs.photos / f"images/{name}.png")))]
-    assert shown and all(
-        is_in(sheet, enlarged(paint_of(pixels(runs.photos / f"regions/{name}.png")))) for name in shown
-    )
+    names = [name for name in sources if is_in(sheet, enlarged(pixels(runs.photos / f"images/{name}.png")))]
+    assert names
+    for name in names:
+        assert is_in(sheet, enlarged(paint_of(pixels(runs.photos / f"regions/{name}.png"))))
 
 
 def enlarged(picture: Array) -> Array:

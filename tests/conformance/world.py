@@ -20,6 +20,7 @@ LIGHT = np.array([[76.0, -2, -14], [50, 2, 4], [24, -4, 2]])  # L*, a*, b* of th
 TIMES = {"morning": 0.0, "day": 7.0, "night": -19.0}  # by how much lighter that is
 WEATHERS = {"sunny": 0.0, "rainy": -8.0, "cloudy": -4.0}
 SOURCES, COPIES = 12, 2  # images by day; targets of each time and weather
+SOFT = 0.2  # how much less sure of a class the network of whole images is
 NORMAL = (np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225]))  # mean and deviation of ImageNet's pixels
 
 
@@ -59,7 +60,7 @@ class Boxes(nn.Module):
         return [{"boxes": found, "scores": each, "labels": torch.arange(2)} for each in means]
 
 
-def by_brightness(centers: tuple[float, ...] = (0.80, 0.53, 0.27), sharp: float = 20.0) -> dict[str, Tensor]:
+def by_brightness(centers: tuple[float, ...] = (0.8, 0.53, 0.268), sharp: float = 20.0) -> dict[str, Tensor]:
     """Weights of `Pixels` that give a pixel to the class whose brightness is nearest."""
     mean, deviation = NORMAL
     weight = np.stack([2 * sharp * center * deviation / 3 for center in centers])
@@ -80,6 +81,8 @@ def photograph(layout: int, means: Array, stds: Array, seed: int) -> tuple[Array
     rng = np.random.default_rng(seed)
     regions = np.full((HEIGHT, WIDTH), 255, np.uint8)
     regions[2:] = np.repeat(np.arange(3), LAYOUTS[layout])[:, None]
+    below = 2 + LAYOUTS[layout][0]  # where the sky ends: lower on the left, higher on the right, so that mirrors show
+    regions[below, :6], regions[below - 1, -6:] = 0, 1
     lab = np.zeros((HEIGHT, WIDTH, 3))
     lab[:2] = (60, 5, 5)
     for area in range(3):
@@ -109,7 +112,7 @@ def write_world(root: Path) -> Path:
 
     for number in range(SOURCES):
         stds = np.array([3.0, 3.0, 3.0])
-        stds[2] = 0.0 if number == 1 else 3.0  # as flat as water can be
+        stds[2] = 0.0 if number in (3, 4) else 3.0  # as flat as water can be
         stds[1] = 1.5 if number == 2 else 3.0  # of less contrast than a quarter of what the targets have
         light = _lit(TIMES["day"]) + np.random.default_rng(number).normal(0, 1.5, (3, 3))
         write(f"s{number:02d}", "train", "day", "sunny", *photograph(number % 3, light, stds, number))

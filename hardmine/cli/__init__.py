@@ -7,6 +7,7 @@ from importlib import import_module
 from hardmine import __version__
 from hardmine.cli.config import config_folder, failed
 from hardmine.errors import InputError
+from hardmine.files import unwritten
 
 __all__ = ["config_folder", "main"]
 
@@ -19,18 +20,21 @@ usage: hardmine COMMAND [KEY=VALUE ...]
   hardmine mine ckpt=FILE data.root=PATH out=FOLDER
                                              search with a frozen model and write what it fails on as a data set;
                                              the same command again goes on where it was stopped
+  hardmine evaluate ckpt=FILE data.root=PATH [fail_under=0.6]
+                                             measure a model on every split, and its images in other light; exit code 1
+                                             where an environment is recognised worse
   hardmine export run=RUN_FOLDER out=FOLDER [sources=false]
                                              write the pieces of a training run as a data set
   hardmine store root=PATH out=FILE.parquet [split=target] [colors=lab]
                                              measure labelled targets, for store=file store.path=FILE.parquet;
                                              in place of FILE.parquet also "sqlite:///FILE.db?table=NAME"
   hardmine store run=RUN_FOLDER              the environment table of a run: what was used, how well it was recognised
-  hardmine train --help, hardmine mine --help
+  hardmine train --help, hardmine mine --help, hardmine evaluate --help
                                              every config group and key
   hardmine --version
 """
 
-COMMANDS = ("train", "mine", "export", "store")
+COMMANDS = ("train", "mine", "evaluate", "export", "store")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -55,3 +59,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     except BrokenPipeError:  # the reader of a pipe has seen enough
         sys.stderr.close()
         raise SystemExit(1) from None
+    except Exception as error:
+        if line := unwritten(error):
+            raise failed(line, 1) from None
+        raise

@@ -217,6 +217,17 @@ class Folder:
         drawn = str(self.regions_path(row).absolute()) if self.regions == "labels" else None
         return str(self.image_path(row).absolute()), drawn
 
+    def files(self, row: Row) -> list[Path]:
+        """What is read of an image: itself, and its index image where areas or classes come from there."""
+        drawn = self.regions == "labels" or self.kind == "masks"
+        return [self.image_path(row), *([self.regions_path(row)] if drawn else [])]
+
+    def said(self, row: Row) -> str:
+        """What the tables say of an image: environment, label and boxes."""
+        boxed = self.kind == "boxes" or self.regions == "boxes"
+        boxes = self.annotations.images[row.id] if boxed else None
+        return repr((row.environment, row.label, boxes and (boxes.boxes.tolist(), boxes.labels.tolist())))
+
     def read(self, row: Row, size: tuple[int, int] | None = None) -> tuple[Tensor, Tensor]:
         """Image (3, H, W) and index image (H, W), both uint8, at `size` or their own."""
         image, own = read_image(self.image_path(row), size, self.convert)
@@ -286,6 +297,12 @@ class FolderImages(LabelledImages):
 
     def paths(self, index: int) -> tuple[str | None, str | None]:
         return self.folder.paths(self.rows[index])
+
+    def files(self, index: int) -> list[Path]:
+        return self.folder.files(self.rows[index])
+
+    def said(self, index: int) -> str:
+        return self.folder.said(self.rows[index])
 
 
 class FolderData(LabelledData):

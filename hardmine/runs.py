@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hardmine.errors import InputError
-from hardmine.files import write_atomically
+from hardmine.files import remove_parts, write_atomically
 
 if TYPE_CHECKING:
     from hardmine.data.inventory import Inventory
@@ -61,7 +61,7 @@ class RunFolder:
         return self.path / ".hydra/config.yaml"
 
     def claim(self) -> None:
-        """Keep the folder to this process until it ends, however it ends.
+        """Keep the folder to this process until it ends, however it ends; what a killed one left half written goes.
 
         Raises:
             InputError: another process has it.
@@ -79,6 +79,7 @@ class RunFolder:
         os.ftruncate(lock, 0)
         os.write(lock, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
         _claimed[os.fstat(lock).st_ino] = lock
+        remove_parts(self.path)
 
     @property
     def claimed(self) -> bool:
@@ -119,15 +120,13 @@ class RunFolder:
         (self.path / "run.json").unlink()
 
     def resumable(self) -> Path:
-        """The latest checkpoint that is whole; files that a killed process left half written are removed.
+        """The latest checkpoint that is whole.
 
         Raises:
             InputError: there is none.
         """
         from hardmine.callbacks.checkpoint import is_whole
 
-        for stray in self.checkpoint.parent.glob(f".{self.checkpoint.name}.*"):
-            stray.unlink(missing_ok=True)
         kept = [path for path in self._kept if path.is_file()]
         if not kept:
             raise InputError(

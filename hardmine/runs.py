@@ -169,8 +169,7 @@ class RunFolder:
             raise InputError(f"{self.data}: is damaged: delete it to go on without comparing the data") from None
         if change := then.change(now):
             raise InputError(
-                f"data: not the data that {self.path} began with: {change}: put it back, or train on what there is now "
-                f"in a run of its own, with ckpt={self.checkpoint} from these weights"
+                f"data: not the data that {self.path} began with: {change}: put it back, or begin in another folder"
             )
 
     def begin(self, cfg: Any, data: "Inventory | None" = None) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hardmine.errors import InputError
-from hardmine.files import write_atomically
+from hardmine.files import remove_parts, write_atomically
 
 if TYPE_CHECKING:
     from hardmine.data.inventory import Inventory
@@ -69,7 +69,7 @@ class RunFolder:
         return [str(one) for one in OmegaConf.load(kept)] if kept.is_file() else []
 
     def claim(self) -> None:
-        """Keep the folder to this process until it ends, however it ends.
+        """Keep the folder to this process until it ends, however it ends; what a killed one left half written goes.
 
         Raises:
             InputError: another process has it.
@@ -87,6 +87,7 @@ class RunFolder:
         os.ftruncate(lock, 0)
         os.write(lock, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
         _claimed[os.fstat(lock).st_ino] = lock
+        remove_parts(self.path)
 
     @property
     def claimed(self) -> bool:
@@ -127,15 +128,13 @@ class RunFolder:
         (self.path / "run.json").unlink()
 
     def resumable(self) -> Path:
-        """The latest checkpoint that is whole; files that a killed process left half written are removed.
+        """The latest checkpoint that is whole.
 
         Raises:
             InputError: there is none.
         """
         from hardmine.callbacks.checkpoint import is_whole
 
-        for stray in self.checkpoint.parent.glob(f".{self.checkpoint.name}.*"):
-            stray.unlink(missing_ok=True)
         kept = [path for path in self._kept if path.is_file()]
         if not kept:
             raise InputError(
@@ -178,8 +177,7 @@ class RunFolder:
             raise InputError(f"{self.data}: is damaged: delete it to go on without comparing the data") from None
         if change := then.change(now):
             raise InputError(
-                f"data: not the data that {self.path} began with: {change}: put it back, or train on what there is now "
-                f"in a run of its own, with ckpt={self.checkpoint} from these weights"
+                f"data: not the data that {self.path} began with: {change}: put it back, or begin in another folder"
             )
 
     def begin(self, cfg: Any, data: "Inventory | None" = None) -> None:

@@ -56,6 +56,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         command(arguments[1:])
     except InputError as error:
         raise failed(error.keyed) from None
+    except KeyboardInterrupt:  # before training or after it; in between the step is finished
+        raise SystemExit(130) from None
     except BrokenPipeError:  # the reader of a pipe has seen enough
         sys.stderr.close()
         raise SystemExit(1) from None

@@ -26,7 +26,7 @@ def mine(cfg: Any) -> None:
     """Search, then write the pieces; a search that was stopped goes on."""
     import torch
 
-    from hardmine.cli.build import build_data, build_mining, build_target_images, build_task
+    from hardmine.cli.build import build_data, build_inventory, build_mining, build_target_images, build_task
     from hardmine.cli.export import write_pieces
     from hardmine.cli.train import quieten
     from hardmine.memory.ledger import Ledger
@@ -45,6 +45,11 @@ def mine(cfg: Any) -> None:
     images = data.split("train")
     images.preload()
     mining.ledger = Ledger(out / "ledger")
+    given, search = build_inventory(cfg, data, mining), RunFolder(out)
+    if (out / "search.pt").exists():
+        search.look_at_data(given)
+    else:
+        given.save(search.data)
     device = torch.device("cuda" if torch.cuda.is_available() and cfg.trainer.accelerator != "cpu" else "cpu")
     numbered = Numbered(images)
 
@@ -145,6 +150,7 @@ def _show(out: Path, threshold: float | None, miner: Any, kind: str, gallery: An
     text = json.dumps({**summary, "refused": tally.refused, "stopped": reason}, indent=2, sort_keys=True) + "\n"
     write_atomically(out / "summary.json", lambda file: file.write(text.encode()))
     (out / "search.pt").unlink(missing_ok=True)
+    RunFolder(out).data.unlink(missing_ok=True)
     console = Console()
     console.print(environment_cells(miner.store, miner.graph))
     if line := gallery.told(tally.pieces):

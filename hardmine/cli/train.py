@@ -91,11 +91,13 @@ def train(cfg: Any) -> dict[str, Any]:
     from hydra.utils import instantiate
     from lightning.fabric.utilities.rank_zero import rank_zero_only
     from lightning.pytorch.callbacks import Checkpoint, LambdaCallback
+    from torch.utils.data import default_collate
 
     from hardmine.callbacks import AtomicCheckpointIO, Signals
     from hardmine.cli.build import build_data, build_inventory, build_mining, build_target_images, build_task
     from hardmine.cli.launch import distributed, environments, launched
     from hardmine.memory.ledger import Ledger
+    from hardmine.numbered import Numbered
     from hardmine.tasks.precision import auto_precision
 
     if "search" in cfg:
@@ -173,6 +175,8 @@ def train(cfg: Any) -> dict[str, Any]:
     steps = trainer.global_step
     if cfg.resume and (summary := folder.finished(steps)):  # trainer.max_epochs, say
         return _finished(folder, summary)
+    if mining is not None and mining.miner is None and cfg.resume:  # it was killed between its last step and its end
+        mining.read(default_collate([Numbered(data.training)[0, 0]]))
     if "checkpoint" in callbacks:
         trainer.save_checkpoint(last)
     if signals.came is not None:

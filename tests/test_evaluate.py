@@ -137,7 +137,7 @@ def test_an_evaluation_agrees_with_the_run_and_says_what_it_found(
     capsys.readouterr()
     main(["evaluate", f"ckpt={checkpoint}", f"out={out}", "trainer.accelerator=cpu"])
     shown = capsys.readouterr().out
-    assert "the same val images in other light" in shown and "6 candidates of 2 images" in shown
+    assert "the same val images in other light" in shown and "6 candidates of the 2 images" in shown
     found = Evaluation.read(out)
     summary = json.loads((checkpoint.parent.parent / "summary.json").read_text())
     logged = {name: value for name, value in summary.items() if name.startswith(("val/", "test/"))}
@@ -151,7 +151,7 @@ def test_an_evaluation_agrees_with_the_run_and_says_what_it_found(
 
 
 def test_a_gate_says_what_it_compares(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    given = ["evaluate", f"ckpt={checkpoint}", "trainer.accelerator=cpu", "pictures=0"]
+    given = ["evaluate", f"ckpt={checkpoint}", "trainer.accelerator=cpu", "pictures=0", "report=false"]
     with pytest.raises(SystemExit) as stopped:
         main([*given, f"out={tmp_path / 'a'}", "fail_under=1"])
     assert stopped.value.code == 1
@@ -163,7 +163,15 @@ def test_a_gate_says_what_it_compares(checkpoint: Path, tmp_path: Path, capsys: 
 def test_a_stopped_evaluation_goes_on_to_the_same_end(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given = ["evaluate", f"ckpt={checkpoint}", "rows=1", "source=train", "trainer.accelerator=cpu", "pictures=0"]
+    given = [
+        "evaluate",
+        f"ckpt={checkpoint}",
+        "rows=1",
+        "source=train",
+        "trainer.accelerator=cpu",
+        "pictures=0",
+        "report=false",
+    ]
     main([*given, f"out={tmp_path / 'whole'}"])
     appended, stops = Ledger.flush, [2]
 
@@ -196,7 +204,7 @@ def test_a_stopped_evaluation_goes_on_to_the_same_end(
 def test_another_evaluation_is_not_gone_on_with(
     checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    given = ["evaluate", f"ckpt={checkpoint}", f"out={tmp_path / 'one'}", "trainer.accelerator=cpu", "pictures=0"]
+    given = ["evaluate", f"ckpt={checkpoint}", f"out={tmp_path / 'one'}", "trainer.accelerator=cpu", "report=false"]
     main(given)
     for change, line in (
         ([], "already holds an evaluation: set out= to another folder"),
@@ -238,9 +246,9 @@ def test_a_store_of_its_own_and_bad_choices(
 ) -> None:
     store = tmp_path / "night.parquet"
     main(["store", f"root={folder}", f"out={store}"])
-    given = ["evaluate", f"ckpt={checkpoint}", "trainer.accelerator=cpu", "pictures=0"]
+    given = ["evaluate", f"ckpt={checkpoint}", "trainer.accelerator=cpu", "pictures=0", "report=false"]
     main([*given, f"out={tmp_path / 'a'}", "store=file", f"store.path={store}", "budget=3"])
-    assert "2 candidates of 2 images" in capsys.readouterr().out
+    assert "2 candidates of the 2 images" in capsys.readouterr().out
     for change, line in (
         ("source=night", "source: the data has no images in the split 'night'"),
         ("budget=0", "budget must be a number of candidates, 1 or more, got 0"),

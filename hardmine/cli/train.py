@@ -95,6 +95,7 @@ def train(cfg: Any) -> dict[str, Any]:
     from hardmine.callbacks import AtomicCheckpointIO, Signals
     from hardmine.cli.build import build_data, build_mining, build_target_images, build_task
     from hardmine.cli.launch import distributed, environments, launched
+    from hardmine.cli.report import report_of
     from hardmine.memory.ledger import Ledger
     from hardmine.tasks.precision import auto_precision
 
@@ -173,6 +174,7 @@ def train(cfg: Any) -> dict[str, Any]:
     summary.update(_found(mining), steps=steps, seconds=round(seconds, 1))
     if trainer.is_global_zero:
         _show(run_dir, cfg, task.metric, mining, before, after, summary)
+        report_of(run_dir, cfg.get("report", True))
     return summary
 
 
@@ -205,7 +207,7 @@ def _show(run_dir: Path, cfg: Any, metric: str, mining: Any, before: Any, after:
     from hardmine.report import environment_table, write_graph
 
     if mining is not None and mining.miner is not None:
-        write_graph(run_dir, mining.miner, mining.threshold)
+        write_graph(run_dir, mining.miner.store, mining.miner.graph, mining.threshold)
     plain = {name: None if value != value else value for name, value in summary.items()}  # JSON knows no NaN
     text = json.dumps(plain, indent=2, sort_keys=True) + "\n"
     write_atomically(run_dir / "summary.json", lambda file: file.write(text.encode()))

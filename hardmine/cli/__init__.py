@@ -7,6 +7,7 @@ from importlib import import_module
 from hardmine import __version__
 from hardmine.cli.config import config_folder, failed
 from hardmine.errors import InputError
+from hardmine.files import unwritten
 
 __all__ = ["config_folder", "main"]
 
@@ -59,3 +60,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     except BrokenPipeError:  # the reader of a pipe has seen enough
         sys.stderr.close()
         raise SystemExit(1) from None
+    except Exception as error:
+        if line := unwritten(error):
+            raise failed(line, 1) from None
+        raise

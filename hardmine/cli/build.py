@@ -11,8 +11,10 @@ from hydra.utils import get_class, instantiate
 from omegaconf import OmegaConf
 from torch import Tensor
 
+from hardmine import kernels
 from hardmine.conversions import Chain, ColorTransfer, Conversion
 from hardmine.data import LabelledData
+from hardmine.data.inventory import Inventory
 from hardmine.data.labelled import LabelledImages
 from hardmine.errors import InputError
 from hardmine.judge import without_trace
@@ -99,6 +101,7 @@ def _try_out(cfg: Any, data: LabelledData, task: Task) -> None:
 
 def build_conversion(cfg: Any, data: LabelledData) -> Conversion:
     """The conversion; where sources stay `individual`, it is told the colours of all images that are trained on."""
+    kernels.take(cfg.kernel)
     conversion: Conversion = instantiate(cfg.conversion, _convert_="all")
     for part in conversion.parts if isinstance(conversion, Chain) else (conversion,):
         if isinstance(part, ColorTransfer) and part.individual:
@@ -189,6 +192,13 @@ def build_mining(cfg: Any, data: LabelledData) -> Mining | None:
         buffer=instantiate(cfg.buffer),
         stopping=instantiate(cfg.stopping),
     )
+
+
+def build_inventory(cfg: Any, data: LabelledData, mining: Mining | None) -> Inventory:
+    """What is trained and measured on; the colours of targets follow from their images, unless a store was given."""
+    measured = mining is not None and cfg.store.path is None
+    splits = ("train", "val", "test", *(["target"] if data.with_targets or measured else []))
+    return Inventory.of(data, splits, None if mining is None or measured else mining.store)
 
 
 def _build_predictor(cfg: Any) -> Any:

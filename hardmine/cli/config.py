@@ -8,11 +8,13 @@ import sys
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from itertools import takewhile
+from math import nan
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
 from hardmine.errors import InputError
+from hardmine.files import told_once, unwritten
 from hardmine.runs import LOCK, RunFolder
 
 
@@ -23,7 +25,9 @@ def config_folder() -> Path:
     return inside if inside.is_dir() else package.parent / "conf"
 
 
-def run_configured(name: str, arguments: Sequence[str], run: Callable[[Any], Any], frozen: Path | None = None) -> None:
+def run_configured(
+    name: str, arguments: Sequence[str], run: Callable[[Any], Any], frozen: Path | None = None, record: bool = False
+) -> None:
     """Compose `conf/<name>.yaml` with the arguments and run, for each job of a sweep.
 
     Args:
@@ -31,35 +35,58 @@ def run_configured(name: str, arguments: Sequence[str], run: Callable[[Any], Any
         arguments: Hydra's.
         run: takes the config.
         frozen: a config in place of the command's own.
+        record: a run that ends badly leaves its outcome in its folder and goes no further, as in a sweep.
 
     Raises:
         InputError: a key or value that the config does not know.
     """
     import hydra
+    from hydra.core.hydra_config import HydraConfig
     from hydra.errors import HydraException
+    from hydra.types import RunMode
     from omegaconf import DictConfig
     from omegaconf.errors import OmegaConfBaseException
 
     from hardmine.cli.hints import look_at_types
+    from hardmine.cli.multirun import told
+    from hardmine.outcome import recorded
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions reach the handlers below in place of Hydra's own report
     program = f"hardmine {name}"
     sys.argv = [program, *with_urls(with_root(arguments) if frozen is None else arguments)]
     bad = (InputError, HydraException, OmegaConfBaseException)
 
-    def job(cfg: DictConfig) -> Any:
-        try:
-            look_at_types(cfg)
+    def one(cfg: DictConfig) -> Any:
+        look_at_types(cfg)
+        with told_once():
             return run(cfg)
+
+    def job(cfg: DictConfig) -> Any:
+        settings = HydraConfig.get()
+
+        def line(error: Exception) -> str:
+            return _with_key(explain(error, program), cfg)
+
+        if record or settings.mode == RunMode.MULTIRUN:  # a bad run ends nothing but itself
+            with recorded(Path(settings.runtime.output_dir), settings.overrides.task, bad, line):
+                return one(cfg)
+            return nan
+        try:
+            return one(cfg)
         except bad as error:
             _remove_empty_run()
-            raise failed(
-                _with_key(explain(error, program), cfg)
-            ) from None  # Hydra adds lines of its own to any other exception
+            raise failed(line(error)) from None  # Hydra adds lines of its own to any other exception
+        except Exception as error:
+            folder = cfg.get("run_dir") or cfg.get("out")
+            if said := unwritten(error, folder):
+                again = f"; then resume={folder}" if cfg.get("run_dir") and RunFolder(folder).begun else ""
+                raise failed(said + again, 1) from None
+            raise
 
     try:
         where, what = (config_folder(), name) if frozen is None else (frozen.parent.resolve(), frozen.stem)
-        hydra.main(version_base="1.3", config_path=str(where), config_name=what)(job)()
+        with told():
+            hydra.main(version_base="1.3", config_path=str(where), config_name=what)(job)()
     except bad as error:
         raise InputError(explain(error, program)) from None
 
@@ -85,10 +112,10 @@ def tell_unused(why: str, names: Collection[str]) -> None:
         logging.getLogger("hardmine").warning("hardmine: %s: not used: %s", why, ", ".join(unused))
 
 
-def failed(message: str) -> SystemExit:
-    """Print the one line that says what is wrong; exit code 2."""
+def failed(message: str, code: int = 2) -> SystemExit:
+    """Print the one line that says what is wrong; exit code 2, or 1 where no input is to blame."""
     print(f"hardmine: error: {message}", file=sys.stderr)
-    return SystemExit(2)
+    return SystemExit(code)
 
 
 def _remove_empty_run() -> None:

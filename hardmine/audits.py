@@ -209,6 +209,7 @@ def audit(
         areas=areas,
         seed=seed,
     )
+    mining.searches = False
     parameter = next(module.parameters(), None)
     device = torch.device("cpu") if parameter is None else parameter.device
 

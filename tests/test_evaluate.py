@@ -48,7 +48,7 @@ def audited(store: hardmine.ParameterStore, batch: int = 3, budget: int = 5000) 
     return hardmine.audit(Bright(), loader(batch), store, AREAS, budget=budget)
 
 
-def test_every_image_meets_every_target() -> None:
+def test_every_image_meets_every_target(caplog: pytest.LogCaptureFixture) -> None:
     module = Bright()
     found = hardmine.audit(module, loader(), make_store(environment=TIMES), AREAS)
     assert found.environments == ("day", "dusk", "night") and found.areas == (*AREAS, "image")
@@ -57,6 +57,7 @@ def test_every_image_meets_every_target() -> None:
     table = found.table
     assert table.num_rows == 3 * 4 and set(table.column_names) >= {"environment", "area", "accuracy", "low", "drop"}
     assert module.training  # as it was
+    assert "pieces" not in caplog.text and "regions: the areas of regions" in caplog.text
 
 
 def test_batches_do_not_matter() -> None:

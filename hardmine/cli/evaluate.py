@@ -177,6 +177,7 @@ class _Light:
         mining = build_mining(cfg, data)
         assert mining is not None
         mining.conversion = colors_alone(mining.conversion)  # a new frame would be another reason to fail
+        mining.searches = False
         self.mining, self.ledger = mining, Ledger(Path(cfg.out) / "ledger")
         mining.read(self._load([0]))  # tells what the images are
         self.audit = Audit(mining, len(self.images), cfg.budget, cfg.seed, cfg.environment.order)

@@ -33,6 +33,7 @@ TINY = [
     "mining.hardest=1",
     "mining.mined=0.5",  # two rows of four
     "logger=none",
+    "report=false",
 ]
 
 

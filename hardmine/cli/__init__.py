@@ -29,12 +29,13 @@ usage: hardmine COMMAND [KEY=VALUE ...]
                                              measure labelled targets, for store=file store.path=FILE.parquet;
                                              in place of FILE.parquet also "sqlite:///FILE.db?table=NAME"
   hardmine store run=RUN_FOLDER              the environment table of a run: what was used, how well it was recognised
+  hardmine report FOLDER [ANOTHER]           one page that shows a run, a search or an evaluation, or two side by side
   hardmine train --help, hardmine mine --help, hardmine evaluate --help
                                              every config group and key
   hardmine --version
 """
 
-COMMANDS = ("train", "mine", "evaluate", "export", "store")
+COMMANDS = ("train", "mine", "evaluate", "report", "export", "store")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -49,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         if arguments[0] not in COMMANDS:
             raise InputError(f"{arguments[0]}: no such command: use one of {', '.join(COMMANDS)}")
-        if arguments[0] in ("export", "store") and {"-h", "--help"} & set(arguments):
+        if arguments[0] in ("report", "export", "store") and {"-h", "--help"} & set(arguments):
             print(USAGE, end="")
             return
         command: Callable[[list[str]], None] = import_module(f"hardmine.cli.{arguments[0]}").command

@@ -28,6 +28,7 @@ def mine(cfg: Any) -> None:
 
     from hardmine.cli.build import build_data, build_inventory, build_mining, build_target_images, build_task
     from hardmine.cli.export import write_pieces
+    from hardmine.cli.report import report_of
     from hardmine.cli.train import quieten
     from hardmine.memory.ledger import Ledger
     from hardmine.numbered import Numbered
@@ -62,6 +63,7 @@ def mine(cfg: Any) -> None:
     if mining.tally.pieces:
         write_pieces(out, data, mining.conversion, mining.store, mining.ledger.pieces(), cfg.sources)
     _show(out, mining.threshold, mining.miner, data.kind, gallery)
+    report_of(out, cfg.report)
 
 
 def _search(cfg: Any, mining: Any, sources: int, load: Any, data: Any, task: Any, targets: Any) -> Any:
@@ -143,7 +145,7 @@ def _show(out: Path, threshold: float | None, miner: Any, kind: str, gallery: An
     from hardmine.report import write_graph
     from hardmine.report.environments import environment_cells
 
-    write_graph(out, miner, threshold)
+    write_graph(out, miner.store, miner.graph, threshold)
     tally, reason = miner.tally, miner.stopping.reason
     gallery.write(out / "pictures", tally.pieces)
     summary = {"pieces": tally.pieces, "candidates": tally.candidates, "hit_rate": tally.hit_rate}

@@ -96,6 +96,7 @@ def train(cfg: Any) -> dict[str, Any]:
     from hardmine.callbacks import AtomicCheckpointIO, Signals
     from hardmine.cli.build import build_data, build_inventory, build_mining, build_target_images, build_task
     from hardmine.cli.launch import distributed, environments, launched
+    from hardmine.cli.report import report_of
     from hardmine.memory.ledger import Ledger
     from hardmine.numbered import Numbered
     from hardmine.tasks.precision import auto_precision
@@ -190,6 +191,7 @@ def train(cfg: Any) -> dict[str, Any]:
     summary.update(_found(mining), steps=steps, seconds=round(seconds, 1))
     if trainer.is_global_zero:
         _show(folder, task.metric, mining, before, after, summary)
+        report_of(folder.path, cfg.get("report", True))
     return summary
 
 
@@ -230,7 +232,7 @@ def _show(folder: RunFolder, metric: str, mining: Any, before: Any, after: Any, 
     from hardmine.report import environment_table, write_graph
 
     if mining is not None and mining.miner is not None:
-        write_graph(folder.path, mining.miner, mining.threshold)
+        write_graph(folder.path, mining.miner.store, mining.miner.graph, mining.threshold)
     plain = {name: None if value != value else value for name, value in summary.items()}  # JSON knows no NaN
     text = json.dumps(plain, indent=2, sort_keys=True) + "\n"
     write_atomically(folder.summary, lambda file: file.write(text.encode()))

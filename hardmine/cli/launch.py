@@ -1,7 +1,8 @@
 """How many processes a run has: as its launcher, torchrun or srun, has started them."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -88,6 +89,38 @@ def distributed(trainer: Any, timeout: float) -> dict[str, Any]:
         "num_nodes": launch.nodes,
         "strategy": DDPStrategy(timeout=timedelta(seconds=timeout), **unused),
     }
+
+
+@contextmanager
+def joined(environ: MutableMapping[str, str] = os.environ) -> Iterator[tuple[bool, Callable[[Any], Any]]]:
+    """Processes that were started together, before any of them has a trainer.
+
+    Yields:
+        Whether this is the first one, and a function that gives to all what the first one has.
+    """
+    launch = launched()
+    if launch is None or launch.ranks == 1:
+        yield True, lambda value: value
+        return
+    import torch
+    from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+    from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+    from torch import distributed as ranks
+
+    place: Any = SLURMEnvironment(auto_requeue=False) if launch.by == "srun" else TorchElasticEnvironment()
+    environ.setdefault("MASTER_ADDR", place.main_address)
+    environ.setdefault("MASTER_PORT", str(place.main_port))
+    first = place.global_rank() == 0
+    # no backend is named: gloo on the CPU and the device's own, so that trainers find what they need
+    ranks.init_process_group(rank=place.global_rank(), world_size=place.world_size())
+
+    def share(value: Any) -> Any:
+        box = [value]
+        ranks.broadcast_object_list(box, device=torch.device("cpu"))
+        return box[0]
+
+    yield first, share
+    ranks.destroy_process_group()
 
 
 def environments() -> list[Any]:

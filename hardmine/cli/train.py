@@ -6,6 +6,7 @@ import re
 import sys
 import time
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,22 +26,34 @@ _OF_MINING = (
 
 def command(arguments: list[str]) -> None:
     """Run, or go on with the run folder named by `resume=`, with its own settings."""
-    folders = [argument.split("=", 1)[1] for argument in arguments if key_of(argument) == "resume"]
-    if folders and folders[-1] == "auto" and not {"-m", "--multirun"} & set(arguments):
-        arguments, folders = _auto(arguments)
-    folder = None
-    if folders and folders[-1] != "null":
-        folder = RunFolder(folders[-1])
-        arguments = _resumed(folder, arguments)
-    else:  # before Hydra writes the settings of this run over those of another one
-        for argument in [one for one in arguments if key_of(one) == "hydra.run.dir"][-1:]:
-            RunFolder(argument.split("=", 1)[1].strip("'\"")).look_unused()
+    arguments, frozen = prepared(arguments)
 
     def run(cfg: Any) -> Any:
         summary = train(cfg)
         return summary.get(main_metric(summary) or "", 0)  # what a sweeper of Hydra's may optimise
 
-    run_configured("train", arguments, run, None if folder is None else folder.frozen)
+    run_configured("train", arguments, run, frozen)
+
+
+def prepared(arguments: list[str]) -> tuple[list[str], Path | None]:
+    """What `resume=` stands for.
+
+    Returns:
+        Arguments for Hydra, and the config that the run froze, where there is one to go on with.
+
+    Raises:
+        InputError: nothing to go on with, or a new run in the folder of another.
+    """
+    folders = [argument.split("=", 1)[1] for argument in arguments if key_of(argument) == "resume"]
+    if folders and folders[-1] == "auto" and not {"-m", "--multirun"} & set(arguments):
+        arguments, folders = _auto(arguments)
+    if folders and folders[-1] not in ("null", "auto"):
+        folder = RunFolder(folders[-1])
+        return _resumed(folder, arguments), folder.frozen
+    for argument in [one for one in arguments if key_of(one) == "hydra.run.dir"][-1:]:
+        # before Hydra writes the settings of this run over those of another one
+        RunFolder(argument.split("=", 1)[1].strip("'\"")).look_unused()
+    return arguments, None
 
 
 def _auto(arguments: list[str]) -> tuple[list[str], list[str]]:
@@ -78,11 +91,12 @@ def _resumed(folder: RunFolder, arguments: list[str]) -> list[str]:
     return [*arguments, f"run_dir={folder.path}", *hydra]
 
 
-def train(cfg: Any) -> dict[str, Any]:
+def train(cfg: Any, watching: Sequence[Any] = ()) -> dict[str, Any]:
     """Data, store, task and search from the config; fit, compare, write down.
 
     Args:
         cfg: composed config of `conf/train.yaml`.
+        watching: callbacks beside those of the config.
 
     Returns:
         What `summary.json` holds.
@@ -140,7 +154,7 @@ def train(cfg: Any) -> dict[str, Any]:
     trainer = instantiate(
         cfg.trainer,
         precision=auto_precision(cfg.trainer.accelerator) if cfg.trainer.precision == "auto" else cfg.trainer.precision,
-        callbacks=[*callbacks.values(), LambdaCallback(on_train_start=begin), signals],
+        callbacks=[*callbacks.values(), LambdaCallback(on_train_start=begin), signals, *watching],
         logger=instantiate(cfg.logger) if cfg.logger["_target_"] else False,
         plugins=[AtomicCheckpointIO(), *environments()],
         **distributed(cfg.trainer, cfg.timeout),

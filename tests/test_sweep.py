@@ -218,14 +218,14 @@ def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]
 def test_a_search_finds_what_is_better(
     sweep: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert sweep("trials=8", "task.lr=interval(0.0,0.2)", "seeds=[0,1]", "model=choice(unet,unet)") == 0
+    assert sweep("trials=4", "task.lr=interval(0.0,0.2)", "seeds=[0,1]", "model=choice(unet,unet)") == 0
     found = rows(tmp_path / "s")
-    assert len(found) == 8 and all(row["seeds"] == ["0", "1"] and row["status"] == "done" for row in found)
+    assert len(found) == 4 and all(row["seeds"] == ["0", "1"] and row["status"] == "done" for row in found)
     assert found[0]["objective"] == max(row["objective"] for row in found)
     assert found[0]["objective"] == pytest.approx(float(found[0]["task.lr"]) + 0.005)
-    assert sweep("trials=8", "task.lr=interval(0.0,0.2)", "seeds=[0,1]", "model=choice(unet,unet)") == 0
+    assert sweep("trials=4", "task.lr=interval(0.0,0.2)", "seeds=[0,1]", "model=choice(unet,unet)") == 0
     assert rows(tmp_path / "s") == found  # there are as many as wanted
-    assert sweep("trials=9", "task.lr=interval(0.0,0.3)", "seeds=[0,1]", "model=choice(unet,unet)") == 2
+    assert sweep("trials=5", "task.lr=interval(0.0,0.3)", "seeds=[0,1]", "model=choice(unet,unet)") == 2
     assert "holds a sweep with arguments=" in capsys.readouterr().err
     for name in ("sweep.parquet", "sweep.png"):
         (tmp_path / "s" / name).unlink()
@@ -234,20 +234,20 @@ def test_a_search_finds_what_is_better(
 
 
 def test_refused_and_crashed_points_do_not_end_a_search(sweep: Callable[..., int], tmp_path: Path) -> None:
-    assert sweep("trials=12", "task.lr=choice(0.1,0.3,0.9)", "sampler=random", "storage=null") == 1
+    assert sweep("trials=7", "task.lr=choice(0.1,0.3,0.9)", "sampler=random", "storage=null") == 1
     status = {row["task.lr"]: row["status"] for row in rows(tmp_path / "s")}
     assert status == {"0.1": "done", "0.3": "crashed", "0.9": "refused"}
 
 
 def test_poor_runs_are_pruned(sweep: Callable[..., int], tmp_path: Path) -> None:
-    assert sweep("trials=20", "task.lr=interval(0.0,0.2)", "sampler=random", curve=True) == 0
+    assert sweep("trials=9", "task.lr=interval(0.0,0.2)", "sampler=random", curve=True) == 0
     by = {status: [row for row in rows(tmp_path / "s") if row["status"] == status] for status in ("done", "pruned")}
     assert by["done"] and by["pruned"]
     assert min(float(row["task.lr"]) for row in by["done"]) < max(float(row["task.lr"]) for row in by["done"])
 
 
 def test_a_stopped_search_goes_on_where_it_was(
-    sweep: Callable[..., int], tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    sweep: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second run is ended by a signal; another process finds its folder unlocked, and makes it first."""
     done = 0
@@ -264,7 +264,7 @@ def test_a_stopped_search_goes_on_where_it_was(
     before = json.loads((tmp_path / "s/1/outcome.json").read_text())
     monkeypatch.setattr(RunFolder, "busy", False)  # as it is once the process that locked it is gone
     assert sweep(*space) == 0
-    assert "trial 1: its process has ended: it goes on" in caplog.text
+    assert "trial 1: its process has ended: it goes on" in "".join(capsys.readouterr())
     found = rows(tmp_path / "s")
     assert sorted(row["runs"][0] for row in found) == ["0", "1", "2", "3"]
     assert {row["status"] for row in found} == {"done"}
@@ -283,7 +283,7 @@ def test_a_database_holds_a_search_too(sweep: Callable[..., int], tmp_path: Path
         (["task.lr=0.1"], "sweep: nothing is searched: give KEY=choice"),
         (["task.lr=interval(0.2,0.1)"], r"task.lr=interval\(0.2,0.1\): the first must be less"),
         (["task.lr=tag(log,interval(0,0.1))"], "and above 0"),
-        (["task.lrr=choice(1,2)"], "task.lrr: no such config key"),
+        (["task.lrr=choice(1,2)"], "task.lrr.?: no such config key"),
         (["seed=choice(1,2)"], r"seed: is no setting to search: seeds=\[0,1,2\]"),
         (["task.lr=choice(1,2)", "trials=0"], "trials=0: must be at least 1"),
         (["task.lr=choice(1,2)", "trials=many"], "trials must be a whole number, got 'many'"),
@@ -292,7 +292,7 @@ def test_a_database_holds_a_search_too(sweep: Callable[..., int], tmp_path: Path
         (["task.lr=choice(1,2)", "-m"], "'-m' is unknown"),
         (["task.lr=choice(1,2)", "hydra.run.dir=a"], "hydra.run.dir: a sweep has folders of its own: set out=FOLDER"),
         (["task.lr=choice(1,2)", "storage=nothing://a"], "storage=nothing://a: cannot be opened"),
-        (["task.lr=choice(1,"], "task.lr"),
+        (["task.lr=choice(1,"], r"task.lr=choice\(1,: cannot be read: put it in quotes"),
     ],
 )
 def test_what_cannot_be_searched_is_one_line(

@@ -171,10 +171,16 @@ def read_space(arguments: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
         InputError: a sweep that cannot be searched.
     """
     from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
 
     fixed: list[str] = []
     space: dict[str, Any] = {}
-    for argument, parsed in zip(arguments, OverridesParser.create().parse_overrides(list(arguments)), strict=True):
+    for argument in arguments:
+        try:
+            parsed = OverridesParser.create().parse_overrides([argument])[0]
+        except HydraException:
+            line = "cannot be read: put it in quotes, and see hardmine sweep --help"
+            raise InputError(f"{argument}: {line}") from None
         key, sweep = parsed.get_key_element(), cast("Any", parsed.value()) if parsed.is_sweep_override() else None
         if sweep is None:
             fixed.append(argument)

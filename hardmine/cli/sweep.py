@@ -50,8 +50,7 @@ def command(arguments: list[str]) -> None:
         _report(arguments[1:])
         return
     settings, others = _settings(arguments)
-    with _explained("hardmine sweep"):
-        fixed, space = read_space(others)
+    fixed, space = read_space(others)
     folder = Path(settings.out).expanduser().resolve()
     direction = settings.direction or direction_of(settings.metric)
     _look(fixed, space)

@@ -1,7 +1,7 @@
 """How many processes a run has: as its launcher, torchrun or srun, has started them."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -92,8 +92,11 @@ def distributed(trainer: Any, timeout: float) -> dict[str, Any]:
 
 
 @contextmanager
-def joined(environ: MutableMapping[str, str] = os.environ) -> Iterator[tuple[bool, Callable[[Any], Any]]]:
+def joined(accelerator: str) -> Iterator[tuple[bool, Callable[[Any], Any]]]:
     """Processes that were started together, before any of them has a trainer.
+
+    Args:
+        accelerator: of the trainers, which take over the process group.
 
     Yields:
         Whether this is the first one, and a function that gives to all what the first one has.
@@ -108,15 +111,17 @@ def joined(environ: MutableMapping[str, str] = os.environ) -> Iterator[tuple[boo
     from torch import distributed as ranks
 
     place: Any = SLURMEnvironment(auto_requeue=False) if launch.by == "srun" else TorchElasticEnvironment()
-    environ.setdefault("MASTER_ADDR", place.main_address)
-    environ.setdefault("MASTER_PORT", str(place.main_port))
+    os.environ.setdefault("MASTER_ADDR", place.main_address)
+    os.environ.setdefault("MASTER_PORT", str(place.main_port))
+    gpu = accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    if gpu:
+        torch.cuda.set_device(place.local_rank())
+    ranks.init_process_group("nccl" if gpu else "gloo", rank=place.global_rank(), world_size=place.world_size())
     first = place.global_rank() == 0
-    # no backend is named: gloo on the CPU and the device's own, so that trainers find what they need
-    ranks.init_process_group(rank=place.global_rank(), world_size=place.world_size())
 
     def share(value: Any) -> Any:
         box = [value]
-        ranks.broadcast_object_list(box, device=torch.device("cpu"))
+        ranks.broadcast_object_list(box)
         return box[0]
 
     yield first, share

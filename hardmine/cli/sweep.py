@@ -53,8 +53,8 @@ def command(arguments: list[str]) -> None:
     fixed, space = read_space(others)
     folder = Path(settings.out).expanduser().resolve()
     direction = settings.direction or direction_of(settings.metric)
-    _look(fixed, space)
-    with joined() as (first, share):
+    accelerator = _look(fixed, space)
+    with joined(accelerator) as (first, share):
         study = None
         if first:
             _keep(folder, settings, direction, others)
@@ -123,8 +123,11 @@ def _settings(arguments: Sequence[str]) -> tuple[Settings, list[str]]:
     return settings, with_urls(others)
 
 
-def _look(fixed: Sequence[str], space: Mapping[str, Any]) -> None:
+def _look(fixed: Sequence[str], space: Mapping[str, Any]) -> str:
     """See that the keys of a sweep are known before its first run.
+
+    Returns:
+        The accelerator of its runs.
 
     Raises:
         InputError: one is not, or none is searched.
@@ -137,7 +140,7 @@ def _look(fixed: Sequence[str], space: Mapping[str, Any]) -> None:
         raise InputError("seed: is no setting to search: seeds=[0,1,2] runs each point with each")
     one = [f"{key}={(getattr(kind, 'choices', None) and kind.choices[0]) or kind.low}" for key, kind in space.items()]
     with _explained("hardmine train"), initialize_config_dir(str(config_folder()), version_base="1.3"):
-        compose("train", [*fixed, *one])
+        return str(compose("train", [*fixed, *one]).trainer.accelerator)
 
 
 def _keep(folder: Path, settings: Settings, direction: Direction, others: Sequence[str]) -> None:

@@ -47,6 +47,12 @@ def launched(environ: Mapping[str, str] = os.environ) -> Launch | None:
     return None
 
 
+def is_first(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether this process is the one that speaks and writes for all that were started together."""
+    launch = launched(environ)
+    return launch is None or int(environ["RANK" if launch.by == "torchrun" else "SLURM_PROCID"]) == 0
+
+
 def _launch(by: str, ranks: int, each: int) -> Launch:
     if ranks % each:
         raise InputError(f"{by} started {ranks} processes, not {each} on each node: start as many on every node")
@@ -92,18 +98,18 @@ def distributed(trainer: Any, timeout: float) -> dict[str, Any]:
 
 
 @contextmanager
-def joined(accelerator: str) -> Iterator[tuple[bool, Callable[[Any], Any]]]:
+def joined(accelerator: str) -> Iterator[Callable[[Any], Any]]:
     """Processes that were started together, before any of them has a trainer.
 
     Args:
         accelerator: of the trainers, which take over the process group.
 
     Yields:
-        Whether this is the first one, and a function that gives to all what the first one has.
+        A function that gives to all what the first one has.
     """
     launch = launched()
     if launch is None or launch.ranks == 1:
-        yield True, lambda value: value
+        yield lambda value: value
         return
     import torch
     from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
@@ -117,14 +123,13 @@ def joined(accelerator: str) -> Iterator[tuple[bool, Callable[[Any], Any]]]:
     if gpu:
         torch.cuda.set_device(place.local_rank())
     ranks.init_process_group("nccl" if gpu else "gloo", rank=place.global_rank(), world_size=place.world_size())
-    first = place.global_rank() == 0
 
     def share(value: Any) -> Any:
         box = [value]
         ranks.broadcast_object_list(box)
         return box[0]
 
-    yield first, share
+    yield share
     ranks.destroy_process_group()
 
 

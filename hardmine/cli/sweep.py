@@ -39,7 +39,7 @@ class Settings:
 
 def command(arguments: list[str]) -> None:
     """Ask, train and tell until there are enough trials; then the table."""
-    from hardmine.cli.launch import joined
+    from hardmine.cli.launch import is_first, joined
     from hardmine.cli.multirun import show
     from hardmine.cli.study import Study, read_space
 
@@ -54,9 +54,9 @@ def command(arguments: list[str]) -> None:
     folder = Path(settings.out).expanduser().resolve()
     direction = settings.direction or direction_of(settings.metric)
     accelerator = _look(fixed, space)
-    with joined(accelerator) as (first, share):
+    with joined(accelerator) as share:
         study = None
-        if first:
+        if is_first():
             _keep(folder, settings, direction, others)
             study = Study(
                 folder, space, settings.trials, direction, settings.pruner, settings.sampler, settings.storage
@@ -68,11 +68,17 @@ def command(arguments: list[str]) -> None:
             point = share(None if asked is None else (asked.arguments, asked.folder))
             if point is None:
                 break
-            values, run = point
-            ended = _try(settings, [*fixed, *values], run, None if asked is None else asked.trial)
+            values, place = point
+            watched = None if asked is None else asked.trial
+            for seed, run in _runs(settings, place).items():
+                numbered = [] if seed is None else [f"seed={seed}"]
+                outcome = share(_run([*fixed, *values, *numbered], run, settings, watched))
+                watched = None  # a trial has one curve: that of its first seed
+                if outcome.status != "done":
+                    break
             if study is not None and asked is not None:
-                study.tell(asked, *ended)
-        code = show(folder) if first else 0
+                study.tell(asked, *_ended(settings, outcome, place))
+        code = show(folder) if study is not None else 0
     if code:
         raise SystemExit(code)
 
@@ -166,24 +172,24 @@ def _keep(folder: Path, settings: Settings, direction: Direction, others: Sequen
     write_atomically(kept, lambda file: file.write((json.dumps(now, indent=2) + "\n").encode()))
 
 
-def _try(settings: Settings, arguments: Sequence[str], folder: Path, trial: Any) -> tuple[Status, float | None, str]:
-    """Run a point, with each seed.
+def _runs(settings: Settings, folder: Path) -> dict[int | None, Path]:
+    """Folders of the runs of a trial, by seed."""
+    return {None: folder} if settings.seeds is None else {seed: folder / str(seed) for seed in settings.seeds}
 
-    Returns:
-        How it ended, its objective, and what was wrong.
-    """
+
+def _ended(settings: Settings, last: Outcome, folder: Path) -> tuple[Status, float | None, str]:
+    """How a trial ended whose last run came to `last`: status, objective, and what was wrong."""
+    if last.status != "done":
+        return last.status, None, last.line
     found: list[float] = []
-    for place, seed in enumerate(settings.seeds or [None]):
-        run = folder if seed is None else folder / str(seed)
-        numbered = [] if seed is None else [f"seed={seed}"]
-        outcome = _run([*arguments, *numbered], run, settings, None if place else trial)
-        if outcome.status != "done":
-            return outcome.status, None, outcome.line
+    for run in _runs(settings, folder).values():
         summary = json.loads((run / "summary.json").read_text())
         name = settings.metric or main_metric(summary)
         if summary.get(name) is None:
-            have = ", ".join(sorted(key for key in summary if key.count("/") == 1))
-            return "crashed", None, f"metric={name}: the run has no such figure: take one of {have or 'none'}"
+            have = ", ".join(sorted(key for key in summary if key.count("/") == 1)) or "none"
+            line = f"metric={name}: the run has no such figure: take one of {have}"
+            _log.warning("hardmine: trial %s: %s", folder.name, line)
+            return "crashed", None, line
         found.append(float(summary[name]))
     return "done", statistics.fmean(found), ""
 

@@ -13,6 +13,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from hardmine.cli.config import key_of, run_configured, tell_unused
+from hardmine.cli.launch import is_first
 from hardmine.errors import InputError
 from hardmine.report.metric import main_metric
 from hardmine.runs import RunFolder
@@ -45,10 +46,18 @@ def prepared(arguments: list[str]) -> tuple[list[str], Path | None]:
         InputError: nothing to go on with, or a new run in the folder of another.
     """
     folders = [argument.split("=", 1)[1] for argument in arguments if key_of(argument) == "resume"]
-    if folders and folders[-1] == "auto" and not {"-m", "--multirun"} & set(arguments):
+    many = bool({"-m", "--multirun"} & set(arguments))
+    if folders and folders[-1] == "auto" and not many:
         arguments, folders = _auto(arguments)
+        if not folders:
+            return arguments, None
     if folders and folders[-1] not in ("null", "auto"):
         folder = RunFolder(folders[-1])
+        if many:
+            raise InputError(
+                f"resume={folder.path}: is one run: a sweep goes on with resume=auto hydra.sweep.dir=FOLDER and the "
+                "arguments that it had"
+            )
         return _resumed(folder, arguments), folder.frozen
     for argument in [one for one in arguments if key_of(one) == "hydra.run.dir"][-1:]:
         # before Hydra writes the settings of this run over those of another one
@@ -71,7 +80,8 @@ def _auto(arguments: list[str]) -> tuple[list[str], list[str]]:
     folder = RunFolder(given[-1])
     if folder.begun:
         return [f"resume={folder.path}"], [str(folder.path)]
-    folder.forget()
+    if is_first():
+        folder.forget()
     return [argument for argument in arguments if key_of(argument) != "resume"], []
 
 

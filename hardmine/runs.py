@@ -95,6 +95,20 @@ class RunFolder:
         lock = self.path / LOCK
         return lock.is_file() and lock.stat().st_ino in _claimed
 
+    @property
+    def busy(self) -> bool:
+        """Whether a process, this one or another, keeps the folder to itself."""
+        if not (self.path / LOCK).is_file():
+            return False
+        lock = os.open(self.path / LOCK, os.O_RDWR)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(lock)
+        return False
+
     def look_unused(self) -> None:
         """See that no run has been here.
 

@@ -30,12 +30,15 @@ usage: hardmine COMMAND [KEY=VALUE ...]
                                              in place of FILE.parquet also "sqlite:///FILE.db?table=NAME"
   hardmine store run=RUN_FOLDER              the environment table of a run: what was used, how well it was recognised
   hardmine report FOLDER [ANOTHER]           one page that shows a run, a search or an evaluation, or two side by side
-  hardmine train --help, hardmine mine --help, hardmine evaluate --help
+  hardmine sweep KEY=RANGE ... [out=FOLDER] [trials=20] [seeds=[0,1,2]] [metric=NAME]
+                                             search for the settings that train best, by Optuna
+  hardmine sweep report FOLDER               the table of a sweep, also of hardmine train -m
+  hardmine train --help, hardmine mine --help, hardmine evaluate --help, hardmine sweep --help
                                              every config group and key
   hardmine --version
 """
 
-COMMANDS = ("train", "mine", "evaluate", "report", "export", "store")
+COMMANDS = ("train", "mine", "evaluate", "report", "export", "store", "sweep")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

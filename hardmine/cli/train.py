@@ -6,12 +6,14 @@ import re
 import sys
 import time
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
 from hardmine.cli.config import key_of, run_configured, tell_unused
+from hardmine.cli.launch import is_first
 from hardmine.errors import InputError
 from hardmine.report.metric import main_metric
 from hardmine.runs import RunFolder
@@ -25,22 +27,42 @@ _OF_MINING = (
 
 def command(arguments: list[str]) -> None:
     """Run, or go on with the run folder named by `resume=`, with its own settings."""
-    folders = [argument.split("=", 1)[1] for argument in arguments if key_of(argument) == "resume"]
-    if folders and folders[-1] == "auto" and not {"-m", "--multirun"} & set(arguments):
-        arguments, folders = _auto(arguments)
-    folder = None
-    if folders and folders[-1] != "null":
-        folder = RunFolder(folders[-1])
-        arguments = _resumed(folder, arguments)
-    else:  # before Hydra writes the settings of this run over those of another one
-        for argument in [one for one in arguments if key_of(one) == "hydra.run.dir"][-1:]:
-            RunFolder(argument.split("=", 1)[1].strip("'\"")).look_unused()
+    arguments, frozen = prepared(arguments)
 
     def run(cfg: Any) -> Any:
         summary = train(cfg)
         return summary.get(main_metric(summary) or "", 0)  # what a sweeper of Hydra's may optimise
 
-    run_configured("train", arguments, run, None if folder is None else folder.frozen)
+    run_configured("train", arguments, run, frozen)
+
+
+def prepared(arguments: list[str]) -> tuple[list[str], Path | None]:
+    """What `resume=` stands for.
+
+    Returns:
+        Arguments for Hydra, and the config that the run froze, where there is one to go on with.
+
+    Raises:
+        InputError: nothing to go on with, or a new run in the folder of another.
+    """
+    folders = [argument.split("=", 1)[1] for argument in arguments if key_of(argument) == "resume"]
+    many = bool({"-m", "--multirun"} & set(arguments))
+    if folders and folders[-1] == "auto" and not many:
+        arguments, folders = _auto(arguments)
+        if not folders:
+            return arguments, None
+    if folders and folders[-1] not in ("null", "auto"):
+        folder = RunFolder(folders[-1])
+        if many:
+            raise InputError(
+                f"resume={folder.path}: is one run: a sweep goes on with resume=auto hydra.sweep.dir=FOLDER and the "
+                "arguments that it had"
+            )
+        return _resumed(folder, arguments), folder.frozen
+    for argument in [one for one in arguments if key_of(one) == "hydra.run.dir"][-1:]:
+        # before Hydra writes the settings of this run over those of another one
+        RunFolder(argument.split("=", 1)[1].strip("'\"")).look_unused()
+    return arguments, None
 
 
 def _auto(arguments: list[str]) -> tuple[list[str], list[str]]:
@@ -58,7 +80,8 @@ def _auto(arguments: list[str]) -> tuple[list[str], list[str]]:
     folder = RunFolder(given[-1])
     if folder.begun:
         return [f"resume={folder.path}"], [str(folder.path)]
-    folder.forget()
+    if is_first():
+        folder.forget()
     return [argument for argument in arguments if key_of(argument) != "resume"], []
 
 
@@ -78,11 +101,12 @@ def _resumed(folder: RunFolder, arguments: list[str]) -> list[str]:
     return [*arguments, f"run_dir={folder.path}", *hydra]
 
 
-def train(cfg: Any) -> dict[str, Any]:
+def train(cfg: Any, watching: Sequence[Any] = ()) -> dict[str, Any]:
     """Data, store, task and search from the config; fit, compare, write down.
 
     Args:
         cfg: composed config of `conf/train.yaml`.
+        watching: callbacks beside those of the config.
 
     Returns:
         What `summary.json` holds.
@@ -147,7 +171,7 @@ def train(cfg: Any) -> dict[str, Any]:
     trainer = instantiate(
         cfg.trainer,
         precision=auto_precision(cfg.trainer.accelerator) if cfg.trainer.precision == "auto" else cfg.trainer.precision,
-        callbacks=[*callbacks.values(), LambdaCallback(on_train_start=begin), signals],
+        callbacks=[*callbacks.values(), LambdaCallback(on_train_start=begin), signals, *watching],
         logger=instantiate(cfg.logger) if cfg.logger["_target_"] else False,
         plugins=[AtomicCheckpointIO(), *environments()],
         **distributed(cfg.trainer, cfg.timeout),

@@ -197,7 +197,7 @@ def _build_predictor(cfg: Any) -> Any:
             f"predictor: {path} is no checkpoint in the folder of a segmentation run ({folder.frozen} is missing): set "
             "predictor=RUN_FOLDER/checkpoints/last.ckpt"
         )
-    run = folder.config()
+    run = folder.config(cfg.allow)
     names = classes_of(path)
     run.classes = len(names)
     task: Task = instantiate(run.task, net=instantiate(run.model), classes=names)

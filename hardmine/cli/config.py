@@ -7,20 +7,21 @@ import shutil
 import sys
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
+from difflib import get_close_matches
 from itertools import takewhile
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
+from hydra.errors import HydraException, OverrideParseException
+from omegaconf.errors import OmegaConfBaseException
+
+from hardmine.cli.blocks import config_folder, look_at_blocks, look_at_groups, meant
+from hardmine.cli.paths import at_home, is_path
 from hardmine.errors import InputError
 from hardmine.runs import LOCK, RunFolder
 
-
-def config_folder() -> Path:
-    """Where the configs are: inside the package when installed from a wheel, beside it in a checkout."""
-    package = Path(__file__).parent.parent
-    inside = package / "conf"
-    return inside if inside.is_dir() else package.parent / "conf"
+BAD = (InputError, HydraException, OmegaConfBaseException)  # what the user can mend
 
 
 def run_configured(name: str, arguments: Sequence[str], run: Callable[[Any], Any], frozen: Path | None = None) -> None:
@@ -36,32 +37,44 @@ def run_configured(name: str, arguments: Sequence[str], run: Callable[[Any], Any
         InputError: a key or value that the config does not know.
     """
     import hydra
-    from hydra.errors import HydraException
     from omegaconf import DictConfig
-    from omegaconf.errors import OmegaConfBaseException
-
-    from hardmine.cli.hints import look_at_types
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions reach the handlers below in place of Hydra's own report
     program = f"hardmine {name}"
-    sys.argv = [program, *with_urls(with_root(arguments) if frozen is None else arguments)]
-    bad = (InputError, HydraException, OmegaConfBaseException)
+    sys.argv = [program, *(with_root(arguments) if frozen is None else arguments)]
 
     def job(cfg: DictConfig) -> Any:
         try:
-            look_at_types(cfg)
+            look_at(cfg)
             return run(cfg)
-        except bad as error:
+        except BAD as error:
             _remove_empty_run()
             raise failed(
                 _with_key(explain(error, program), cfg)
             ) from None  # Hydra adds lines of its own to any other exception
 
+    look_at_groups({key_of(each): each.split("=", 1)[1] for each in sys.argv[1:] if "=" in each})
     try:
         where, what = (config_folder(), name) if frozen is None else (frozen.parent.resolve(), frozen.stem)
         hydra.main(version_base="1.3", config_path=str(where), config_name=what)(job)()
-    except bad as error:
+    except BAD as error:
         raise InputError(explain(error, program)) from None
+
+
+def look_at(cfg: Any) -> None:
+    """See that a composed config can be worked with, before anything is built from it.
+
+    Raises:
+        InputError: what is missing, of another type, or out of range.
+    """
+    from hardmine.cli.hints import look_at_types
+    from hardmine.cli.launch import look_at_trainer
+    from hardmine.cli.ranges import look_at_ranges
+
+    look_at_blocks(cfg)
+    look_at_types(cfg)
+    look_at_ranges(cfg)
+    look_at_trainer(cfg.trainer)
 
 
 def _with_key(message: str, cfg: Any) -> str:
@@ -116,15 +129,24 @@ def plain_arguments(command: str, arguments: Sequence[str], known: Sequence[str]
     strange = [argument for argument in arguments if "=" not in argument] + sorted(given.keys() - set(known))
     if strange:
         raise InputError(f"{command}: {strange[0]!r} is unknown: it takes {', '.join(f'{key}=...' for key in known)}")
-    return given
+    return {key: at_home(value) if is_path(key) else value for key, value in given.items()}
 
 
 def values_of(arguments: Sequence[str]) -> dict[str, Any]:
     """Keys and values of arguments, as Hydra reads them."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    parsed = OverridesParser.create().parse_overrides(with_urls(arguments))
+    parsed = OverridesParser.create().parse_overrides(list(arguments))
     return {each.key_or_group: each.value() for each in parsed}
+
+
+def allowed(arguments: Sequence[str]) -> list[str]:
+    """What `allow=[...]` says, which only whoever starts the command can: not a folder that is read."""
+    given = values_of([argument for argument in arguments if key_of(argument) == "allow"]).get("allow", [])
+    packages = given if isinstance(given, list) else [given]
+    if not all(isinstance(package, str) and package for package in packages):
+        raise InputError(f"allow must be a list of packages, got {given!r:.60}: set allow=[PACKAGE]")
+    return packages
 
 
 def key_of(argument: str) -> str:
@@ -151,13 +173,8 @@ def with_root(arguments: Sequence[str]) -> list[str]:
     """`data.root=PATH` alone means `data=folder`, unless an experiment says what data it is."""
     keys = {key_of(argument) for argument in arguments}
     if "data.root" in keys and "data" not in keys | experiment_blocks(arguments):
-        return [*arguments, "data=folder"]  # options such as -m come first
+        return [*arguments, "data=folder"]
     return list(arguments)
-
-
-def with_urls(arguments: Sequence[str]) -> list[str]:
-    """URLs in quotes, without which Hydra takes no `=` inside a value."""
-    return [re.sub(r"(?<=[=,])\w+://[^,'\"]+", r'"\g<0>"', argument) for argument in arguments]
 
 
 def explain(error: BaseException, program: str) -> str:
@@ -167,19 +184,36 @@ def explain(error: BaseException, program: str) -> str:
         if isinstance(cause, InputError):
             return cause.keyed.splitlines()[-1].split("InputError: ")[-1]  # a loader process puts its traceback before
         cause = cause.__cause__
+    if isinstance(error, OverrideParseException):
+        key = key_of(error.override)
+        return f"{error.override}: cannot be read: put the value in two pairs of quotes: '{key}=\"...\"'"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     keys = [line.removeprefix("full_key:").strip() for line in lines if line.startswith("full_key:")]
-    lines = [line for line in lines if not line.startswith("full_key:")]
-    if lines and lines[0].startswith("Could not override"):
-        key = lines[0].removeprefix("Could not override ").rstrip(".")
-        return f"{key}: no such config key: see {program} --help"
+    lines = [line for line in lines if not line.startswith(("full_key:", "object_type="))]
+    key = keys[0] if keys and keys[0] else "config"
+    first = lines[0] if lines else type(error).__name__
+    if named := re.match(r"Could not override '(.+?)'\.|Could not delete from config\. '(.+?)' does not exist", first):
+        name = named[1] or named[2]
+        return f"'{name}': no such config key{meant(name)}: see {program} --help"
     choices = [place for place, line in enumerate(lines) if line.startswith("Available options in")]
     if choices:
         # the options end where Hydra tells where it looked for them
-        options = takewhile(lambda line: not line.endswith(":"), lines[choices[0] + 1 :])
-        return f"{'; '.join(lines[: choices[0]])}: take one of {', '.join(options)}"
-    if lines and lines[0].startswith("Missing mandatory value"):
-        return f"{lines[0].split(':', 1)[1].strip()}: this config key must be given: KEY=VALUE"
-    if lines and lines[0].startswith("Error in call to target") and error.__cause__ is not None:
-        return f"{keys[0] if keys else 'config'}: {shorten(' '.join(str(error.__cause__).split()), 200)}"
-    return "; ".join(lines[:3])
+        there = list(takewhile(lambda line: not line.endswith(":"), lines[choices[0] + 1 :]))
+        found = re.search(r"Could not find '(.+?)'", first)
+        near = get_close_matches(found[1].split("/")[-1], there, 1) if found else []
+        guess = f" (did you mean `{near[0]}`?)" if near else ""
+        return f"{'; '.join(lines[: choices[0]])}{guess}: take one of {', '.join(there)}"
+    if group := re.search(r"config group override, but config group '(.+?)' does not exist", first):
+        return f"'{group[1]}': no such config group{meant(group[1])}: see {program} --help"
+    if first.startswith("Missing mandatory value"):
+        return f"{first.split(':', 1)[1].strip()}: this config key must be given: KEY=VALUE"
+    if nothing := re.match(r"Interpolation key '(.+?)' not found", first):
+        return f"{key}: refers to '{nothing[1]}', which is no config key{meant(nothing[1])}: see {program} --help"
+    if gone := re.match(r"(?:Key|Missing key) '?(\w+)", first):
+        return f"{key if keys else gone[1]}: this config key is missing: it was taken out, or its block set to null"
+    if first.startswith(("Error in call to target", "Error locating target")) and error.__cause__ is not None:
+        return f"{key}: {shorten(' '.join(str(error.__cause__).split()), 200)}"
+    if first.startswith("Error merging override") and error.__cause__ is not None:
+        why = shorten(str(error.__cause__).splitlines()[0], 160)
+        return f"{first.removeprefix('Error merging override ')}: {why}: see {program} --help"
+    return "; ".join([first if (keys and key in first) or key == "config" else f"{key}: {first}", *lines[1:3]])

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hardmine.cli.config import experiment_blocks, key_of, run_configured, tell_unused, values_of
+from hardmine.cli.config import allowed, experiment_blocks, key_of, look_at, run_configured, tell_unused, values_of
+from hardmine.cli.flags import parted
+from hardmine.cli.paths import look_at_output, path_of
 from hardmine.errors import InputError
 from hardmine.runs import RunFolder
 
@@ -21,16 +23,18 @@ _OF_TRAINING = (
 
 def command(arguments: list[str]) -> None:
     """Search with the model of `ckpt`; settings of the run it stands in hold, where not given anew."""
-    given = {key_of(argument): argument.split("=", 1)[-1] for argument in arguments}
+    given = {key_of(argument): path_of(argument) for argument in arguments if "=" in argument}
     run = None
-    if not any(argument in ("--help", "-h") for argument in arguments):
+    if not parted(arguments).shows:
         for name, remedy in (("ckpt", "a checkpoint or a state dict"), ("out", "the folder to write to")):
             if name not in given:
                 raise InputError(f"mine: {name} is missing: set {name}=PATH to {remedy}")
-        folder = RunFolder(Path(given["ckpt"]).expanduser().parent.parent)
+        look_at_output("out", given["out"])
+        allow = allowed(arguments)
+        folder = RunFolder(Path(given["ckpt"]).parent.parent)
         if folder.frozen.is_file():
             run = folder
-            if "data.root" in given and "data" not in given and "root" not in run.config().data:
+            if "data.root" in given and "data" not in given and "root" not in run.config(allow).data:
                 arguments = [*arguments, "data=folder"]  # the run had no folder
     if run is None:
         run_configured("mine", arguments, mine)
@@ -39,11 +43,9 @@ def command(arguments: list[str]) -> None:
     blocks = [block for block in _KEPT if block not in chosen]
     later = [argument for argument in arguments if key_of(argument).split(".")[0] in blocks]  # of what the run lends
 
-    from hardmine.cli.hints import look_at_types
-
     def configured(cfg: Any) -> None:
-        run.lend(cfg, blocks, values_of(later))
-        look_at_types(cfg)
+        run.lend(cfg, blocks, values_of(later), cfg.allow)
+        look_at(cfg)
         RunFolder(cfg.out).freeze(cfg)  # as it is searched with
         mine(cfg)
 

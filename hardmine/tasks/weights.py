@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from hardmine.errors import InputError
+from hardmine.finite import look_at_weights
 
 
 def load_weights(task: L.LightningModule, path: str | Path) -> None:
@@ -51,6 +52,7 @@ def load_weights(task: L.LightningModule, path: str | Path) -> None:
     ]
     if problems:
         raise InputError(f"{path}: does not fit the network ({problems[0]}; {len(problems)} in all): set model= to it")
+    look_at_weights(str(path), weights)
     task.net.load_state_dict(weights)  # type: ignore[union-attr]
 
 

@@ -1,4 +1,4 @@
-"""Errors that are the user's to mend, and training that came to nothing."""
+"""Errors that are the user's to mend, and training that cannot go on."""
 
 
 class InputError(ValueError):
@@ -18,5 +18,5 @@ class InputError(ValueError):
         self.keyed = next(marks) + "".join(f"{block}.{name}{next(marks, '')}" for name in marks)
 
 
-class DivergedError(RuntimeError):
-    """Training came to nothing: its loss is no number any more. The command line exits with 1."""
+class TrainingError(RuntimeError):
+    """Training that cannot go on, and why, in one line. The command line exits with 1."""

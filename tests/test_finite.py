@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from hardmine.callbacks import AtomicCheckpointIO, Finite
 from hardmine.cli import main
-from hardmine.errors import DivergedError, InputError
+from hardmine.errors import InputError, TrainingError
 from hardmine.finite import look_at_weights, nan_weight
 from hardmine.miner import Miner
 
@@ -60,7 +60,7 @@ def test_counted(losses: list[float], steps: int) -> None:
 
 @pytest.mark.parametrize("value", [NAN, INF, -INF])
 def test_training_ends(value: float) -> None:
-    with pytest.raises(DivergedError, match=r"latest 3 steps up to step 4 \(trainer\.patience_nonfinite\): lower"):
+    with pytest.raises(TrainingError, match=r"latest 3 steps up to step 4 \(trainer\.patience_nonfinite\): lower"):
         fit([1, value, value, value, 1, 1], patience=3)
 
 

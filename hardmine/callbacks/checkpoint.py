@@ -31,12 +31,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         if path.stem == "last" and (name := nan_weight(checkpoint.get("state_dict", {}))):
             _log.warning("hardmine: %s: not written, as weights are NaN (%s)", path, name)
             return
-        if path.stem == "last" and is_whole(path):
-            link = path.with_name(f".{path.name}.link")
-            link.unlink(missing_ok=True)
-            os.link(path, link)
-            os.replace(link, before(path))
-        write_atomically(path, lambda file: torch.save(checkpoint, file))
+        kept = before(path) if path.stem == "last" and is_whole(path) else None
+        write_atomically(path, lambda file: torch.save(checkpoint, file), kept)
 
 
 def before(path: Path) -> Path:

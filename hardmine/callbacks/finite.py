@@ -7,7 +7,7 @@ import lightning as L
 import torch
 from torch import Tensor
 
-from hardmine.errors import DivergedError
+from hardmine.errors import TrainingError
 from hardmine.finite import look_at_weights
 
 
@@ -18,7 +18,7 @@ class Finite(L.Callback):
         patience: batches in a row.
 
     Raises:
-        DivergedError: in training, after `patience` batches.
+        TrainingError: in training, after `patience` batches.
         InputError: a checkpoint to go on from has weights that are NaN.
     """
 
@@ -45,7 +45,7 @@ class Finite(L.Callback):
         if alone_on_a_cpu or self._batches % self.patience == 0:  # elsewhere looking waits for the device
             over = bool(self._counts[1] >= self.patience)
             if trainer.strategy.reduce_boolean_decision(over, all=False):
-                raise DivergedError(
+                raise TrainingError(
                     f"the loss was NaN or infinite in the latest {self.patience} steps up to step "
                     f"{trainer.global_step} (trainer.patience_nonfinite): lower task.lr, or look at the labels and at "
                     "trainer.precision"

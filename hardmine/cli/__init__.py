@@ -9,6 +9,7 @@ from hardmine.cli.config import config_folder, failed
 from hardmine.cli.flags import parted
 from hardmine.cli.paths import with_paths
 from hardmine.errors import InputError
+from hardmine.files import unwritten
 
 __all__ = ["config_folder", "main"]
 
@@ -21,19 +22,22 @@ usage: hardmine COMMAND [KEY=VALUE ...]
   hardmine mine ckpt=FILE data.root=PATH out=FOLDER
                                              search with a frozen model and write what it fails on as a data set;
                                              the same command again goes on where it was stopped
+  hardmine evaluate ckpt=FILE data.root=PATH [fail_under=0.6]
+                                             measure a model on every split, and its images in other light; exit code 1
+                                             where an environment is recognised worse
   hardmine export run=RUN_FOLDER out=FOLDER [sources=false]
                                              write the pieces of a training run as a data set
   hardmine store root=PATH out=FILE.parquet [split=target] [colors=lab]
                                              measure labelled targets, for store=file store.path=FILE.parquet;
                                              in place of FILE.parquet also "sqlite:///FILE.db?table=NAME"
   hardmine store run=RUN_FOLDER              the environment table of a run: what was used, how well it was recognised
-  hardmine train --help, hardmine mine --help
+  hardmine train --help, hardmine mine --help, hardmine evaluate --help
                                              every config group and key
   hardmine --version
 """
 
-CONFIGURED = ("train", "mine")  # their arguments are Hydra's
-COMMANDS = ("train", "mine", "export", "store")
+CONFIGURED = ("train", "mine", "evaluate")  # their arguments are Hydra's
+COMMANDS = (*CONFIGURED, "export", "store")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -66,3 +70,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     except BrokenPipeError:  # the reader of a pipe has seen enough
         sys.stderr.close()
         raise SystemExit(1) from None
+    except Exception as error:
+        if line := unwritten(error):
+            raise failed(line, 1) from None
+        raise

@@ -59,13 +59,12 @@ def look_at_blocks(cfg: Any) -> None:
         if not isinstance(block, DictConfig):
             choices = f"take one of {', '.join(options(name))}" if name in groups else "leave it in, and set its keys"
             raise InputError(f"{name} must be a block of keys, got {_words(block)}: {choices}")
-    for name in common:
-        if name not in (*blocks, "defaults", "hydra") and name not in cfg:
-            raise InputError(f"{name}: this config key was taken out: set it to a value in place of that")
-    for name in blocks:
-        for key in common[name]:
-            if key not in cfg[name]:
-                raise InputError(f"{name}.{key}: this config key was taken out: set it to a value in place of that")
+    wanted = [name for name in common if name not in (*blocks, "defaults", "hydra")]
+    wanted += [f"{name}.{key}" for name in blocks for key in common[name]]
+    for key in [] if cfg.get("resume") else wanted:  # a run that was begun may not know the latest ones
+        *block, name = key.split(".")
+        if name not in (cfg[block[0]] if block else cfg):
+            raise InputError(f"{key}: this config key was taken out: set it to a value in place of that")
     _look_at_targets(cfg, [*groups, *blocks])
     if "mining" in cfg.callbacks:
         raise InputError("callbacks.mining: this name is the search's own: give the callback another one")

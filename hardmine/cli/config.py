@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from difflib import get_close_matches
 from itertools import takewhile
+from math import nan
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -18,13 +19,16 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hardmine.cli.blocks import config_folder, look_at_blocks, look_at_groups, meant
 from hardmine.cli.paths import at_home, is_path
-from hardmine.errors import InputError
+from hardmine.errors import InputError, TrainingError
+from hardmine.files import told_once, unwritten
 from hardmine.runs import LOCK, RunFolder
 
 BAD = (InputError, HydraException, OmegaConfBaseException)  # what the user can mend
 
 
-def run_configured(name: str, arguments: Sequence[str], run: Callable[[Any], Any], frozen: Path | None = None) -> None:
+def run_configured(
+    name: str, arguments: Sequence[str], run: Callable[[Any], Any], frozen: Path | None = None, record: bool = False
+) -> None:
     """Compose `conf/<name>.yaml` with the arguments and run, for each job of a sweep.
 
     Args:
@@ -32,31 +36,57 @@ def run_configured(name: str, arguments: Sequence[str], run: Callable[[Any], Any
         arguments: Hydra's.
         run: takes the config.
         frozen: a config in place of the command's own.
+        record: a run that ends badly leaves its outcome in its folder and goes no further, as in a sweep.
 
     Raises:
         InputError: a key or value that the config does not know.
     """
     import hydra
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
     from omegaconf import DictConfig
+
+    from hardmine.cli.multirun import told
+    from hardmine.outcome import recorded
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions reach the handlers below in place of Hydra's own report
     program = f"hardmine {name}"
     sys.argv = [program, *(with_root(arguments) if frozen is None else arguments)]
 
-    def job(cfg: DictConfig) -> Any:
-        try:
-            look_at(cfg)
+    def one(cfg: DictConfig) -> Any:
+        look_at(cfg)
+        with told_once():
             return run(cfg)
+
+    def job(cfg: DictConfig) -> Any:
+        settings = HydraConfig.get()
+
+        def line(error: Exception) -> str:
+            return _with_key(explain(error, program), cfg)
+
+        if record or settings.mode == RunMode.MULTIRUN:  # a bad run ends nothing but itself
+            with recorded(Path(settings.runtime.output_dir), settings.overrides.task, BAD, line):
+                return one(cfg)
+            return nan
+        try:
+            return one(cfg)
+        except TrainingError as error:
+            raise failed(str(error), 1) from None
         except BAD as error:
             _remove_empty_run()
-            raise failed(
-                _with_key(explain(error, program), cfg)
-            ) from None  # Hydra adds lines of its own to any other exception
+            raise failed(line(error)) from None  # Hydra adds lines of its own to any other exception
+        except Exception as error:
+            folder = cfg.get("run_dir") or cfg.get("out")
+            if said := unwritten(error, folder):
+                again = f"; then resume={folder}" if cfg.get("run_dir") and RunFolder(folder).begun else ""
+                raise failed(said + again, 1) from None
+            raise
 
     look_at_groups({key_of(each): each.split("=", 1)[1] for each in sys.argv[1:] if "=" in each})
     try:
         where, what = (config_folder(), name) if frozen is None else (frozen.parent.resolve(), frozen.stem)
-        hydra.main(version_base="1.3", config_path=str(where), config_name=what)(job)()
+        with told():
+            hydra.main(version_base="1.3", config_path=str(where), config_name=what)(job)()
     except BAD as error:
         raise InputError(explain(error, program)) from None
 
@@ -98,10 +128,10 @@ def tell_unused(why: str, names: Collection[str]) -> None:
         logging.getLogger("hardmine").warning("hardmine: %s: not used: %s", why, ", ".join(unused))
 
 
-def failed(message: str) -> SystemExit:
-    """Print the one line that says what is wrong; exit code 2."""
+def failed(message: str, code: int = 2) -> SystemExit:
+    """Print the one line that says what is wrong; exit code 2, or 1 where no input is to blame."""
     print(f"hardmine: error: {message}", file=sys.stderr)
-    return SystemExit(2)
+    return SystemExit(code)
 
 
 def _remove_empty_run() -> None:
@@ -143,10 +173,9 @@ def values_of(arguments: Sequence[str]) -> dict[str, Any]:
 def allowed(arguments: Sequence[str]) -> list[str]:
     """What `allow=[...]` says, which only whoever starts the command can: not a folder that is read."""
     given = values_of([argument for argument in arguments if key_of(argument) == "allow"]).get("allow", [])
-    packages = given if isinstance(given, list) else [given]
-    if not all(isinstance(package, str) and package for package in packages):
+    if not isinstance(given, list) or not all(isinstance(package, str) for package in given):
         raise InputError(f"allow must be a list of packages, got {given!r:.60}: set allow=[PACKAGE]")
-    return packages
+    return given
 
 
 def key_of(argument: str) -> str:

@@ -26,9 +26,13 @@ _OWN: dict[str, dict[str, Any]] = {
         "timeout": float,
         **dict.fromkeys(("ckpt", "predictor", "resume"), str | None),
         "allow": list[str],
+        "kernel": Literal["auto", "fused", "reference"],
         "out": str,
         "sources": bool,
         "keep_every": int,
+        "source": str | None,
+        **dict.fromkeys(("budget", "rows", "pictures"), int),
+        "fail_under": float | None,
     },
     "store": {
         "path": str | None,

@@ -5,14 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hardmine.cli.config import allowed, experiment_blocks, key_of, look_at, run_configured, tell_unused, values_of
-from hardmine.cli.flags import parted
-from hardmine.cli.paths import look_at_output, path_of
+from hardmine.cli.config import tell_unused
+from hardmine.cli.lent import run_with_model
 from hardmine.errors import InputError
-from hardmine.runs import RunFolder
-
-# what a training run says of its data and its model, not how it searched or trained
-_KEPT = ("data", "model", "task", "store", "conversion", "scoring", "environment", "predictor")
 
 # keys that a search has no use for
 _OF_TRAINING = (
@@ -23,33 +18,8 @@ _OF_TRAINING = (
 
 def command(arguments: list[str]) -> None:
     """Search with the model of `ckpt`; settings of the run it stands in hold, where not given anew."""
-    given = {key_of(argument): path_of(argument) for argument in arguments if "=" in argument}
-    run = None
-    if not parted(arguments).shows:
-        for name, remedy in (("ckpt", "a checkpoint or a state dict"), ("out", "the folder to write to")):
-            if name not in given:
-                raise InputError(f"mine: {name} is missing: set {name}=PATH to {remedy}")
-        look_at_output("out", given["out"])
-        allow = allowed(arguments)
-        folder = RunFolder(Path(given["ckpt"]).parent.parent)
-        if folder.frozen.is_file():
-            run = folder
-            if "data.root" in given and "data" not in given and "root" not in run.config(allow).data:
-                arguments = [*arguments, "data=folder"]  # the run had no folder
-    if run is None:
-        run_configured("mine", arguments, mine)
-        return
-    chosen = {key_of(argument) for argument in arguments} | experiment_blocks(arguments)
-    blocks = [block for block in _KEPT if block not in chosen]
-    later = [argument for argument in arguments if key_of(argument).split(".")[0] in blocks]  # of what the run lends
-
-    def configured(cfg: Any) -> None:
-        run.lend(cfg, blocks, values_of(later), cfg.allow)
-        look_at(cfg)
-        RunFolder(cfg.out).freeze(cfg)  # as it is searched with
-        mine(cfg)
-
-    run_configured("mine", [argument for argument in arguments if argument not in later], configured)
+    needed = {"ckpt": "a checkpoint or a state dict", "out": "the folder to write to"}
+    run_with_model("mine", arguments, needed, mine)
 
 
 def mine(cfg: Any) -> None:
@@ -123,7 +93,7 @@ def _search(cfg: Any, mining: Any, sources: int, load: Any, data: Any, task: Any
         saved = {"mining": mining.state_dict(), "search": search.state_dict()}
         write_atomically(kept, lambda file: torch.save(saved, file))
 
-    autocast = _autocast(cfg, next(task.parameters()).device)
+    autocast = autocasting(cfg, next(task.parameters()).device)
     process = MiningProcess(mining, load, task, autocast, lambda batch: data.on_after_batch_transfer(batch, 0))
     console = Console(stderr=True)
     columns = (TextColumn("searching"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
@@ -149,7 +119,7 @@ def _search(cfg: Any, mining: Any, sources: int, load: Any, data: Any, task: Any
     return gallery
 
 
-def _autocast(cfg: Any, device: Any) -> Callable[[], Any]:
+def autocasting(cfg: Any, device: Any) -> Callable[[], Any]:
     """The precision that a training run would score with."""
     import torch
 

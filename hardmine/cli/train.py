@@ -14,6 +14,7 @@ from omegaconf import DictConfig, open_dict
 from hardmine.cli.config import allowed, key_of, run_configured, tell_unused
 from hardmine.cli.paths import look_at_output, path_of, quoted
 from hardmine.errors import InputError
+from hardmine.report.metric import main_metric
 from hardmine.runs import RunFolder
 
 # blocks that plain training has no use for, and keys; `mining.start` says when the table's first column is measured
@@ -26,7 +27,7 @@ _OF_MINING = (
 def command(arguments: list[str]) -> None:
     """Run, or go on with the run folder named by `resume=`, with its own settings."""
     folders = [path_of(argument) for argument in arguments if key_of(argument) == "resume"]
-    if folders and folders[-1] == "auto":
+    if folders and folders[-1] == "auto" and not {"-m", "--multirun"} & set(arguments):
         arguments, folders = _auto(arguments)
     folder = None
     if folders and folders[-1] != "null":
@@ -36,11 +37,10 @@ def command(arguments: list[str]) -> None:
         for argument in [one for one in arguments if key_of(one) == "hydra.run.dir"][-1:]:
             RunFolder(look_at_output("hydra.run.dir", path_of(argument))).look_unused()
 
-    def run(cfg: Any) -> float:
+    def run(cfg: Any) -> Any:
         summary = train(cfg)
-        return next((value for name, value in summary.items() if name.count("/") == 1 and name.startswith("val/")), 0)
+        return summary.get(main_metric(summary) or "", 0)  # what a sweeper of Hydra's may optimise
 
-    # what it returns a sweeper may optimise; `test` is for looking at
     run_configured("train", arguments, run, None if folder is None else folder.frozen)
 
 
@@ -95,12 +95,12 @@ def train(cfg: Any) -> dict[str, Any]:
     import lightning as L
     from hydra.utils import instantiate
     from lightning.fabric.utilities.rank_zero import rank_zero_only
-    from lightning.pytorch.callbacks import LambdaCallback
+    from lightning.pytorch.callbacks import Checkpoint, LambdaCallback
 
     from hardmine.callbacks import AtomicCheckpointIO, Finite, Signals
-    from hardmine.cli.build import build_data, build_mining, build_target_images, build_task
+    from hardmine.cli.build import build_data, build_inventory, build_mining, build_target_images, build_task
     from hardmine.cli.launch import distributed, environments, launched
-    from hardmine.cli.trouble import told
+    from hardmine.cli.trouble import explained
     from hardmine.memory.ledger import Ledger
     from hardmine.tasks.precision import auto_precision
 
@@ -113,10 +113,16 @@ def train(cfg: Any) -> dict[str, Any]:
     L.seed_everything(cfg.seed, verbose=False)
     folder = RunFolder(cfg.run_dir)
     run_dir = folder.path
-    if not getattr(rank_zero_only, "rank", 0):  # None where there is one process alone
+    auto = cfg.resume == "auto"
+    if auto:  # a run of a sweep, each with a folder of its own
+        cfg.resume = str(run_dir) if folder.begun else None
+    if cfg.resume and (summary := folder.finished(cfg.trainer.max_steps)):
+        return _finished(folder, summary)
+    first = not getattr(rank_zero_only, "rank", 0)  # None where there is one process alone
+    if first:
         folder.claim()
         if not cfg.resume:
-            folder.look_unused()
+            folder.forget() if auto else folder.look_unused()
     data = build_data(cfg)
     task = build_task(cfg, data)
     mining = build_mining(cfg, data)
@@ -131,12 +137,15 @@ def train(cfg: Any) -> dict[str, Any]:
         callbacks["pictures"].mining = mining
         callbacks["pictures"].targets = build_target_images(cfg, data)
     datamodule = data if mining is None else mining.around(data)
+    given = build_inventory(cfg, data, mining) if first else None
+    if given is not None and cfg.resume:
+        folder.look_at_data(given)
 
-    signals, finite = Signals(), Finite(cfg.trainer.patience_nonfinite)
+    signals, finite = Signals(), Finite(cfg.trainer.get("patience_nonfinite", 10))
 
     def begin(trainer: Any, task: Any) -> None:
         if trainer.is_global_zero:  # what was refused before leaves a folder as it was
-            folder.begin(cfg)
+            folder.begin(cfg, given)
 
     trainer = instantiate(
         lightnings(cfg.trainer),
@@ -147,6 +156,8 @@ def train(cfg: Any) -> dict[str, Any]:
         **distributed(cfg.trainer, cfg.timeout),
         use_distributed_sampler=False,  # hardmine's sampler already shares the rows out
         enable_model_summary=False,
+        # otherwise Lightning adds a ModelCheckpoint, which writes where the command was typed
+        enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks.values()),
         **({} if data.has("val") else {"limit_val_batches": 0}),
     )
     if trainer.world_size > 1 and launched() is None:  # trainer.devices=auto found several
@@ -157,7 +168,7 @@ def train(cfg: Any) -> dict[str, Any]:
     started = time.perf_counter()
     last = folder.checkpoint
     try:
-        with told(trainer, callbacks, run_dir):
+        with explained(trainer, callbacks):
             trainer.fit(task, datamodule, ckpt_path=str(folder.resumable()) if cfg.resume else None, weights_only=True)
     except RuntimeError as error:  # as torch.distributed says that a process is gone, or no longer answers
         if trainer.world_size == 1 or not re.search("imed out|timeout|closed by peer|reset by peer", str(error)):
@@ -167,6 +178,8 @@ def train(cfg: Any) -> dict[str, Any]:
         raise SystemExit(1) from None
     seconds = time.perf_counter() - started
     steps = trainer.global_step
+    if cfg.resume and (summary := folder.finished(steps)):  # trainer.max_epochs, say
+        return _finished(folder, summary)
     if "checkpoint" in callbacks:
         trainer.save_checkpoint(last)
     if signals.came is not None:
@@ -179,7 +192,15 @@ def train(cfg: Any) -> dict[str, Any]:
     summary = {**after, **{f"before/{key}": value for key, value in before.items()}}
     summary.update(_found(mining), steps=steps, seconds=round(seconds, 1), nonfinite_steps=finite.steps)
     if trainer.is_global_zero:
-        _show(run_dir, cfg, task.metric, mining, before, after, summary)
+        _show(folder, task.metric, mining, before, after, summary)
+    return summary
+
+
+def _finished(folder: RunFolder, summary: dict[str, Any]) -> dict[str, Any]:
+    print(
+        f"{folder.path}: the run is finished, after {summary['steps']} steps: resume it with trainer.max_steps=... to "
+        "train longer"
+    )
     return summary
 
 
@@ -187,7 +208,7 @@ def lightnings(trainer: DictConfig) -> DictConfig:
     """The block `trainer` without the keys that are hardmine's own."""
     settings: DictConfig = trainer.copy()
     with open_dict(settings):
-        settings.pop("patience_nonfinite")
+        settings.pop("patience_nonfinite", None)
     return settings
 
 
@@ -213,7 +234,7 @@ def _measure(trainer: Any, task: Any, data: Any, checkpoint: Path | None) -> dic
     return {name: value for metrics in measured for name, value in metrics.items()}
 
 
-def _show(run_dir: Path, cfg: Any, metric: str, mining: Any, before: Any, after: Any, summary: dict[str, Any]) -> None:
+def _show(folder: RunFolder, metric: str, mining: Any, before: Any, after: Any, summary: dict[str, Any]) -> None:
     """Files and the table at the end of a run."""
     from rich.console import Console
 
@@ -221,10 +242,10 @@ def _show(run_dir: Path, cfg: Any, metric: str, mining: Any, before: Any, after:
     from hardmine.report import environment_table, write_graph
 
     if mining is not None and mining.miner is not None:
-        write_graph(run_dir, mining.miner, mining.threshold)
+        write_graph(folder.path, mining.miner, mining.threshold)
     plain = {name: None if value != value else value for name, value in summary.items()}  # JSON knows no NaN
     text = json.dumps(plain, indent=2, sort_keys=True) + "\n"
-    write_atomically(run_dir / "summary.json", lambda file: file.write(text.encode()))
+    write_atomically(folder.summary, lambda file: file.write(text.encode()))
     console = Console()
     if after:
         console.print(environment_table(before, after, metric))
@@ -235,18 +256,18 @@ def _show(run_dir: Path, cfg: Any, metric: str, mining: Any, before: Any, after:
     if summary["unscored"]:
         console.print(f"{summary['unscored']} candidates could not be scored", soft_wrap=True)
     if summary["nothing_mined"]:
-        console.print(f"nothing was mined: {_why(summary, cfg)}", soft_wrap=True)
+        console.print(f"nothing was mined: {_why(summary, mining.start)}", soft_wrap=True)
     console.print(
         f"{summary['pieces']} pieces from {summary['candidates']} candidates (hit rate {summary['hit_rate']:.0%}), "
-        f"{summary['steps']} steps in {summary['seconds']:.0f} s\nrun folder: {run_dir}"
+        f"{summary['steps']} steps in {summary['seconds']:.0f} s\nrun folder: {folder.path}"
     )
 
 
-def _why(summary: dict[str, Any], cfg: Any) -> str:
+def _why(summary: dict[str, Any], start: int) -> str:
     """What to try where a run ends without a piece."""
     if not summary["candidates"]:
         return (
-            f"training ended after {summary['steps']} steps, and mining begins after {cfg.mining.start}: set "
+            f"training ended after {summary['steps']} steps, and mining begins after {start}: set "
             "mining.start lower, or trainer.max_steps higher"
         )
     if summary["unscored"] == summary["candidates"]:

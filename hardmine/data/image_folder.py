@@ -14,6 +14,7 @@ from hardmine.data.labelled import LabelledImages, Sample
 from hardmine.data.metadata import SPLITS, misspelt, unread
 from hardmine.data.module import LabelledData
 from hardmine.errors import InputError
+from hardmine.files import trouble
 from hardmine.names import look_at_names
 
 
@@ -46,8 +47,8 @@ class ImageFolderImages(LabelledImages):
         cache_gib: float,
         convert: bool = False,
     ) -> None:
-        if not root.is_dir():
-            raise InputError(f"{root}: no such folder: add it, with a folder of images for each class")
+        if why := trouble(root, folder=True):
+            raise InputError(f"{root}: {why}: add it, with a folder of images for each class")
         self.left_out = [path for path in _files(root) if path.suffix.lower() not in SUFFIXES]
         try:
             found = ImageFolder(root, is_valid_file=_is_image, allow_empty=classes is not None)
@@ -116,8 +117,8 @@ class ImageFolderData(LabelledData):
     ) -> None:
         super().__init__(batch_size, num_workers, flip, cache_gib, targets, seed)
         self.root = Path(root).expanduser()
-        if not self.root.is_dir():
-            raise InputError(f"{self.root}: no such folder: set `root` to one with train/<class>/<image>", "data")
+        if why := trouble(self.root, folder=True):
+            raise InputError(f"{self.root}: {why}: set `root` to one with train/<class>/<image>", "data")
         self.size = (int(size[0]), int(size[1]))
         self.maker = from_image(regions, superpixels, predictor)
         self.convert = convert
@@ -143,7 +144,7 @@ class ImageFolderData(LabelledData):
         return images
 
     def has(self, split: str) -> bool:
-        return (self.root / split).is_dir()
+        return trouble(self.root / split, folder=True) != "no such folder"
 
     def images(self, split: str, flip: bool) -> LabelledImages:
         classes = None if split == "train" else self.split("train").classes

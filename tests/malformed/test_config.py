@@ -20,6 +20,8 @@ VALUES: dict[str, tuple[str, ...]] = {
     "seed": ("abc", "-1", "1.5", "nan", "null", "true", "4294967296", "[1]", "''"),
     "timeout": ("abc", "0", "-5", "nan", "inf", "null", "{a: 1}"),
     "ckpt": ("3", "[a]", "{a: b}"),
+    "kernel": ("fast", "null", "3"),
+    "allow": ("3", "[1]", "null", "os"),
     "data.size": ("[0,0]", "[32]", "[32,32,32]", "32", "[a,b]", "[-32,32]", "[32.5,32]", "null", "[99999,99999]"),
     "data.batch_size": ("0", "-1", "abc", "2.5", "nan", "null", "true", "[8]", "100000000"),
     "data.num_workers": ("-1", "many", "0.5", "null", "99999"),

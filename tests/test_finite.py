@@ -18,6 +18,7 @@ from hardmine.cli import main
 from hardmine.errors import InputError, TrainingError
 from hardmine.finite import look_at_weights, nan_weight
 from hardmine.miner import Miner
+from hardmine.neighbourhood import Random
 
 NAN, INF = float("nan"), float("inf")
 
@@ -83,7 +84,7 @@ def test_a_good_checkpoint_stays(tmp_path: Path) -> None:
 
 def test_what_has_no_finite_score_is_no_piece() -> None:
     store = make_store()
-    miner = Miner(store, threshold=1.1, hardest=1.0)
+    miner = Miner(store, Random(), threshold=1.1)
     rows = make_recipe(4, store)
     score = torch.tensor([NAN, INF, -INF, 0.5])
     _, verdict = miner.admit(rows, score, score[:, None].expand(-1, store.regions), torch.full((4,), -1))

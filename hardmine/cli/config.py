@@ -215,6 +215,8 @@ def explain(error: BaseException, program: str) -> str:
         cause = cause.__cause__
     if isinstance(error, OverrideParseException):
         key = key_of(error.override)
+        if "=" not in error.override:
+            return f"{error.override}: its value is missing: {key}=VALUE"
         return f"{error.override}: cannot be read: put the value in two pairs of quotes: '{key}=\"...\"'"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     keys = [line.removeprefix("full_key:").strip() for line in lines if line.startswith("full_key:")]

@@ -81,10 +81,10 @@ def look_at_output(key: str, value: str) -> Path:
     try:
         while not _is_there(place) and place != place.parent:
             place = place.parent
-        why = trouble(place) or "a file and no folder"
+        why = trouble(place, folder=True)
     except (OSError, ValueError) as error:  # a name too long, a NUL in it
         why = (getattr(error, "strerror", None) or str(error)).lower()
-    if why != "a folder and no file":
+    if why:
         raise InputError(f"{key}: {place}: {why}: name another folder")
     if not os.access(place, os.W_OK | os.X_OK):
         raise InputError(f"{key}: {place}: cannot be written to: name another folder, or mend its rights")

@@ -170,7 +170,7 @@ FEW = ["data.counts={train: 8, val: 2, target: 2, test: 2}", "mining.start=0", "
         (["data=folder"], "data.root: this config key must be given"),
         (
             ["mining.treshold=0.5"],
-            "'mining.treshold': no such config key (did you mean `mining.threshold`?): see hardmine train --help",
+            "'mining.treshold': no such config key (did you mean `mining.threshold`?): see hardmine train",
         ),
         (["nonsense=1"], "'nonsense': no such config key"),
         (["neighbourhood=nearest"], "neighbourhood/nearest"),

@@ -7,17 +7,15 @@ import shutil
 import sys
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from difflib import get_close_matches
-from itertools import takewhile
 from math import nan
 from pathlib import Path
-from textwrap import shorten
 from typing import Any
 
-from hydra.errors import HydraException, OverrideParseException
+from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from hardmine.cli.blocks import config_folder, look_at_blocks, look_at_groups, meant
+from hardmine.cli.blocks import config_folder, look_at_blocks, look_at_groups
+from hardmine.cli.explain import explain
 from hardmine.cli.paths import at_home, is_path
 from hardmine.errors import InputError, TrainingError
 from hardmine.files import told_once, unwritten
@@ -204,47 +202,3 @@ def with_root(arguments: Sequence[str]) -> list[str]:
     if "data.root" in keys and "data" not in keys | experiment_blocks(arguments):
         return [*arguments, "data=folder"]
     return list(arguments)
-
-
-def explain(error: BaseException, program: str) -> str:
-    """One line that names the key, from Hydra's several; `program --help` is where the keys are told."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, InputError):
-            return cause.keyed.splitlines()[-1].split("InputError: ")[-1]  # a loader process puts its traceback before
-        cause = cause.__cause__
-    if isinstance(error, OverrideParseException):
-        key = key_of(error.override)
-        if "=" not in error.override:
-            return f"{error.override}: its value is missing: {key}=VALUE"
-        return f"{error.override}: cannot be read: put the value in two pairs of quotes: '{key}=\"...\"'"
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    keys = [line.removeprefix("full_key:").strip() for line in lines if line.startswith("full_key:")]
-    lines = [line for line in lines if not line.startswith(("full_key:", "object_type="))]
-    key = keys[0] if keys and keys[0] else "config"
-    first = lines[0] if lines else type(error).__name__
-    if named := re.match(r"Could not override '(.+?)'\.|Could not delete from config\. '(.+?)' does not exist", first):
-        name = named[1] or named[2]
-        return f"'{name}': no such config key{meant(name)}: see {program} --help"
-    choices = [place for place, line in enumerate(lines) if line.startswith("Available options in")]
-    if choices:
-        # the options end where Hydra tells where it looked for them
-        there = list(takewhile(lambda line: not line.endswith(":"), lines[choices[0] + 1 :]))
-        found = re.search(r"Could not find '(.+?)'", first)
-        near = get_close_matches(found[1].split("/")[-1], there, 1) if found else []
-        guess = f" (did you mean `{near[0]}`?)" if near else ""
-        return f"{'; '.join(lines[: choices[0]])}{guess}: take one of {', '.join(there)}"
-    if group := re.search(r"config group override, but config group '(.+?)' does not exist", first):
-        return f"'{group[1]}': no such config group{meant(group[1])}: see {program} --help"
-    if first.startswith("Missing mandatory value"):
-        return f"{first.split(':', 1)[1].strip()}: this config key must be given: KEY=VALUE"
-    if nothing := re.match(r"Interpolation key '(.+?)' not found", first):
-        return f"{key}: refers to '{nothing[1]}', which is no config key{meant(nothing[1])}: see {program} --help"
-    if gone := re.match(r"(?:Key|Missing key) '?(\w+)", first):
-        return f"{key if keys else gone[1]}: this config key is missing: it was taken out, or its block set to null"
-    if first.startswith(("Error in call to target", "Error locating target")) and error.__cause__ is not None:
-        return f"{key}: {shorten(' '.join(str(error.__cause__).split()), 200)}"
-    if first.startswith("Error merging override") and error.__cause__ is not None:
-        why = shorten(str(error.__cause__).splitlines()[0], 160)
-        return f"{first.removeprefix('Error merging override ')}: {why}: see {program} --help"
-    return "; ".join([first if (keys and key in first) or key == "config" else f"{key}: {first}", *lines[1:3]])

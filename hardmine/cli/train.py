@@ -2,8 +2,6 @@
 
 import json
 import logging
-import re
-import sys
 import time
 import warnings
 from pathlib import Path
@@ -167,15 +165,8 @@ def train(cfg: Any) -> dict[str, Any]:
         )
     started = time.perf_counter()
     last = folder.checkpoint
-    try:
-        with explained(trainer, callbacks):
-            trainer.fit(task, datamodule, ckpt_path=str(folder.resumable()) if cfg.resume else None, weights_only=True)
-    except RuntimeError as error:  # as torch.distributed says that a process is gone, or no longer answers
-        if trainer.world_size == 1 or not re.search("imed out|timeout|closed by peer|reset by peer", str(error)):
-            raise
-        line = f"another process of the run is gone or has not answered for {cfg.timeout:g} s (timeout)"
-        print(f"hardmine: error: {line}: resume={run_dir} goes on from the last checkpoint", file=sys.stderr)
-        raise SystemExit(1) from None
+    with explained(trainer, callbacks, cfg.timeout, run_dir):
+        trainer.fit(task, datamodule, ckpt_path=str(folder.resumable()) if cfg.resume else None, weights_only=True)
     seconds = time.perf_counter() - started
     steps = trainer.global_step
     if cfg.resume and (summary := folder.finished(steps)):  # trainer.max_epochs, say

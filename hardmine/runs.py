@@ -217,7 +217,7 @@ class RunFolder:
         """
         from omegaconf import OmegaConf
         from omegaconf.errors import OmegaConfBaseException
-        from yaml import YAMLError
+        from yaml import YAMLError  # type: ignore[import-untyped]  # comes with omegaconf
 
         if not self.frozen.is_file():
             raise InputError(f"{self.frozen}: no such file: name the folder of a run")

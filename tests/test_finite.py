@@ -125,7 +125,6 @@ def test_weights_that_are_nan_are_not_gone_on_with(
     assert "weights are NaN" in fails(capsys, "train", f"resume={run}", "trainer.max_steps=2")
     assert "weights are NaN" in fails(capsys, *arguments(tmp_path / "other", f"ckpt={checkpoint}"))
     assert not (tmp_path / "other").exists()
-    assert "weights are NaN" in fails(capsys, "mine", f"ckpt={checkpoint}", f"out={tmp_path / 'out'}")
 
 
 STOP = "+callbacks.stop={_target_: lightning.pytorch.callbacks.EarlyStopping, monitor: val/miuo}"

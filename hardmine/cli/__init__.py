@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from hardmine import __version__
-from hardmine.cli.config import config_folder, failed
+from hardmine.cli.blocks import config_folder
+from hardmine.cli.config import failed
 from hardmine.cli.flags import parted
 from hardmine.cli.paths import with_paths
 from hardmine.errors import InputError

@@ -111,7 +111,7 @@ def known_keys() -> tuple[str, ...]:
 def _keys(part: Any, before: str) -> list[str]:
     keys = []
     for name in part if isinstance(part, DictConfig) else ():
-        key = f"{before}.{name}" if before else str(name)
+        key = ".".join(filter(None, (before, str(name))))
         inside = part._get_node(name)
         keys += [key, *_keys(inside, key)] if str(name) not in ("_target_", "defaults") else []
     return keys

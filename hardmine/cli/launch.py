@@ -114,13 +114,11 @@ def look_at_trainer(trainer: Any) -> None:
         raise InputError(f"trainer.strategy={strategy} cannot keep a search: take one of {', '.join(STRATEGIES)}")
     if trainer.get("accelerator") not in ACCELERATORS:
         raise InputError(f"trainer.accelerator={trainer.get('accelerator')}: take one of {', '.join(ACCELERATORS)}")
-    listed = [devices] if isinstance(devices, int) else devices
-    if isinstance(devices, str):
-        listed = [] if devices == "auto" else re.split(r"\s*,\s*", devices)
-        listed = [int(each) if re.fullmatch(r"-?\d+", each) else -2 for each in listed]
-    alone = not isinstance(devices, int | str) or "," in str(devices)  # numbers of devices, not how many
-    bad = [each for each in listed if each < (0 if alone else -1) or (each == 0 and not alone)]
-    if bad or (not listed and devices != "auto"):
+    if isinstance(devices, int | str):
+        good = re.fullmatch(r"auto|-1|[1-9]\d*|\d+(\s*,\s*\d+)+", str(devices))
+    else:
+        good = devices and all(each >= 0 for each in devices)  # their numbers
+    if not good:
         raise InputError(
             f"trainer.devices={devices}: set how many, as 2, -1 or auto for all, or a list of their numbers, as [0,1]"
         )

@@ -61,28 +61,28 @@ class ImageFolderImages(LabelledImages):
             raise InputError(f"{root / strange[0]}: training images have no such class: add some or rename the folder")
         if not found.samples:
             raise InputError(f"{root}: no images: add some, or remove the folder")
-        self.files = [(Path(path), classes.index(found.classes[label])) for path, label in found.samples]
+        self.samples = [(Path(path), classes.index(found.classes[label])) for path, label in found.samples]
         self.maker, self.size, self.convert = maker, size, convert
         super().__init__(
-            ids=[path.relative_to(root).as_posix() for path, _ in self.files],
+            ids=[path.relative_to(root).as_posix() for path, _ in self.samples],
             areas=maker.areas,
             classes=classes,
             kind="classes",
-            environment=[{} for _ in self.files],
+            environment=[{} for _ in self.samples],
             flip=flip,
             cache_gib=cache_gib,
         )
 
     def read(self, index: int) -> Sample:
-        path, label = self.files[index]
+        path, label = self.samples[index]
         image, _ = read_image(path, self.size, self.convert)
         return {"image": image, "regions": self.maker(image), "target": torch.tensor(label)}
 
     def look(self, index: int) -> list[Header]:
-        return [look_at_image(self.files[index][0], self.convert)]
+        return [look_at_image(self.samples[index][0], self.convert)]
 
     def paths(self, index: int) -> tuple[str | None, str | None]:
-        return str(self.files[index][0].absolute()), None
+        return str(self.samples[index][0].absolute()), None
 
 
 class ImageFolderData(LabelledData):

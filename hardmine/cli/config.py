@@ -145,6 +145,10 @@ def _remove_empty_run() -> None:
     with suppress(OSError):  # another rank may have been faster
         if folder != Path.cwd() and {path.name for path in folder.iterdir()} <= of_hydra:
             shutil.rmtree(folder)
+            for parent in folder.parents:  # those of the date, which Hydra made
+                if not parent.is_relative_to(Path.cwd() / "outputs"):
+                    break
+                parent.rmdir()
 
 
 def plain_arguments(command: str, arguments: Sequence[str], known: Sequence[str]) -> dict[str, str]:

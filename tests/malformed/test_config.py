@@ -221,6 +221,13 @@ def test_the_command_refuses(
     assert told in line
 
 
+def test_nor_are_the_folders_of_the_date(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "task.lr must be" in refused(capsys, tmp_path, "train", FEW, "task.lr=nan")
+
+
 ACCEPTED = {  # on purpose, and why
     "mining.threshold=2": "above 1 everything is hard",
     "mining.threshold=0": "nothing is hard: trains as if there were no mining",

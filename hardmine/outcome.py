@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from hardmine.errors import TrainingError
 from hardmine.files import write_atomically
 from hardmine.runs import RunFolder
 
@@ -77,6 +78,8 @@ def recorded(
         status, line = "pruned", str(error)
     except bad as error:
         status, line = "refused", explain(error)
+    except TrainingError as error:
+        status, line = "crashed", str(error)
     except Exception as error:
         traceback.print_exc()
         status, line = "crashed", " ".join(f"{type(error).__name__}: {error}".split())

@@ -8,6 +8,7 @@ from typing import Any
 from hardmine.cli.config import tell_unused
 from hardmine.cli.lent import run_with_model
 from hardmine.errors import InputError
+from hardmine.runs import RunFolder
 
 # keys that a search has no use for
 _OF_TRAINING = (
@@ -148,8 +149,16 @@ def _show(out: Path, threshold: float | None, miner: Any, kind: str, gallery: An
     write_graph(out, miner.store, miner.graph, threshold)
     tally, reason = miner.tally, miner.stopping.reason
     gallery.write(out / "pictures", tally.pieces)
-    summary = {"pieces": tally.pieces, "candidates": tally.candidates, "hit_rate": tally.hit_rate}
-    text = json.dumps({**summary, "refused": tally.refused, "stopped": reason}, indent=2, sort_keys=True) + "\n"
+    summary: dict[str, Any] = {"pieces": tally.pieces, "candidates": tally.candidates, "hit_rate": tally.hit_rate}
+    summary.update(refused=tally.refused, unscored=tally.unscored, stopped=reason)
+    text = (
+        json.dumps(
+            {**summary, "refused": tally.refused, "unscored": tally.unscored, "stopped": reason},
+            indent=2,
+            sort_keys=True,
+        )
+        + "\n"
+    )
     write_atomically(out / "summary.json", lambda file: file.write(text.encode()))
     (out / "search.pt").unlink(missing_ok=True)
     RunFolder(out).data.unlink(missing_ok=True)

@@ -9,7 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from hardmine.cli.config import config_folder, explain, key_of, plain_arguments, run_configured, with_root, with_urls
+from hardmine.cli.blocks import config_folder
+from hardmine.cli.config import key_of, plain_arguments, run_configured, with_root
+from hardmine.cli.explain import explain
+from hardmine.cli.paths import quoted, with_paths
 from hardmine.errors import InputError
 from hardmine.outcome import Outcome, Status
 from hardmine.report.metric import Direction, direction_of, main_metric
@@ -116,7 +119,7 @@ def _settings(arguments: Sequence[str]) -> tuple[Settings, list[str]]:
     names = {*Settings.__dataclass_fields__, "sweeper"}
     own = [argument for argument in arguments if key_of(argument).split(".")[0] in names]
     with _explained("hardmine sweep"), initialize_config_dir(str(config_folder()), version_base="1.3"):
-        cfg = compose("sweep", with_urls(own))
+        cfg = compose("sweep", with_paths(own, sweep=True))
         look_at_types(cfg)
         settings: Settings = instantiate(cfg, _convert_="all")
     if settings.trials < 1:
@@ -126,7 +129,7 @@ def _settings(arguments: Sequence[str]) -> tuple[Settings, list[str]]:
     others += [f"{key}={value}" for key, value in settings.space.items() if key not in given]
     if settings.seeds is not None and "seed" in given:
         raise InputError("seed: is set by seeds: give one of the two")
-    return settings, with_urls(others)
+    return settings, with_paths(others, sweep=True)
 
 
 def _look(fixed: Sequence[str], space: Mapping[str, Any]) -> str:
@@ -210,7 +213,7 @@ def _run(arguments: list[str], folder: Path, settings: Settings, trial: Any) -> 
 
     watching = [Pruning(settings.metric, worse)] if settings.pruner != "none" else []
     try:
-        ready, frozen = prepared([*arguments, "resume=auto", f"hydra.run.dir={folder}"])
+        ready, frozen = prepared([*arguments, "resume=auto", f"hydra.run.dir={quoted(str(folder))}"])
         run_configured("train", ready, lambda cfg: train(cfg, watching), frozen, record=True)
     except InputError as error:
         Outcome(arguments, "refused", error.keyed).save(folder)

@@ -110,10 +110,11 @@ def look_at_trainer(trainer: Any) -> None:
         InputError: another value.
     """
     strategy, devices, interval = (trainer.get(key) for key in ("strategy", "devices", "val_check_interval"))
+    accelerator = trainer.get("accelerator", "auto")
     if strategy not in STRATEGIES:
         raise InputError(f"trainer.strategy={strategy} cannot keep a search: take one of {', '.join(STRATEGIES)}")
-    if trainer.get("accelerator") not in ACCELERATORS:
-        raise InputError(f"trainer.accelerator={trainer.get('accelerator')}: take one of {', '.join(ACCELERATORS)}")
+    if accelerator not in ACCELERATORS:
+        raise InputError(f"trainer.accelerator={accelerator}: take one of {', '.join(ACCELERATORS)}")
     if isinstance(devices, int | str):
         good = re.fullmatch(r"auto|-1|[1-9]\d*|\d+(\s*,\s*\d+)+", str(devices))
     else:

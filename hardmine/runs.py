@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hardmine.errors import InputError
-from hardmine.files import write_atomically
+from hardmine.files import remove_parts, write_atomically
 from hardmine.frozen import look_at_frozen
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class RunFolder:
         return [str(one) for one in OmegaConf.load(kept)] if kept.is_file() else []
 
     def claim(self) -> None:
-        """Keep the folder to this process until it ends, however it ends.
+        """Keep the folder to this process until it ends, however it ends; what a killed one left half written goes.
 
         Raises:
             InputError: another process has it.
@@ -88,12 +88,27 @@ class RunFolder:
         os.ftruncate(lock, 0)
         os.write(lock, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
         _claimed[os.fstat(lock).st_ino] = lock
+        remove_parts(self.path)
 
     @property
     def claimed(self) -> bool:
         """Whether this process keeps the folder to itself."""
         lock = self.path / LOCK
         return lock.is_file() and lock.stat().st_ino in _claimed
+
+    @property
+    def busy(self) -> bool:
+        """Whether a process, this one or another, keeps the folder to itself."""
+        if not (self.path / LOCK).is_file():
+            return False
+        lock = os.open(self.path / LOCK, os.O_RDWR)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(lock)
+        return False
 
     def look_unused(self) -> None:
         """See that no run has been here.
@@ -128,15 +143,13 @@ class RunFolder:
         (self.path / "run.json").unlink()
 
     def resumable(self) -> Path:
-        """The latest checkpoint that is whole; files that a killed process left half written are removed.
+        """The latest checkpoint that is whole.
 
         Raises:
             InputError: there is none.
         """
         from hardmine.callbacks.checkpoint import is_whole
 
-        for stray in self.checkpoint.parent.glob(f".{self.checkpoint.name}.*"):
-            stray.unlink(missing_ok=True)
         kept = [path for path in self._kept if path.is_file()]
         if not kept:
             raise InputError(
@@ -179,8 +192,7 @@ class RunFolder:
             raise InputError(f"{self.data}: is damaged: delete it to go on without comparing the data") from None
         if change := then.change(now):
             raise InputError(
-                f"data: not the data that {self.path} began with: {change}: put it back, or train on what there is now "
-                f"in a run of its own, with ckpt={self.checkpoint} from these weights"
+                f"data: not the data that {self.path} began with: {change}: put it back, or begin in another folder"
             )
 
     def begin(self, cfg: Any, data: "Inventory | None" = None) -> None:

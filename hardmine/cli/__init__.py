@@ -32,13 +32,17 @@ usage: hardmine COMMAND [KEY=VALUE ...]
                                              measure labelled targets, for store=file store.path=FILE.parquet;
                                              in place of FILE.parquet also "sqlite:///FILE.db?table=NAME"
   hardmine store run=RUN_FOLDER              the environment table of a run: what was used, how well it was recognised
-  hardmine train --help, hardmine mine --help, hardmine evaluate --help
+  hardmine report FOLDER [ANOTHER]           one page that shows a run, a search or an evaluation, or two side by side
+  hardmine sweep KEY=RANGE ... [out=FOLDER] [trials=20] [seeds=[0,1,2]] [metric=NAME]
+                                             search for the settings that train best, by Optuna
+  hardmine sweep report FOLDER               the table of a sweep, also of hardmine train -m
+  hardmine train --help, hardmine mine --help, hardmine evaluate --help, hardmine sweep --help
                                              every config group and key
   hardmine --version
 """
 
 CONFIGURED = ("train", "mine", "evaluate")  # their arguments are Hydra's
-COMMANDS = (*CONFIGURED, "export", "store")
+COMMANDS = (*CONFIGURED, "report", "export", "store", "sweep")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -57,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         if arguments[0] not in COMMANDS:
             raise InputError(f"{arguments[0]}: no such command: use one of {', '.join(COMMANDS)}")
-        if arguments[0] in ("export", "store") and {"-h", "--help"} & set(arguments):
+        if arguments[0] in ("report", "export", "store") and {"-h", "--help"} & set(arguments):
             print(USAGE, end="")
             return
         command: Callable[[list[str]], None] = import_module(f"hardmine.cli.{arguments[0]}").command
@@ -68,6 +72,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         command(rest)
     except InputError as error:
         raise failed(error.keyed) from None
+    except KeyboardInterrupt:  # before training or after it; in between the step is finished
+        raise SystemExit(130) from None
     except BrokenPipeError:  # the reader of a pipe has seen enough
         sys.stderr.close()
         raise SystemExit(1) from None

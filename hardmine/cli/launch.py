@@ -2,7 +2,8 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -49,6 +50,12 @@ def launched(environ: Mapping[str, str] = os.environ) -> Launch | None:
     return None
 
 
+def is_first(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether this process is the one that speaks and writes for all that were started together."""
+    launch = launched(environ)
+    return launch is None or int(environ["RANK" if launch.by == "torchrun" else "SLURM_PROCID"]) == 0
+
+
 def _launch(by: str, ranks: int, each: int) -> Launch:
     if ranks % each:
         raise InputError(f"{by} started {ranks} processes, not {each} on each node: start as many on every node")
@@ -90,6 +97,42 @@ def distributed(trainer: Any, timeout: float) -> dict[str, Any]:
         "num_nodes": launch.nodes,
         "strategy": DDPStrategy(timeout=timedelta(seconds=timeout), **unused),
     }
+
+
+@contextmanager
+def joined(accelerator: str) -> Iterator[Callable[[Any], Any]]:
+    """Processes that were started together, before any of them has a trainer.
+
+    Args:
+        accelerator: of the trainers, which take over the process group.
+
+    Yields:
+        A function that gives to all what the first one has.
+    """
+    launch = launched()
+    if launch is None or launch.ranks == 1:
+        yield lambda value: value
+        return
+    import torch
+    from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+    from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+    from torch import distributed as ranks
+
+    place: Any = SLURMEnvironment(auto_requeue=False) if launch.by == "srun" else TorchElasticEnvironment()
+    os.environ.setdefault("MASTER_ADDR", place.main_address)
+    os.environ.setdefault("MASTER_PORT", str(place.main_port))
+    gpu = accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
+    if gpu:
+        torch.cuda.set_device(place.local_rank())
+    ranks.init_process_group("nccl" if gpu else "gloo", rank=place.global_rank(), world_size=place.world_size())
+
+    def share(value: Any) -> Any:
+        box = [value]
+        ranks.broadcast_object_list(box)
+        return box[0]
+
+    yield share
+    ranks.destroy_process_group()
 
 
 def environments() -> list[Any]:

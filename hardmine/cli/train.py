@@ -4,12 +4,14 @@ import json
 import logging
 import time
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, open_dict
 
 from hardmine.cli.config import allowed, key_of, run_configured, tell_unused
+from hardmine.cli.launch import is_first
 from hardmine.cli.paths import look_at_output, path_of, quoted
 from hardmine.errors import InputError
 from hardmine.report.metric import main_metric
@@ -24,22 +26,42 @@ _OF_MINING = (
 
 def command(arguments: list[str]) -> None:
     """Run, or go on with the run folder named by `resume=`, with its own settings."""
-    folders = [path_of(argument) for argument in arguments if key_of(argument) == "resume"]
-    if folders and folders[-1] == "auto" and not {"-m", "--multirun"} & set(arguments):
-        arguments, folders = _auto(arguments)
-    folder = None
-    if folders and folders[-1] != "null":
-        folder = RunFolder(folders[-1])
-        arguments = _resumed(folder, arguments)
-    else:  # before Hydra writes the settings of this run over those of another one
-        for argument in [one for one in arguments if key_of(one) == "hydra.run.dir"][-1:]:
-            RunFolder(look_at_output("hydra.run.dir", path_of(argument))).look_unused()
+    arguments, frozen = prepared(arguments)
 
     def run(cfg: Any) -> Any:
         summary = train(cfg)
         return summary.get(main_metric(summary) or "", 0)  # what a sweeper of Hydra's may optimise
 
-    run_configured("train", arguments, run, None if folder is None else folder.frozen)
+    run_configured("train", arguments, run, frozen)
+
+
+def prepared(arguments: list[str]) -> tuple[list[str], Path | None]:
+    """What `resume=` stands for.
+
+    Returns:
+        Arguments for Hydra, and the config that the run froze, where there is one to go on with.
+
+    Raises:
+        InputError: nothing to go on with, or a new run in the folder of another.
+    """
+    folders = [path_of(argument) for argument in arguments if key_of(argument) == "resume"]
+    many = bool({"-m", "--multirun"} & set(arguments))
+    if folders and folders[-1] == "auto" and not many:
+        arguments, folders = _auto(arguments)
+        if not folders:
+            return arguments, None
+    if folders and folders[-1] not in ("null", "auto"):
+        folder = RunFolder(folders[-1])
+        if many:
+            raise InputError(
+                f"resume={folder.path}: is one run: a sweep goes on with resume=auto hydra.sweep.dir=FOLDER and the "
+                "arguments that it had"
+            )
+        return _resumed(folder, arguments), folder.frozen
+    for argument in [one for one in arguments if key_of(one) == "hydra.run.dir"][-1:]:
+        # before Hydra writes the settings of this run over those of another one
+        RunFolder(look_at_output("hydra.run.dir", path_of(argument))).look_unused()
+    return arguments, None
 
 
 def _auto(arguments: list[str]) -> tuple[list[str], list[str]]:
@@ -57,7 +79,8 @@ def _auto(arguments: list[str]) -> tuple[list[str], list[str]]:
     folder = RunFolder(given[-1])
     if folder.begun:
         return [f"resume={quoted(str(folder.path))}"], [str(folder.path)]
-    folder.forget()
+    if is_first():
+        folder.forget()
     return [argument for argument in arguments if key_of(argument) != "resume"], []
 
 
@@ -81,11 +104,12 @@ def _resumed(folder: RunFolder, arguments: list[str]) -> list[str]:
     return [*kept, f"++allow=[{','.join(map(quoted, allow))}]", f"run_dir={path}", *hydra]
 
 
-def train(cfg: Any) -> dict[str, Any]:
+def train(cfg: Any, watching: Sequence[Any] = ()) -> dict[str, Any]:
     """Data, store, task and search from the config; fit, compare, write down.
 
     Args:
         cfg: composed config of `conf/train.yaml`.
+        watching: callbacks beside those of the config.
 
     Returns:
         What `summary.json` holds.
@@ -94,12 +118,15 @@ def train(cfg: Any) -> dict[str, Any]:
     from hydra.utils import instantiate
     from lightning.fabric.utilities.rank_zero import rank_zero_only
     from lightning.pytorch.callbacks import Checkpoint, LambdaCallback
+    from torch.utils.data import default_collate
 
     from hardmine.callbacks import AtomicCheckpointIO, Finite, Signals
     from hardmine.cli.build import build_data, build_inventory, build_mining, build_target_images, build_task
     from hardmine.cli.launch import distributed, environments, launched
+    from hardmine.cli.report import report_of
     from hardmine.cli.trouble import explained
     from hardmine.memory.ledger import Ledger
+    from hardmine.numbered import Numbered
     from hardmine.tasks.precision import auto_precision
 
     if "search" in cfg:
@@ -148,7 +175,7 @@ def train(cfg: Any) -> dict[str, Any]:
     trainer = instantiate(
         lightnings(cfg.trainer),
         precision=auto_precision(cfg.trainer.accelerator) if cfg.trainer.precision == "auto" else cfg.trainer.precision,
-        callbacks=[*callbacks.values(), LambdaCallback(on_train_start=begin), finite, signals],
+        callbacks=[*callbacks.values(), LambdaCallback(on_train_start=begin), finite, signals, *watching],
         logger=instantiate(cfg.logger) if cfg.logger["_target_"] else False,
         plugins=[AtomicCheckpointIO(), *environments()],
         **distributed(cfg.trainer, cfg.timeout),
@@ -171,6 +198,8 @@ def train(cfg: Any) -> dict[str, Any]:
     steps = trainer.global_step
     if cfg.resume and (summary := folder.finished(steps)):  # trainer.max_epochs, say
         return _finished(folder, summary)
+    if mining is not None and mining.miner is None and cfg.resume:  # it was killed between its last step and its end
+        mining.read(default_collate([Numbered(data.training)[0, 0]]))
     if "checkpoint" in callbacks:
         trainer.save_checkpoint(last)
     if signals.came is not None:
@@ -184,6 +213,7 @@ def train(cfg: Any) -> dict[str, Any]:
     summary.update(_found(mining), steps=steps, seconds=round(seconds, 1), nonfinite_steps=finite.steps)
     if trainer.is_global_zero:
         _show(folder, task.metric, mining, before, after, summary)
+        report_of(folder.path, cfg.get("report", True))
     return summary
 
 
@@ -233,7 +263,7 @@ def _show(folder: RunFolder, metric: str, mining: Any, before: Any, after: Any, 
     from hardmine.report import environment_table, write_graph
 
     if mining is not None and mining.miner is not None:
-        write_graph(folder.path, mining.miner, mining.threshold)
+        write_graph(folder.path, mining.miner.store, mining.miner.graph, mining.threshold)
     plain = {name: None if value != value else value for name, value in summary.items()}  # JSON knows no NaN
     text = json.dumps(plain, indent=2, sort_keys=True) + "\n"
     write_atomically(folder.summary, lambda file: file.write(text.encode()))

@@ -159,7 +159,7 @@ def look_at_trainer(trainer: Any) -> None:
     if accelerator not in ACCELERATORS:
         raise InputError(f"trainer.accelerator={accelerator}: take one of {', '.join(ACCELERATORS)}")
     if isinstance(devices, int | str):
-        good = re.fullmatch(r"auto|-1|[1-9]\d*|\d+(\s*,\s*\d+)+", str(devices))
+        good: Any = re.fullmatch(r"auto|-1|[1-9]\d*|\d+(\s*,\s*\d+)+", str(devices))
     else:
         good = devices and all(each >= 0 for each in devices)  # their numbers
     if not good:

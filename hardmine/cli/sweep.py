@@ -119,7 +119,7 @@ def _settings(arguments: Sequence[str]) -> tuple[Settings, list[str]]:
     names = {*Settings.__dataclass_fields__, "sweeper"}
     own = [argument for argument in arguments if key_of(argument).split(".")[0] in names]
     with _explained("hardmine sweep"), initialize_config_dir(str(config_folder()), version_base="1.3"):
-        cfg = compose("sweep", with_paths(own, sweep=False))
+        cfg = compose("sweep", with_paths(own, sweep=True))
         look_at_types(cfg)
         settings: Settings = instantiate(cfg, _convert_="all")
     if settings.trials < 1:
@@ -129,7 +129,7 @@ def _settings(arguments: Sequence[str]) -> tuple[Settings, list[str]]:
     others += [f"{key}={value}" for key, value in settings.space.items() if key not in given]
     if settings.seeds is not None and "seed" in given:
         raise InputError("seed: is set by seeds: give one of the two")
-    return settings, with_paths(others, sweep=False)
+    return settings, with_paths(others, sweep=True)
 
 
 def _look(fixed: Sequence[str], space: Mapping[str, Any]) -> str:

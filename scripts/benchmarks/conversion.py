@@ -16,6 +16,7 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import cv2
 import kornia
@@ -28,7 +29,7 @@ from hardmine import kernels
 from hardmine.kernels.transfer import Table, affine
 from hardmine.records import Distribution, Recipe
 
-Values = NDArray[np.float32]
+Values = NDArray[Any]
 
 
 class Work:
@@ -112,7 +113,8 @@ def by_skimage(work: Work) -> None:
     warnings.filterwarnings("ignore", message=".*negative Z values.*")  # colours outside the gamut are meant
 
     def to_rgb(lab: Values) -> Values:
-        return (skimage.color.lab2rgb(lab) * 255).round().clip(0, 255).astype(np.uint8)
+        made: Values = skimage.color.lab2rgb(lab) * 255
+        return made.round().clip(0, 255).astype(np.uint8)
 
     _loop(work, lambda image: skimage.color.rgb2lab(image).astype(np.float32), to_rgb)
 

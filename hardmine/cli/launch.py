@@ -159,9 +159,9 @@ def look_at_trainer(trainer: Any) -> None:
     if accelerator not in ACCELERATORS:
         raise InputError(f"trainer.accelerator={accelerator}: take one of {', '.join(ACCELERATORS)}")
     if isinstance(devices, int | str):
-        good: Any = re.fullmatch(r"auto|-1|[1-9]\d*|\d+(\s*,\s*\d+)+", str(devices))
+        good = re.fullmatch(r"auto|-1|[1-9]\d*|\d+(\s*,\s*\d+)+", str(devices)) is not None
     else:
-        good = devices and all(each >= 0 for each in devices)  # their numbers
+        good = bool(devices) and all(each >= 0 for each in devices)  # their numbers
     if not good:
         raise InputError(
             f"trainer.devices={devices}: set how many, as 2, -1 or auto for all, or a list of their numbers, as [0,1]"

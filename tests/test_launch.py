@@ -4,13 +4,12 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from conftest import RIVERSIDE, TINY, UNET
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from hardmine.callbacks.checkpoint import before, is_whole
 from hardmine.cli import launch as module, main
@@ -26,7 +25,7 @@ Configured = Callable[..., DictConfig]
 
 
 def settings(**changes: Any) -> Any:
-    return SimpleNamespace(**{"devices": 1, "num_nodes": 1, "strategy": "auto", **changes})
+    return OmegaConf.create({"devices": 1, "num_nodes": 1, "strategy": "auto", **changes})
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
 from hardmine.errors import InputError
@@ -84,6 +85,11 @@ def _look_at_targets(cfg: Any, blocks: list[str]) -> None:
         made = part.get("_target_")
         if not isinstance(made, str) and not (made is None and name in ("neighbourhood", "logger")):
             raise InputError(f"{name}._target_ must be the name of a class, got {_words(made)}")
+        try:
+            made and get_object(made)
+        except Exception as error:  # whatever its module makes of being imported
+            why = " ".join(str(error).split())
+            raise InputError(f"{name}._target_: {made} is not there ({why:.160}): name another class") from None
 
 
 def _words(value: Any) -> str:

@@ -26,6 +26,7 @@ _OWN: dict[str, dict[str, Any]] = {
         "timeout": float,
         **dict.fromkeys(("ckpt", "predictor", "resume"), str | None),
         "allow": list[str],
+        "report": bool,
         "kernel": Literal["auto", "fused", "reference"],
         "out": str,
         "sources": bool,

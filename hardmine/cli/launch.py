@@ -153,14 +153,15 @@ def look_at_trainer(trainer: Any) -> None:
         InputError: another value.
     """
     strategy, devices, interval = (trainer.get(key) for key in ("strategy", "devices", "val_check_interval"))
+    accelerator = trainer.get("accelerator", "auto")
     if strategy not in STRATEGIES:
         raise InputError(f"trainer.strategy={strategy} cannot keep a search: take one of {', '.join(STRATEGIES)}")
-    if trainer.get("accelerator") not in ACCELERATORS:
-        raise InputError(f"trainer.accelerator={trainer.get('accelerator')}: take one of {', '.join(ACCELERATORS)}")
+    if accelerator not in ACCELERATORS:
+        raise InputError(f"trainer.accelerator={accelerator}: take one of {', '.join(ACCELERATORS)}")
     if isinstance(devices, int | str):
-        good: Any = re.fullmatch(r"auto|-1|[1-9]\d*|\d+(\s*,\s*\d+)+", str(devices))
+        good = re.fullmatch(r"auto|-1|[1-9]\d*|\d+(\s*,\s*\d+)+", str(devices)) is not None
     else:
-        good = devices and all(each >= 0 for each in devices)  # their numbers
+        good = bool(devices) and all(each >= 0 for each in devices)  # their numbers
     if not good:
         raise InputError(
             f"trainer.devices={devices}: set how many, as 2, -1 or auto for all, or a list of their numbers, as [0,1]"

@@ -129,6 +129,7 @@ OTHERS: dict[str, tuple[tuple[str, ...], str]] = {  # arguments, and what the li
     "a callback that is a number": (("+callbacks.mine=3",), "callbacks.mine "),
     "a callback without a class": (("+callbacks.mine={patience: 3}",), "callbacks.mine._target_"),
     "a gate that is null": (("gate=teacher", "gate.teacher=null"), "gate.teacher"),
+    "a class that is not there": (("model._target_=nowhere.Net",), "model._target_: nowhere.Net is not there"),
     "a class that is a number": (("task._target_=3",), "task._target_"),
     "a class that is null": (("data._target_=null",), "data._target_"),
     "no class": (("~model._target_",), "model._target_"),
@@ -153,8 +154,6 @@ WHOLE: dict[str, tuple[tuple[str, ...], str]] = {  # for the whole command: what
     **{
         f"{group}={value}": ((f"{group}={value}",), f"{group}={value}: ") for group in GROUPS for value in ("null", "3")
     },
-    "a class that is not there": (("model._target_=nowhere.Net",), "model"),
-    "both radii": (("neighbourhood.mean_radius=3", "neighbourhood.std_radius=3"), "radius"),
     "a reference to nothing": (("task.lr=${tusk.lr}",), "tusk.lr"),
     "an equals sign alone": (("=3",), "=3"),
     "a list of options": (("neighbourhood=[select,blend]",), "neighbourhood"),

@@ -18,20 +18,22 @@ from typing import Any, BinaryIO
 from hardmine.errors import InputError
 
 
-def trouble(path: Path) -> str | None:
-    """Why there is no file to read; None where there is one.
+def trouble(path: Path, folder: bool = False) -> str | None:
+    """Why there is no file (or folder) to read; None where there is one.
 
     Nothing is opened: of a pipe whoever opens it waits for ever.
     """
+    wanted = "folder" if folder else "file"
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
-        return "a link that leads nowhere" if path.is_symlink() else "no such file"
+        return "a link that leads nowhere" if path.is_symlink() else f"no such {wanted}"
     except (OSError, ValueError) as error:  # a loop of links, a name too long, no right to look, a NUL in the name
         return (getattr(error, "strerror", None) or str(error)).lower()
-    if stat.S_ISDIR(mode):
-        return "a folder and no file"
-    return None if stat.S_ISREG(mode) else "a pipe, a socket or a device and no file"
+    found = "a folder" if stat.S_ISDIR(mode) else "a file" if stat.S_ISREG(mode) else "a pipe, a socket or a device"
+    if found != f"a {wanted}":
+        return f"{found} and no {wanted}"
+    return None if not folder or os.access(path, os.R_OK | os.X_OK) else "no permission to look into it"
 
 
 def read_text(path: Path) -> str:

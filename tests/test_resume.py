@@ -17,7 +17,7 @@ from PIL import Image
 
 from hardmine.callbacks.checkpoint import is_whole
 from hardmine.cli import main
-from hardmine.data import FolderData, RiversideData
+from hardmine.data import FolderData, ImageFolderData, RiversideData
 from hardmine.data.inventory import Inventory
 from hardmine.files import unwritten, write_atomically
 
@@ -221,7 +221,22 @@ def test_without_memory_sizes_of_files_are_compared(folder: Path) -> None:
             assert then.change(now) == "p03 has other pixels in the split train"
 
 
-def test_other_scenes_boxes_and_stores(tmp_path: Path, folder: Path) -> None:
+def test_images_in_folders_of_their_classes(folder: Path) -> None:
+    for name, label in (("p00", "cat"), ("p01", "dog"), ("p02", "dog")):
+        path = folder / f"train/{label}/{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes((folder / f"images/{name}.png").read_bytes())
+    then, now = (Inventory.of(ImageFolderData(str(folder), size=(32, 32)), ("train", "val")) for _ in range(2))
+    assert then.change(now) is None
+    paint(folder / "train/dog/p01.png", 3)
+    now = Inventory.of(ImageFolderData(str(folder), size=(32, 32)), ("train", "val"))
+    assert then.change(now) == "dog/p01.png has other pixels in the split train"
+    (folder / "train/dog/p01.png").rename(folder / "train/cat/p01.png")
+    now = Inventory.of(ImageFolderData(str(folder), size=(32, 32)), ("train", "val"))
+    assert then.change(now) == "dog/p01.png is gone in the split train"
+
+
+def test_other_scenes_and_stores() -> None:
     scenes = [RiversideData(size=(32, 32), scene_seed=seed) for seed in (0, 0, 1)]
     one, same, other = (Inventory.of(data, ("train",)) for data in scenes)
     assert one.change(same) is None and "has other pixels, and so on (240 images)" in (one.change(other) or "")

@@ -217,7 +217,7 @@ class Folder:
         drawn = str(self.regions_path(row).absolute()) if self.regions == "labels" else None
         return str(self.image_path(row).absolute()), drawn
 
-    def files(self, row: Row) -> list[Path]:
+    def read_from(self, row: Row) -> list[Path]:
         """What is read of an image: itself, and its index image where areas or classes come from there."""
         drawn = self.regions == "labels" or self.kind == "masks"
         return [self.image_path(row), *([self.regions_path(row)] if drawn else [])]
@@ -298,8 +298,8 @@ class FolderImages(LabelledImages):
     def paths(self, index: int) -> tuple[str | None, str | None]:
         return self.folder.paths(self.rows[index])
 
-    def files(self, index: int) -> list[Path]:
-        return self.folder.files(self.rows[index])
+    def read_from(self, index: int) -> list[Path]:
+        return self.folder.read_from(self.rows[index])
 
     def said(self, index: int) -> str:
         return self.folder.said(self.rows[index])

@@ -101,7 +101,9 @@ def _alike(one: str, other: str) -> bool:
 def _rows(images: LabelledImages, room: int) -> list[tuple[str, str, str]]:
     """Id, image and labels of each image; so many bytes of files are read."""
     numbers = range(len(images))
-    sizes = in_threads(lambda index: [path.stat().st_size for path in images.files(index)], numbers, "counting images")
+    sizes = in_threads(
+        lambda index: [path.stat().st_size for path in images.read_from(index)], numbers, "counting images"
+    )
     read, total = [], 0
     for each in sizes:
         total += sum(each)
@@ -110,7 +112,7 @@ def _rows(images: LabelledImages, room: int) -> list[tuple[str, str, str]]:
     def row(index: int) -> tuple[str, str, str]:
         files = [
             f"{size} {_digest(path.read_bytes())}" if read[index] else f"{size}"
-            for path, size in zip(images.files(index), sizes[index], strict=True)
+            for path, size in zip(images.read_from(index), sizes[index], strict=True)
         ]
         said = _digest(images.said(index).encode())
         return images.ids[index], files[0] if files else said, " ".join([said, *files[1:]])

@@ -69,7 +69,7 @@ class LabelledImages(Dataset[Sample]):
         """Paths of the image and of its index image; None where there is no such file."""
         return None, None
 
-    def files(self, index: int) -> list[Path]:
+    def read_from(self, index: int) -> list[Path]:
         """The files that an image and its labels are read from, the image first; none where it is made."""
         return [Path(path) for path in self.paths(index) if path is not None]
 

@@ -276,9 +276,13 @@ def trial(folder: Path, reference: dict[str, Any], seconds: float, ranks: int, c
         if wrong:
             print(ended.output)
     if wrong is None:
-        found = left(folder)
-        wrong = ", ".join(name for name, value in reference.items() if not alike(value, found[name]))
-        wrong = f"other {wrong}" if wrong else None
+        try:
+            found = left(folder)
+        except (OSError, KeyError) as error:
+            wrong = f"lacks {error}"
+        else:
+            wrong = ", ".join(name for name, value in reference.items() if not alike(value, found[name]))
+            wrong = f"other {wrong}" if wrong else None
     return blows if wrong is None else [*(blows[:-1]), f"{(blows or ['no blow'])[-1]}: {wrong}"]
 
 

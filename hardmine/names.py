@@ -26,9 +26,9 @@ def near(word: str, choices: Iterable[str], similar: float = 0.6) -> str | None:
     return plain[found[0]] if found else None
 
 
-def did_you_mean(word: str, choices: Iterable[str]) -> str:
-    """The end of a line: which choice was meant, where one can be told."""
-    meant = near(word, choices)
+def did_you_mean(word: str, choices: Iterable[str], similar: float = 0.6) -> str:
+    """The end of a line: which choice was meant, where one can be told; see `near`."""
+    meant = near(word, choices, similar)
     return "" if meant is None else f" (did you mean `{meant}`?)"
 
 

@@ -436,7 +436,9 @@ def test_bad_tables_name_the_file(tmp_path: Path, change: dict[str, list[object]
     assert str(path) in str(caught.value)
 
 
-@pytest.mark.parametrize(("content", "message"), [(None, "no such file"), (b"PAR1 not really", "not a Parquet file")])
+@pytest.mark.parametrize(
+    ("content", "message"), [(None, "no such file"), (b"PAR1 not really", "Parquet file is damaged")]
+)
 def test_bad_files(tmp_path: Path, content: bytes | None, message: str) -> None:
     path = tmp_path / "store.parquet"
     if content is not None:

@@ -10,6 +10,7 @@ from typing import Any
 from hardmine.arguments import look_at_number
 from hardmine.cli.config import key_of, tell_unused
 from hardmine.cli.lent import run_with_model
+from hardmine.cli.paths import path_of
 from hardmine.errors import InputError
 from hardmine.runs import RunFolder
 
@@ -23,7 +24,7 @@ _HARDEST = 20  # images
 def command(arguments: list[str]) -> None:
     """Evaluate the model of `ckpt`; settings of the run it stands in hold, where not given anew."""
     for argument in [one for one in arguments if key_of(one) == "out"]:
-        RunFolder(argument.split("=", 1)[1].strip("'\"")).look_unused()
+        RunFolder(path_of(argument)).look_unused()
     run_with_model("evaluate", arguments, {"ckpt": "a checkpoint or a state dict"}, evaluate)
 
 

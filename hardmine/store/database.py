@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from hardmine.errors import InputError
 from hardmine.files import trouble
+from hardmine.names import did_you_mean
 
 _TABLES = {  # how each database is asked for the names of its tables and views
     "sqlite": "SELECT name FROM sqlite_master WHERE type IN ('table', 'view')",
@@ -77,9 +78,9 @@ def read_table(address: Address) -> pa.Table:
     with _connected(address, write=False) as connection:
         tables = _tables(connection, address)
         if address.table not in tables:
-            raise InputError(
-                f"{address.url}: no table {address.table!r}: take one of {', '.join(tables) or 'another database'}"
-            )
+            others = f"take one of {', '.join(tables)}" if tables else "the database has none, name another"
+            meant = did_you_mean(address.table, tables)
+            raise InputError(f"{address.url}: no table {address.table!r}: {others}{meant}")
         cursor = connection.execute(f"SELECT * FROM {_quoted(address.table)}")
         names = [entry[0] for entry in cursor.description]
         rows = cursor.fetchall()

@@ -1,6 +1,7 @@
 """The table of a parameter store, a row for each target and region: a Parquet file, or a table of a database."""
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from math import isfinite
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from hardmine.errors import InputError
 from hardmine.files import trouble, write_atomically
-from hardmine.names import blemish, look_at_names, look_at_values
+from hardmine.names import blemish, did_you_mean, look_at_names, look_at_values, near
 from hardmine.space import COLORS, LAB, LUMINANCE, Axis, Space
 from hardmine.store.database import Address, is_url, read_table, write_table
 
@@ -25,6 +26,7 @@ WHOLE = "(whole image)"  # name of the last region in the rows of the file
 _PREFIX = "environment."  # of the columns that name the environment
 _REFERENCES = {"images": "image", "index_images": "index_image"}  # argument of the store, and column
 _MANY = 1 << 30  # pixels where their number is not known
+_log = logging.getLogger("hardmine")
 _VERSION = 1  # of the facts in the schema's metadata
 _SLACK = 0.01  # by which a mean may lie outside its bounds, in units of its axis: it was rounded to float32
 
@@ -50,7 +52,7 @@ def write_store(store: "ParameterStore", path: str | Path) -> None:
         return
     facts = {"version": _VERSION, "areas": store.areas, "axes": [asdict(axis) for axis in store.space.axes]}
     table = pa.table(columns).replace_schema_metadata({"hardmine.store": json.dumps(facts)})
-    write_atomically(Path(path), lambda file: pq.write_table(table, file))
+    write_atomically(Path(path), lambda file: pq.write_table(table, file, write_page_checksum=True))
 
 
 def read_store(path: str | Path, space: Space | None) -> dict[str, Any]:
@@ -65,11 +67,20 @@ def read_store(path: str | Path, space: Space | None) -> dict[str, Any]:
         raise InputError(f"{path}: column {twice[0]!r} is twice there: leave one out")
     facts = _Facts.of(path, (table.schema.metadata or {}).get(b"hardmine.store"))
     stored = _stored(path, table, space, facts)
+    further = _further(table, stored)
     for column in ("target", "area"):
         if column not in table.column_names:
-            raise InputError(f"{path}: column {column!r} is missing: add it to the table of statistics")
+            meant = did_you_mean(column, further)
+            raise InputError(f"{path}: column {column!r} is missing: add it to the table of statistics{meant}")
+    arguments = _arguments(path, table, stored, facts.areas)
+    if further:
+        optional = ("pixels", *_REFERENCES.values(), *(_PREFIX + name.split(".")[-1] for name in further))
+        named = ", ".join(name + did_you_mean(name, optional, similar=0.8) for name in further)
+        _log.warning(
+            "hardmine: %s: columns that are not read: %s; those of an environment begin with %s", path, named, _PREFIX
+        )
     return {
-        **_arguments(path, table, stored, facts.areas),
+        **arguments,
         **{name: _references(path, table, column, folder.absolute()) for name, column in _REFERENCES.items()},
     }
 
@@ -94,8 +105,10 @@ class _Facts:
                 raise InputError(
                     f"{path}: a store of version {version}, from a later hardmine; this one reads {_VERSION}: update it"
                 )
-            if not isinstance(areas, list) or not all(isinstance(name, str) for name in areas):
+            if not isinstance(areas, list) or not areas or not all(isinstance(name, str) for name in areas):
                 raise TypeError("areas must be names")
+            if WHOLE in areas:
+                raise ValueError(f"no area is called {WHOLE}")
             space = Space([_axis(axis) for axis in axes])
         except InputError:
             raise
@@ -123,12 +136,21 @@ def _parquet(path: str | Path) -> pa.Table:
     why = trouble(Path(path))
     if why:
         raise InputError(f"{path}: {why}: give `path` a store written by hardmine store", "store")
+    table = None
     try:
-        return pq.read_table(path)
-    except (OSError, ValueError, pa.ArrowException) as error:  # a damaged file is any of these
+        with Path(path).open("rb") as file:
+            begins = file.read(12)
+            if begins.startswith(b"PAR1"):
+                table = pq.ParquetFile(file, page_checksum_verification=True).read()
+                table.column_names  # noqa: B018  # decodes them
+    except (OSError, ValueError, pa.ArrowException) as error:  # of a damaged file it is any of these
         raise InputError(
-            f"{path}: not a Parquet file ({str(error).splitlines()[0]:.120}): give one written by hardmine store"
+            f"{path}: the Parquet file is damaged ({str(error).splitlines()[0]:.120}): write it again"
         ) from None
+    if table is None:
+        what = f"begins with {begins!r}" if begins else "is empty"
+        raise InputError(f"{path}: not a Parquet file (it {what}): give one written by hardmine store or by pandas")
+    return table
 
 
 def _forms(axis: Axis) -> list[str]:
@@ -154,6 +176,7 @@ def _stored(path: str | Path, table: pa.Table, space: Space | None, facts: _Fact
     lacking = sorted(axis.name for axis in stored if not there(axis))
     if lacking:
         other = "; mean_L and std_L alone do too" if {*stored} & {*LAB.axes} else ""
+        other += did_you_mean(lacking[0], _further(table, Space(stored)))
         raise InputError(f"{path}: column {lacking[0]!r} is missing: add it to the table of statistics{other}")
     if not stored:
         names = ", ".join(space.names)
@@ -161,11 +184,21 @@ def _stored(path: str | Path, table: pa.Table, space: Space | None, facts: _Fact
     return Space(stored)
 
 
+def _further(table: pa.Table, space: Space) -> list[str]:
+    """The columns that nothing is read from."""
+    known = {"target", "area", "pixels", *_REFERENCES.values(), *(form for axis in space.axes for form in _forms(axis))}
+    return [
+        name for name in table.column_names if name not in known and not name.startswith((_PREFIX, "__index_level_"))
+    ]
+
+
 def _arguments(path: str | Path, table: pa.Table, space: Space, areas: Sequence[str] | None) -> dict[str, Any]:
     targets, names = (_texts(path, table, column) for column in ("target", "area"))
     if not targets:
         raise InputError(f"{path}: the table has no rows: add one for each target and area")
     areas = tuple(areas or dict.fromkeys(name for name in names if name != WHOLE))
+    if WHOLE not in names and (meant := near(WHOLE, areas, similar=0.85)):
+        raise InputError(f"{path}: area {meant!r}: rows of whole images are called {WHOLE!r}: rename them")
     ids = tuple(dict.fromkeys(targets))
     for what, column in (("target", targets), ("area", names)):
         look_at_values(path, what, [(f"row {line}", name) for line, name in enumerate(column)])
@@ -231,10 +264,10 @@ def _look_at_colors(path: str | Path, values: Tensor, pixels: Tensor, space: Spa
         wrong = ~possible | ~of[axis.name].isfinite()
         if wrong.any():
             line = int(wrong.nonzero()[0])
-            bounds = f"{low:.3g} to {high:.4g}" if isfinite(high) else f"{low:.3g} or more"
+            found, bounds = of[axis.name][line], f"{low:.3g} to {high:.4g}" if isfinite(high) else f"{low:.3g} or more"
             raise InputError(
-                f"{path}: row {line} ({rows[line]}) is no distribution, {axis.name}={of[axis.name][line]:g} is not "
-                f"{bounds}: mend or drop that row"
+                f"{path}: row {line} ({rows[line]}) is no distribution, {axis.name}={found:g} is not {bounds}: mend or "
+                "drop that row"
             )
 
 

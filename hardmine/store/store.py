@@ -17,7 +17,7 @@ from torch import Tensor
 from hardmine.arguments import look_at_number
 from hardmine.errors import InputError
 from hardmine.kernels import measure
-from hardmine.names import did_you_mean
+from hardmine.names import did_you_mean, near
 from hardmine.records import VOID, Distribution, Recipe
 from hardmine.scenes import Scenes
 from hardmine.space import COLORS, LAB, Space
@@ -205,15 +205,26 @@ class ParameterStore:
         """The same store with its areas in the order of another scene's, matched by name; strangers are dropped.
 
         Raises:
-            InputError: no area in common.
+            InputError: no area in common, or names that differ in blanks or case alone.
         """
         if self.areas == tuple(areas):
             return self
+        strangers = [name for name in self.areas if name not in areas]
+        others = [name for name in areas if name not in self.areas]
+        for name in strangers:
+            if meant := near(name, others, similar=1.0):
+                raise InputError(
+                    f"the parameter store's area {name!r} differs from {meant!r} of the images in blanks or case "
+                    "alone: write both alike"
+                )
         if not set(self.areas) & set(areas):
             raise InputError(
                 f"the parameter store and the source images have no area in common (store: {', '.join(self.areas)}; "
                 f"images: {', '.join(areas)}): give the store the images' area names"
             )
+        if strangers:
+            named = ", ".join(name + did_you_mean(name, others) for name in strangers)
+            _log.warning("hardmine: areas of the parameter store that the images do not have are left out: %s", named)
         order = [self.areas.index(name) if name in self.areas else -1 for name in areas] + [len(self.areas)]
         index = torch.tensor(order).clamp(min=0)
         known = torch.tensor(order) >= 0

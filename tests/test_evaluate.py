@@ -1,13 +1,12 @@
 """`hardmine evaluate` and `hardmine.audit`: where a model fails, in the light it was given and in other light."""
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import TINY, UNET, make_images, make_store
+from conftest import RIVERSIDE, TINY, UNET, make_images, make_store
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -15,6 +14,7 @@ import hardmine
 from hardmine.cli import main
 from hardmine.cli.evaluate import _Light
 from hardmine.memory.ledger import Ledger
+from hardmine.report.environments import read_graph
 from hardmine.report.evaluation import Evaluation
 from hardmine.whatif import WhatIf, what_if
 
@@ -120,143 +120,145 @@ def test_what_one_image_tells_has_no_interval() -> None:
     assert found.images[0].tolist() == [1, 2]
 
 
-SMALL = ["data.size=[32,32]", "data.batch_size=4", *TINY, *UNET]
-
-
-@pytest.fixture
-def checkpoint(folder: Path, tmp_path: Path) -> Path:
-    run = tmp_path / "run"
-    settings = ["neighbourhood=none", "trainer.max_steps=1", f"hydra.run.dir={run}"]
-    main(["train", f"data.root={folder}", *SMALL, *settings])
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of a run with 12 train, 4 val, 8 target and 6 test images, 32 x 32."""
+    run = tmp_path_factory.mktemp("trained") / "run"
+    main(["train", *RIVERSIDE, *UNET, *TINY, "neighbourhood=none", "trainer.max_steps=1", f"hydra.run.dir={run}"])
     return run / "checkpoints/last.ckpt"
 
 
+def evaluate(checkpoint: Path, out: Path, *more: str) -> Evaluation:
+    quick = ["trainer.accelerator=cpu", "pictures=0", "report=false"]
+    main(["evaluate", f"ckpt={checkpoint}", f"out={out}", *quick, *more])
+    return Evaluation.read(out)
+
+
+def refused(checkpoint: Path, out: Path, *more: str) -> int | str | None:
+    with pytest.raises(SystemExit) as stopped:
+        evaluate(checkpoint, out, *more)
+    return stopped.value.code
+
+
+Said = pytest.CaptureFixture[str]
+
+
 def test_an_evaluation_agrees_with_the_run_and_says_what_it_found(
-    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    checkpoint: Path, tmp_path: Path, capsys: Said
 ) -> None:
     out = tmp_path / "found"
-    capsys.readouterr()
-    main(["evaluate", f"ckpt={checkpoint}", f"out={out}", "trainer.accelerator=cpu"])
+    found = evaluate(checkpoint, out, "pictures=1")
     shown = capsys.readouterr().out
-    assert "the same val images in other light" in shown and "6 candidates of the 2 images" in shown
-    found = Evaluation.read(out)
+    assert "the same val images in other light" in shown and "32 candidates of the 4 images" in shown
     summary = json.loads((checkpoint.parent.parent / "summary.json").read_text())
     logged = {name: value for name, value in summary.items() if name.startswith(("val/", "test/"))}
-    assert logged and {name: found.measured[name] for name in logged} == pytest.approx(logged, nan_ok=True)
+    measured = {name: found.measured[name] for name in logged}
+    assert logged and measured == pytest.approx(logged, nan_ok=True)
     assert list(found.areas) == ["train", "val", "target", "test"]
-    assert found.what_if is not None and found.what_if.candidates[0, -1] == 6
-    assert {hard.image for hard in found.hardest} == {"p06", "p07"}
-    assert {path.stem for path in (out / "pictures").iterdir()} == {"hardest", "night"}
+    assert found.what_if is not None and found.what_if.candidates[:, -1].sum() == 32
+    assert {hard.image for hard in found.hardest} == {f"val_{number:04d}" for number in range(4)}
+    sheets = {path.stem.replace("_", " ") for path in (out / "pictures").iterdir()}
+    assert sheets == {"hardest", *found.what_if.environments}
     found.write(tmp_path / "again")
     assert (tmp_path / "again/evaluation.json").read_bytes() == (out / "evaluation.json").read_bytes()
+    marks, store = read_graph(out / "graph.parquet"), hardmine.ParameterStore.load(out / "store.parquet")
+    assert marks.ids == store.ids and (marks.uses[:, :-1] <= 4).all() and (marks.uses.sum() > 0)
 
 
-def test_a_gate_says_what_it_compares(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    given = ["evaluate", f"ckpt={checkpoint}", "trainer.accelerator=cpu", "pictures=0", "report=false"]
-    with pytest.raises(SystemExit) as stopped:
-        main([*given, f"out={tmp_path / 'a'}", "fail_under=1"])
-    assert stopped.value.code == 1
+def test_a_gate_says_what_it_compares(checkpoint: Path, tmp_path: Path, capsys: Said) -> None:
+    few = ("budget=8",)
+    assert refused(checkpoint, tmp_path / "a", "fail_under=1", *few) == 1
     assert "fail_under=1 failed: the lowest recognition accuracy of whole images" in capsys.readouterr().out
-    main([*given, f"out={tmp_path / 'b'}", "fail_under=0"])
+    evaluate(checkpoint, tmp_path / "b", "fail_under=0", *few)
     assert "fail_under=0 passed" in capsys.readouterr().out
 
 
 def test_a_stopped_evaluation_goes_on_to_the_same_end(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given = [
-        "evaluate",
-        f"ckpt={checkpoint}",
-        "rows=1",
-        "source=train",
-        "trainer.accelerator=cpu",
-        "pictures=0",
-        "report=false",
-    ]
-    main([*given, f"out={tmp_path / 'whole'}"])
-    appended, stops = Ledger.flush, [2]
+    one = evaluate(checkpoint, tmp_path / "whole", "rows=2")
+    plain, stops = Ledger.flush, [2]
 
     def flush(self: Ledger) -> None:
-        appended(self)
+        plain(self)
         stops[0] -= 1
         if not stops[0]:
             raise KeyboardInterrupt
 
     monkeypatch.setattr(Ledger, "flush", flush)
     with pytest.raises(KeyboardInterrupt):
-        main([*given, f"out={tmp_path / 'part'}"])
+        evaluate(checkpoint, tmp_path / "part", "rows=2")
     monkeypatch.undo()
-    done = len(list((tmp_path / "part/ledger").iterdir()))
-    assert done == 2 < len(list((tmp_path / "whole/ledger").iterdir()))
+    parts = [len(list((tmp_path / f"{name}/ledger").iterdir())) for name in ("part", "whole")]
+    assert parts == [2, 4]
     loaded: list[list[int]] = []
-    plain = _Light._load
+    load = _Light._load
 
-    def load(self: _Light, rows: list[int]) -> dict[str, Tensor]:
+    def watched(self: _Light, rows: list[int]) -> dict[str, Tensor]:
         loaded.append(rows)
-        return plain(self, rows)
+        return load(self, rows)
 
-    monkeypatch.setattr(_Light, "_load", load)
-    main([*given, f"out={tmp_path / 'part'}"])
-    assert loaded[1:] == [[4, 5]]  # the first image, which tells what images are, and what was left
-    one, other = (Evaluation.read(tmp_path / name) for name in ("whole", "part"))
+    monkeypatch.setattr(_Light, "_load", watched)
+    other = evaluate(checkpoint, tmp_path / "part", "rows=2")
+    assert loaded == [[0], [2], [3]]  # the first image, which tells what images are, and what was left
     assert one.what_if is not None and other.what_if is not None and one.what_if.table == other.what_if.table
 
 
-def test_another_evaluation_is_not_gone_on_with(
-    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    given = ["evaluate", f"ckpt={checkpoint}", f"out={tmp_path / 'one'}", "trainer.accelerator=cpu", "report=false"]
-    main(given)
-    for change, line in (
-        ([], "already holds an evaluation: set out= to another folder"),
-        (["budget=4"], "holds the beginning of another evaluation: set out= to another folder"),
-    ):
-        with pytest.raises(SystemExit) as stopped:
-            main([*given, *change])
-        assert stopped.value.code == 2 and line in capsys.readouterr().err
-        (tmp_path / "one/evaluation.json").unlink(missing_ok=True)
+def test_another_evaluation_is_not_gone_on_with(checkpoint: Path, tmp_path: Path, capsys: Said) -> None:
+    out = tmp_path / "one"
+    evaluate(checkpoint, out, "budget=8")
+    assert refused(checkpoint, out, "budget=8") == 2
+    assert "already holds an evaluation: set out= to another folder" in capsys.readouterr().err
+    (out / "evaluation.json").unlink()
+    assert refused(checkpoint, out, "budget=9") == 2
+    assert "holds the beginning of another evaluation: set out= to another folder" in capsys.readouterr().err
 
 
-def test_a_training_run_is_not_written_over(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_training_run_is_not_written_over(checkpoint: Path, capsys: Said) -> None:
     run = checkpoint.parent.parent
     before = (run / ".hydra/config.yaml").read_bytes()
-    with pytest.raises(SystemExit) as stopped:
-        main(["evaluate", f"ckpt={checkpoint}", f"out={run}"])
-    assert stopped.value.code == 2 and "holds a run already" in capsys.readouterr().err
+    assert refused(checkpoint, run) == 2
+    assert "holds a run already" in capsys.readouterr().err
     assert (run / ".hydra/config.yaml").read_bytes() == before
 
 
-def test_without_other_light_the_measures_stand_alone(
-    checkpoint: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    rows = (folder / "metadata.csv").read_text().splitlines()
-    kept = [row for row in rows if ",target," not in row and ",train," not in row]
-    (folder / "metadata.csv").write_text("\n".join(kept) + "\n")
-    given = ["evaluate", f"ckpt={checkpoint}", "trainer.accelerator=cpu"]
-    main([*given, f"out={tmp_path / 'a'}"])
+def test_without_other_light_the_measures_stand_alone(checkpoint: Path, tmp_path: Path, capsys: Said) -> None:
+    alone = "data.counts={train: 0, val: 4, target: 0, test: 0}"
+    found = evaluate(checkpoint, tmp_path / "a", alone)
     assert "no images in other light: the data has no split target" in capsys.readouterr().out
-    assert Evaluation.read(tmp_path / "a").what_if is None
-    with pytest.raises(SystemExit) as stopped:
-        main([*given, f"out={tmp_path / 'b'}", "fail_under=0.5"])
-    assert stopped.value.code == 2 and "fail_under: no store" in capsys.readouterr().err
-    assert not (tmp_path / "b/evaluation.json").exists()
+    assert found.what_if is None and list(found.areas) == ["val"]
+    assert refused(checkpoint, tmp_path / "b", alone, "fail_under=0.5") == 2
+    assert "fail_under: no store" in capsys.readouterr().err
+    assert not (tmp_path / "b").exists()
 
 
-def test_a_store_of_its_own_and_bad_choices(
-    checkpoint: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    store = tmp_path / "night.parquet"
-    main(["store", f"root={folder}", f"out={store}"])
-    given = ["evaluate", f"ckpt={checkpoint}", "trainer.accelerator=cpu", "pictures=0", "report=false"]
-    main([*given, f"out={tmp_path / 'a'}", "store=file", f"store.path={store}", "budget=3"])
-    assert "2 candidates of the 2 images" in capsys.readouterr().out
-    for change, line in (
+def test_a_store_may_be_given(checkpoint: Path, tmp_path: Path) -> None:
+    evaluate(checkpoint, tmp_path / "a", "budget=8")
+    store = hardmine.ParameterStore.load(tmp_path / "a/store.parquet")
+    kept = store.with_(environment={"light": ["dim"] * 4 + ["dark"] * 4})
+    kept.save(tmp_path / "store.parquet")
+    given = ("store=file", f"store.path={tmp_path / 'store.parquet'}", "source=test", "budget=4")
+    found = evaluate(checkpoint, tmp_path / "b", *given)
+    assert found.what_if is not None and found.what_if.environments == ("dark", "dim")
+    assert found.about["images"] == 2 and found.about["of"] == 6
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
         ("source=night", "source: the data has no images in the split 'night'"),
         ("budget=0", "budget must be a number of candidates, 1 or more, got 0"),
         ("rows=0", "rows must be a number of candidates"),
         ("fail_under=2", "fail_under must be a recognition accuracy from 0 to 1, got 2"),
-    ):
-        with pytest.raises(SystemExit) as stopped:
-            main([*given, f"out={tmp_path / 'b'}", change])
-        assert stopped.value.code == 2 and line in capsys.readouterr().err
-    shutil.rmtree(tmp_path / "b", ignore_errors=True)
+    ],
+)
+def test_bad_choices_are_told(checkpoint: Path, tmp_path: Path, change: str, line: str, capsys: Said) -> None:
+    assert refused(checkpoint, tmp_path / "a", change) == 2
+    assert line in capsys.readouterr().err
+    assert not (tmp_path / "a").exists()
+
+
+def test_what_is_missing_is_asked_for(capsys: Said) -> None:
+    with pytest.raises(SystemExit):
+        main(["evaluate", "out=x"])
+    assert "evaluate: ckpt is missing: set ckpt=PATH to a checkpoint or a state dict" in capsys.readouterr().err

@@ -9,6 +9,7 @@ __version__ = "0.2.0"
 
 if TYPE_CHECKING:  # what a type checker and an editor see
     from hardmine.adapters import HardMining as HardMining, MiningDataModule as MiningDataModule
+    from hardmine.audits import Audit as Audit, audit as audit
     from hardmine.candidates import Candidates as Candidates
     from hardmine.conversions import (
         AffineObject as AffineObject,
@@ -62,6 +63,10 @@ else:
         "hardmine.adapters": (
             "HardMining",
             "MiningDataModule",
+        ),
+        "hardmine.audits": (
+            "Audit",
+            "audit",
         ),
         "hardmine.candidates": ("Candidates",),
         "hardmine.conversions": (

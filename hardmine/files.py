@@ -3,30 +3,37 @@
 A kill at any moment of writing leaves the old file or the new one, never half of one.
 """
 
+import errno
+import io
+import logging
 import os
 import stat
 import tempfile
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from hardmine.errors import InputError
 
 
-def trouble(path: Path) -> str | None:
-    """Why there is no file to read; None where there is one.
+def trouble(path: Path, folder: bool = False) -> str | None:
+    """Why there is no file (or folder) to read; None where there is one.
 
     Nothing is opened: of a pipe whoever opens it waits for ever.
     """
+    wanted = "folder" if folder else "file"
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
-        return "a link that leads nowhere" if path.is_symlink() else "no such file"
+        return "a link that leads nowhere" if path.is_symlink() else f"no such {wanted}"
     except (OSError, ValueError) as error:  # a loop of links, a name too long, no right to look, a NUL in the name
         return (getattr(error, "strerror", None) or str(error)).lower()
-    if stat.S_ISDIR(mode):
-        return "a folder and no file"
-    return None if stat.S_ISREG(mode) else "a pipe, a socket or a device and no file"
+    found = "a folder" if stat.S_ISDIR(mode) else "a file" if stat.S_ISREG(mode) else "a pipe, a socket or a device"
+    if found != f"a {wanted}":
+        return f"{found} and no {wanted}"
+    return None if not folder or os.access(path, os.R_OK | os.X_OK) else "no permission to look into it"
 
 
 def read_text(path: Path) -> str:
@@ -56,30 +63,118 @@ def read_text(path: Path) -> str:
     return text
 
 
-def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
+# what a person does about it; other errors are those of a program
+_REMEDIES = {
+    errno.ENOSPC: "make room there",
+    errno.EDQUOT: "make room there",
+    errno.EFBIG: "raise the limit on the size of files (ulimit -f)",
+    errno.EROFS: "name a folder that can be written to",
+    errno.EACCES: "see to the rights there, or name another folder",
+    errno.EPERM: "see to the rights there, or name another folder",
+    errno.ENOTDIR: "name another folder",
+    errno.EIO: "look after the disk",
+}
+
+
+def unwritten(error: BaseException | None, folder: object = "the disk") -> str | None:
+    """One line on the disk that an error comes from: full, read-only, not ours; None where it comes from none.
+
+    Args:
+        error: or one that it came of.
+        folder: what is named where the error names no file.
+    """
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        if isinstance(error, OSError) and error.errno in _REMEDIES:
+            where = error.filename if isinstance(error.filename, str | Path) else folder
+            return f"{where}: {(error.strerror or 'cannot be written').lower()}: {_REMEDIES[error.errno]}"
+        error = error.__cause__ or error.__context__
+    return None
+
+
+@contextmanager
+def told_once() -> Iterator[None]:
+    """A full disk shows where a run ends; threads that write logs say nothing of it before."""
+    hook, raising = threading.excepthook, logging.raiseExceptions
+
+    def quiet(args: threading.ExceptHookArgs) -> None:
+        if not unwritten(args.exc_value):
+            hook(args)
+
+    threading.excepthook, logging.raiseExceptions = quiet, False
+    try:
+        yield
+    finally:
+        threading.excepthook, logging.raiseExceptions = hook, raising
+
+
+def write_atomically(path: Path, write: Callable[[BinaryIO], object], before: Path | None = None) -> None:
     """Temporary file in the same folder, fsync, rename; the folder is made where it is missing.
 
     Args:
         path: the file to make or replace.
         write: writes the whole content to the binary file it is given.
+        before: where the file that it takes the place of is kept; None drops it.
+
+    Raises:
+        OSError: of `path`, whatever part of writing has failed.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    file: _Noting | None = None
+    name: str | None = None
     try:
-        with os.fdopen(handle, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        file = _Noting(handle, "wb")
+        with io.BufferedWriter(file) as buffered:
+            write(buffered)
+            buffered.flush()
+            os.fsync(handle)
         os.chmod(name, 0o666 & ~_umask())
+        if before is not None:
+            _link(path, before)
         os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
+        _sync(path.parent)
+    except BaseException as error:
+        if name is not None:
+            Path(name).unlink(missing_ok=True)
+        cause = error if isinstance(error, OSError) else file.error if file is not None else None
+        if cause is None or cause.errno is None:
+            raise
+        raise OSError(cause.errno, cause.strerror, str(path)) from error
+
+
+class _Noting(io.FileIO):
+    """A file that remembers why it could not be written; torch tells of it without a reason."""
+
+    error: OSError | None = None
+
+    def write(self, content: Any) -> int:
+        try:
+            return super().write(content)
+        except OSError as error:
+            self.error = error
+            raise
+
+
+def _link(path: Path, other: Path) -> None:
+    """The file under another name as well, in place of what has that name."""
+    link = path.with_name(f".{path.name}.link")
+    link.unlink(missing_ok=True)
     try:
-        os.fsync(folder)
+        os.link(path, link)
+    except OSError:  # a file system without links
+        os.replace(path, other)
+    else:
+        os.replace(link, other)
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
     finally:
-        os.close(folder)
+        os.close(handle)
 
 
 def _umask() -> int:

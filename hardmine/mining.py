@@ -450,12 +450,43 @@ class Mining:
         if scenes is not self._scenes:
             raise InputError("offer takes the scenes that were read last: read no other batch between plan and offer")
         alone = self.mix.candidates == 1 and len(tries) == len(scenes)
+        self.offered = self._candidates(scenes, tries, of, alone, hooks)
+
+    def _candidates(
+        self, scenes: Scenes, tries: Recipe, of: Tensor, alone: bool, hooks: Callable[[Any], Any]
+    ) -> Candidates:
+        """Candidates of the scenes that were read last; `alone` where row n is made of source n."""
         made, capped = self.conversion(scenes, tries, None if alone else of)
         batch, before = self._batch, scenes
         if not alone:
             batch, before = self.view.take(self._batch, of), taken(scenes, of)
         batch = hooks(copied(self.view.write(batch, before, made)))  # hooks may work in place
-        self.offered = Candidates(tries, scenes, made, capped, of, batch, self.view.scored(batch, made, self.areas))
+        return Candidates(tries, scenes, made, capped, of, batch, self.view.scored(batch, made, self.areas))
+
+    def examine(
+        self,
+        model: nn.Module,
+        scenes: Scenes,
+        tries: Recipe,
+        of: Tensor,
+        forward_context: Callable[[], AbstractContextManager[Any]] = nullcontext,
+        hooks: Callable[[Any], Any] = lambda batch: batch,
+    ) -> tuple[Candidates, Verdict]:
+        """Score recipes with the model as it is; nothing comes of it, and a row that converts nothing is as its source.
+
+        Args:
+            model: as it is now.
+            scenes: B sources, as read last.
+            tries: N rows.
+            of: (N,) int64 on the CPU, the source that each row is made of.
+            forward_context, hooks: see `judge` and `offer`.
+        """
+        assert self._judge is not None
+        candidates = self._candidates(scenes, tries, of, False, hooks)
+        score, area_score, gate = split(self._judge(model, candidates, forward_context).cpu())
+        candidates.score, none = score, torch.zeros(len(tries), dtype=torch.bool)
+        step = torch.full((len(tries),), self.step)
+        return candidates, Verdict(score, area_score, none, gate, step, torch.full_like(score, torch.nan))
 
     def judge(self, model: nn.Module, forward_context: Callable[[], AbstractContextManager[Any]] = nullcontext) -> None:
         """Begin to score what was offered; nothing waits for it and no trace is left in the model.

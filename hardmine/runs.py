@@ -8,10 +8,13 @@ import shutil
 import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hardmine.errors import InputError
 from hardmine.files import write_atomically
+
+if TYPE_CHECKING:
+    from hardmine.data.inventory import Inventory
 
 FORMAT = 1  # of a run folder
 LOCK = "run.lock"
@@ -41,6 +44,16 @@ class RunFolder:
     @property
     def store(self) -> Path:
         return self.path / "store.parquet"
+
+    @property
+    def data(self) -> Path:
+        """What the run began with, see `Inventory`."""
+        return self.path / "data.parquet"
+
+    @property
+    def summary(self) -> Path:
+        """What a run that came to its end measured."""
+        return self.path / "summary.json"
 
     @property
     def frozen(self) -> Path:
@@ -140,7 +153,8 @@ class RunFolder:
         kept = [path for path in self._kept if path.is_file()]
         if not kept:
             raise InputError(
-                f"{self.checkpoint}: no such file: resume takes the folder of a run that wrote a checkpoint"
+                f"{self.checkpoint}: no such file: resume takes the folder of a run that wrote a checkpoint; with "
+                f"resume=auto hydra.run.dir={self.path} the run begins anew"
             )
         whole = [path for path in kept if is_whole(path)]
         if not whole:
@@ -149,9 +163,49 @@ class RunFolder:
             _log.warning("hardmine: %s is damaged: the run goes on from the one before it", self.checkpoint)
         return whole[0]
 
-    def begin(self, cfg: Any) -> None:
-        """Say what made the folder, and freeze the config of the run."""
+    def finished(self, steps: int) -> dict[str, Any] | None:
+        """The summary of a run that made so many steps and has its last checkpoint; None where it is not at its end."""
+        from hardmine.callbacks.checkpoint import is_whole
+
+        if not self.summary.is_file() or not is_whole(self.checkpoint):
+            return None
+        try:
+            summary: dict[str, Any] = json.loads(self.summary.read_text())
+            return summary if 0 <= steps <= summary["steps"] else None
+        except (ValueError, KeyError, TypeError):  # it is written anew
+            return None
+
+    def look_at_data(self, now: "Inventory") -> None:
+        """See that a run finds the data that it began with.
+
+        Raises:
+            InputError: it is other data.
+        """
+        from hardmine.data.inventory import Inventory
+
+        if not self.data.is_file():
+            _log.warning("hardmine: %s is missing: nobody looks whether the data is still the same", self.data)
+            return
+        try:
+            then = Inventory.load(self.data)
+        except (OSError, ValueError, KeyError, TypeError):
+            raise InputError(f"{self.data}: is damaged: delete it to go on without comparing the data") from None
+        if change := then.change(now):
+            raise InputError(
+                f"data: not the data that {self.path} began with: {change}: put it back, or train on what there is now "
+                f"in a run of its own, with ckpt={self.checkpoint} from these weights"
+            )
+
+    def begin(self, cfg: Any, data: "Inventory | None" = None) -> None:
+        """Say what made the folder and what of, and freeze the config of the run.
+
+        What was measured at an earlier end is no longer true of the weights that come.
+        """
         from hardmine import __version__
+
+        self.summary.unlink(missing_ok=True)
+        if data is not None and not (cfg.resume and self.data.is_file()):
+            data.save(self.data)
 
         text = json.dumps({"format": FORMAT, "hardmine": __version__}, indent=2) + "\n"
         write_atomically(self.path / "run.json", lambda file: file.write(text.encode()))

@@ -54,7 +54,7 @@ class Scenes:
         self.labels = dict(labels or {})
         self.source, self.draw, self.extent = source, draw, extent
         self.grey, self.movable = grey, movable
-        self._measured: dict[Colors, tuple[Tensor, Distribution]] = {}
+        self._measured: dict[Colors, Distribution] = {}
 
     @classmethod
     def of_batch(cls, batch: Mapping[str, Any], areas: int) -> "Scenes":
@@ -104,7 +104,7 @@ class Scenes:
             self.grey,
             self.movable,
         )
-        part._measured = {colors: (pixels[rows], found[rows]) for colors, (pixels, found) in self._measured.items()}
+        part._measured = {colors: found[rows] for colors, found in self._measured.items()}
         return part
 
     def replace(
@@ -123,8 +123,8 @@ class Scenes:
             self.movable,
         )
 
-    def measured(self, colors: Colors) -> tuple[Tensor, Distribution]:
-        """Pixels (B, 3, P) float32 in L*a*b*, or RGB in [0, 255], and their `Distribution`; measured once.
+    def measured(self, colors: Colors) -> Distribution:
+        """Colours of each region, B rows, in L*a*b* or in RGB levels; measured once.
 
         Padding is no part of the whole image.
         """

@@ -50,7 +50,7 @@ class Usual:
             return
         for part in self._parts:
             if len(self._seen) < _BATCHES:
-                self._seen.append(pooled([scenes.measured(part.colors)[1]]))
+                self._seen.append(pooled([scenes.measured(part.colors)]))
             if last:
                 part.learn(ranks.total(pooled(self._seen).to(torch.device("cpu")), scenes.image.device))
         if last:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hardmine import kernels
 from hardmine.conversions import Chain, ColorTransfer, Reframe, unlearnt
 from hardmine.errors import InputError
-from hardmine.kernels import cpu, reference
+from hardmine.kernels import fused, reference
 from hardmine.kernels.transfer import Table, affine
 from hardmine.records import Distribution, Recipe
 from hardmine.scenes import Colors, Scenes
@@ -72,7 +72,7 @@ def test_areas_not_chosen_and_void_are_bit_equal(colors: Colors) -> None:
 def test_identity_parameters_give_the_same_image(colors: Colors) -> None:
     image, regions = make_images()
     source = Scenes(image, regions, 3)
-    measured = source.measured(colors)[1]
+    measured = source.measured(colors)
     recipe = make_recipe(3, make_store()).replace(parameter=torch.cat([measured.mean, measured.std], dim=-1))
     assert torch.equal(ColorTransfer(colors, min_std=0.0)(source, recipe)[0].image, image)
 
@@ -109,7 +109,7 @@ def test_same_recipe_same_bits_in_any_batch(whole: bool) -> None:
         assert torch.equal(images(convert, image[one], regions[one], recipe[one]), together[one])
 
 
-@pytest.mark.parametrize("way", [cpu, reference])
+@pytest.mark.parametrize("way", [fused, reference])
 def test_the_training_runs_own_precision_changes_no_bit(way: kernels.Way, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels, "_way", lambda device: way)
     image, regions = make_images(size=(64, 64))
@@ -147,7 +147,7 @@ def test_what_was_converted_has_the_targets_statistics(colors: Colors, region: i
     point = torch.tensor(GENTLE[colors])
     recipe = chosen(make_recipe(3, make_store()), region).replace(parameter=point.expand(3, 4, 6))
     after = Scenes(images(ColorTransfer(colors, max_gain=100.0), image, regions, recipe), regions, 3)
-    measured = after.measured(colors)[1]
+    measured = after.measured(colors)
     there = measured.count[:, region] > 0
     unit = 1.0 if colors == "lab" else 2.55
     assert torch.allclose(measured.mean[there, region], point[:3], atol=0.3 * unit)
@@ -169,7 +169,7 @@ def test_what_is_usual_is_that_of_all_pixels() -> None:
     """The pooled distribution against one image that holds the pixels of all."""
     image, regions = make_images(size=(32, 32))
     together = Scenes(image.movedim(0, 2).flatten(2, 3)[None], regions.movedim(0, 1).flatten(1)[None], 3)
-    expected, pooled = together.measured("lab")[1], of_images(image, regions).pooled()
+    expected, pooled = together.measured("lab"), of_images(image, regions).pooled()
     assert torch.equal(pooled.count, expected.count)
     there = expected.count > 0
     assert torch.allclose(pooled.mean[there], expected.mean[there], atol=1e-2)
@@ -183,9 +183,9 @@ def test_an_area_keeps_what_sets_it_apart() -> None:
     sources = of_images(image, regions)
     point = torch.tensor(GENTLE["lab"])
     recipe = chosen(make_recipe(3, make_store()), 0).replace(parameter=point.expand(3, 4, 6))
-    before = Scenes(image, regions, 3).measured("lab")[1]
+    before = Scenes(image, regions, 3).measured("lab")
     converted = images(individual(sources, max_gain=100.0), image, regions, recipe)
-    after = Scenes(converted, regions, 3).measured("lab")[1]
+    after = Scenes(converted, regions, 3).measured("lab")
     there, usual = before.count[:, 0] > 0, sources.pooled()
     apart = ((before.mean - usual.mean) / usual.std.clamp(min=1.0))[there, 0]
     assert apart.abs().max() > 0.2
@@ -254,7 +254,7 @@ def test_the_gain_is_capped_and_counted() -> None:
     source = Scenes(image, regions, 3)
     converted, capped = ColorTransfer(max_gain=2.0)(source, stretched)
     assert (capped == 1).all()
-    doubled = torch.cat([recipe.parameter[..., :3], source.measured("lab")[1].std.clamp(min=1.0) * 2], dim=-1)
+    doubled = torch.cat([recipe.parameter[..., :3], source.measured("lab").std.clamp(min=1.0) * 2], dim=-1)
     exact, few = ColorTransfer(max_gain=2.0)(source, recipe.replace(parameter=doubled))
     assert torch.equal(converted.image, exact.image)
     assert (few == 0).all()
@@ -287,7 +287,7 @@ def drawn(seed: int, colors: Colors, rows: int = 8, size: tuple[int, int] = (96,
     store, source = make_store(8), torch.randint(4, (rows,), generator=generator)
     recipe = Recipe.cat([make_recipe(1, store, (seed + row) % 8) for row in range(rows)])
     recipe = recipe.replace(chosen=torch.rand(rows, 4, generator=generator) < 0.6)
-    measured = cpu.statistics(cpu.pixels(image, colors), regions.flatten(1), 3)
+    measured = fused.measure(image, regions, 3, colors)
     gain, offset, _ = affine(measured[source], recipe)
     return image, regions, Table(recipe.chosen, gain, offset, source), colors
 
@@ -297,7 +297,7 @@ def test_the_ways_differ_by_one_level_in_few_values(colors: Colors) -> None:
     differing = values = 0
     for seed in range(12):
         arguments = drawn(seed, colors)
-        apart = (cpu.convert(*arguments).int() - reference.convert(*arguments).int()).abs()
+        apart = (fused.convert(*arguments).int() - reference.convert(*arguments).int()).abs()
         assert apart.max() <= 1
         differing, values = differing + int(apart.sum()), values + apart.numel()
     assert differing <= 1e-4 * values
@@ -305,10 +305,10 @@ def test_the_ways_differ_by_one_level_in_few_values(colors: Colors) -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("colors", ["lab", "rgb"])
-@pytest.mark.parametrize("way", [cpu, reference])
+@pytest.mark.parametrize("way", [fused, reference])
 def test_what_is_not_chosen_is_bit_equal_in_both(way: kernels.Way, colors: Colors, seed: int) -> None:
     image, regions, table, _ = drawn(seed, colors)
-    converted = way.convert(image, regions, table, colors, None)
+    converted = way.convert(image, regions, table, colors)
     chosen = torch.zeros(len(table), 256, dtype=torch.bool)
     chosen[:, :3] = table.chosen[:, :3]
     kept = ~chosen.gather(1, regions[table.source].flatten(1).long()).view_as(converted[:, 0])[:, None]
@@ -317,25 +317,25 @@ def test_what_is_not_chosen_is_bit_equal_in_both(way: kernels.Way, colors: Color
 
 
 @pytest.mark.parametrize("colors", ["lab", "rgb"])
-@pytest.mark.parametrize("way", [cpu, reference])
+@pytest.mark.parametrize("way", [fused, reference])
 def test_the_same_row_has_the_same_bits_in_any_table(way: kernels.Way, colors: Colors) -> None:
     image, regions, table, _ = drawn(3, colors)
-    together = way.convert(image, regions, table, colors, way.pixels(image, colors))
+    together = way.convert(image, regions, table, colors)
     for rows in (slice(2, 3), torch.tensor([7, 0, 0, 4])):
         part = table[rows]
-        assert torch.equal(way.convert(image, regions, part, colors, None), together[rows])
+        assert torch.equal(way.convert(image, regions, part, colors), together[rows])
         alone = Table(part.chosen, part.gain, part.offset, torch.arange(len(part)))
-        assert torch.equal(way.convert(image[part.source], regions[part.source], alone, colors, None), together[rows])
-    if way is cpu:
+        assert torch.equal(way.convert(image[part.source], regions[part.source], alone, colors), together[rows])
+    if way is fused:
         assert torch.equal(kernels.convert(image, regions, table, colors), together)
 
 
-@pytest.mark.parametrize("way", [cpu, reference])
+@pytest.mark.parametrize("way", [fused, reference])
 def test_a_table_without_rows_or_choice(way: kernels.Way) -> None:
     image, regions, table, colors = drawn(0, "lab")
-    assert way.convert(image, regions, table[:0], colors, None).shape == (0, *image.shape[1:])
+    assert way.convert(image, regions, table[:0], colors).shape == (0, *image.shape[1:])
     clean = Table(torch.zeros_like(table.chosen), table.gain, table.offset, table.source)
-    assert torch.equal(way.convert(image, regions, clean, colors, None), image[table.source])
+    assert torch.equal(way.convert(image, regions, clean, colors), image[table.source])
 
 
 @pytest.mark.parametrize("colors", ["lab", "rgb"])
@@ -354,11 +354,10 @@ def test_the_slope_of_the_reference_is_that_of_its_differences(colors: Colors) -
     recipe = Recipe.cat([make_recipe(1, make_store(8), row) for row in range(8)]).replace(chosen=table.chosen)
 
     def level(parameter: torch.Tensor, sources: torch.Tensor) -> torch.Tensor:
-        pixels = reference.pixels(sources, colors)
-        measured = reference.statistics(pixels, regions.flatten(1), 3)[table.source]
+        measured = reference.measure(sources, regions, 3, colors)[table.source]
         gain, offset, _ = affine(measured, recipe.replace(parameter=parameter), max_gain=100.0)
         made = Table(table.chosen, gain, offset, table.source)
-        return (reference.levels(sources, regions, made, colors, pixels) * weight).double().sum()
+        return (reference.levels(sources, regions, made, colors) * weight).double().sum()
 
     for index in range(2):
         given = [recipe.parameter.clone(), sources.clone()]
@@ -389,7 +388,7 @@ def test_several_rows_of_one_source_are_as_the_source_repeated(colors: Colors, i
     recipe.chosen[2] = False
     convert = ColorTransfer(colors, individual=individual)
     if individual:
-        convert.learn(scenes.measured(colors)[1][:1])
+        convert.learn(scenes.measured(colors)[:1])
     made, share = convert(scenes, recipe, source)
     expected, of = convert(scenes[source], recipe)
     for name in ("image", "regions", "source", "draw", "extent"):
@@ -439,7 +438,7 @@ def test_grey_moves_in_lightness_alone() -> None:
 def test_the_cap_counts_lightness_alone_in_grey() -> None:
     image, regions = make_images()
     scenes = Scenes(image[:, :1].expand(-1, 3, -1, -1).contiguous(), regions, 3, grey=True)
-    measured = scenes.measured("lab")[1]
+    measured = scenes.measured("lab")
     parameter = torch.cat([measured.mean, measured.std.clamp(min=1.0) * torch.tensor([1.0, 90, 90])], dim=-1)
     made, share = ColorTransfer()(scenes, make_recipe(3, make_store()).replace(parameter=parameter))
     assert (share == 0).all()

@@ -30,7 +30,6 @@ from hardmine.cli.train import train
 from hardmine.data.folder import Folder, FolderData
 from hardmine.first.enumeration import Enumeration
 from hardmine.kernels import transfer
-from hardmine.kernels.color import srgb_to_lab
 from hardmine.memory.buffer import RecipeBuffer
 from hardmine.memory.graph import Graph
 from hardmine.memory.hardness import is_hard
@@ -230,7 +229,7 @@ def variances_or_luminance_alone_do_too(ground: Ground) -> None:
     scenes = mining.read({"image": image, "regions": regions, "target": regions})
     recipe = chosen(make_recipe(3, mining.store), 0)
     made, _ = hm.ColorTransfer(max_gain=100).suited(store.space)(scenes, recipe)
-    before, after = (each.measured("lab")[1].mean[:, 0] for each in (scenes, made))
+    before, after = (each.measured("lab").mean[:, 0] for each in (scenes, made))
     assert (after[:, 0] - store.parameters[0, 0, 0]).abs().max() < 1 and (after - before)[:, 1:].abs().max() < 1
 
 
@@ -243,7 +242,7 @@ def a_target_may_show_something_else_elsewhere(ground: Ground) -> None:
     image, regions = make_images(size=(40, 56))
     recipe = chosen(make_recipe(3, other), 0)
     made, _ = hm.ColorTransfer(max_gain=100)(hm.Scenes(image, regions, 3), recipe)
-    mean = made.measured("lab")[1].mean[:, 0, 0]
+    mean = made.measured("lab").mean[:, 0, 0]
     assert (mean - store.parameters[0, 2, 0]).abs().max() < 2
 
 
@@ -292,16 +291,18 @@ def shades_become_those_of_the_target(ground: Ground) -> None:
     """Expr. 1, `(source - s_mean) / s_std`, and Expr. 2, `s_normed * t_std + t_mean`, as they are written."""
     image, regions = make_images()
     source, recipe = hm.Scenes(image, regions, 3), make_recipe(3, make_store())
-    lab, measured = source.measured("lab")
-    gain, offset, _ = transfer.affine(measured, recipe, min_std=1e-6, max_gain=1e6)
-    moved = transfer.apply(lab, regions.flatten(1), recipe.chosen, gain, offset)
+    lab = torch.from_numpy(skimage.color.rgb2lab(image.permute(0, 2, 3, 1).numpy())).flatten(1, 2).transpose(1, 2)
+    gain, offset, _ = transfer.affine(source.measured("lab"), recipe, min_std=1e-6, max_gain=1e6)
+    label = regions.flatten(1).long().clamp(max=2)
+    at = torch.arange(3)[:, None]
+    moved = lab * gain[at, label].transpose(1, 2) + offset[at, label].transpose(1, 2)
     for row in range(3):
         for area in range(3):
             inside = regions[row].flatten() == area
             s_mean, s_std = lab[row][:, inside].mean(1), lab[row][:, inside].std(1, correction=0)
             s_normed = (lab[row][:, inside] - s_mean[:, None]) / s_std[:, None]
             expected = s_normed * recipe.parameter[row, area, 3:, None] + recipe.parameter[row, area, :3, None]
-            assert torch.allclose(moved[row][:, inside], expected, atol=1e-2)
+            assert torch.allclose(moved[row][:, inside], expected, atol=5e-2)
 
 
 @shows(12)
@@ -316,7 +317,9 @@ def the_first_parameter_is_of_the_wanted_environment(ground: Ground) -> None:
 def rgb_becomes_lab_as_the_standard_says(ground: Ground) -> None:
     image, _ = make_images(1)
     expected = skimage.color.rgb2lab(image[0].permute(1, 2, 0).numpy()).reshape(-1, 3)
-    assert np.allclose(srgb_to_lab(image[0].flatten(1)).T, expected, atol=0.01)
+    single = torch.arange(24, dtype=torch.uint8).view(1, 24, 1).expand(1, 24, 32)
+    found = hm.Scenes(image[:, :, :, :1].expand(-1, -1, -1, 32).contiguous(), single.contiguous(), 24).measured("lab")
+    assert np.allclose(found.mean[0, :24], expected.reshape(24, 32, 3)[:, 0], atol=0.01)
 
 
 @shows(16)

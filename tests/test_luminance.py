@@ -100,7 +100,7 @@ def test_lightness_becomes_the_targets_and_colours_stay(individual: bool) -> Non
     point = torch.tensor([55.0, 3.0])
     recipe = make_recipe(3, make_store()).replace(parameter=point.expand(3, 4, 2))
     made, _ = suited(convert, LUMINANCE)(scenes, recipe)
-    before, after = (each.measured("lab")[1] for each in (scenes, made))
+    before, after = (each.measured("lab") for each in (scenes, made))
     there = before.count[:, :3] > 0
     wanted = torch.full_like(before.mean[..., 0], 55.0)
     if individual:
@@ -115,7 +115,7 @@ def test_lightness_becomes_the_targets_and_colours_stay(individual: bool) -> Non
 def test_lightness_moves_as_with_all_six_numbers() -> None:
     """The same bits as the first channel of a table of all three."""
     scenes, recipe = Scenes(*make_images(), 3), make_recipe(3, make_store())
-    measured = scenes.measured("lab")[1]
+    measured = scenes.measured("lab")
     all_six = affine(measured, recipe, grey=True)
     alone = affine(measured, recipe.replace(parameter=recipe.parameter[..., [0, 3]]))
     assert all(torch.equal(one, other) for one, other in zip(alone, all_six, strict=True))

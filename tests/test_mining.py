@@ -151,7 +151,7 @@ def usual_of(mining: Mining) -> Distribution | None:
 def measured(numbers: range) -> Distribution:
     """Of all pixels of these batches."""
     batches = [batch_of(number) for number in numbers]
-    return pooled([Scenes(batch["image"], batch["regions"], 3).measured("lab")[1] for batch in batches])
+    return pooled([Scenes(batch["image"], batch["regions"], 3).measured("lab") for batch in batches])
 
 
 @pytest.mark.parametrize("start", [0, 1, 3])

@@ -124,7 +124,7 @@ def check_first() -> None:
 
 def check_total() -> None:
     """Distributions of other numbers of pixels, in ranks that lack areas, are together those of all pixels."""
-    parts = [colored(1 + rank, rank).measured("lab")[1] for rank in range(COUNT)]
+    parts = [colored(1 + rank, rank).measured("lab") for rank in range(COUNT)]
     ranks = Ranks()
     total = ranks.total(pooled([parts[ranks.rank]]), CPU)
     expected = pooled(parts)
@@ -196,7 +196,7 @@ def test_one_process_reads_what_it_told() -> None:
 def test_one_process_has_nothing_to_agree_on() -> None:
     ranks, tensors = Ranks(), {"weight": torch.ones(2)}
     assert ranks.first(tensors) is tensors
-    found = pooled([colored(2, 0).measured("lab")[1]])
+    found = pooled([colored(2, 0).measured("lab")])
     assert ranks.total(found, CPU) is found
 
 
@@ -220,8 +220,8 @@ def test_pooled_is_the_distribution_of_all_pixels(batches: list[int], seed: int)
     scenes = [colored(images, seed + number) for number, images in enumerate(batches)]
     image = torch.cat([part.image.transpose(0, 1).flatten(1) for part in scenes], dim=1)
     regions = torch.cat([part.regions.flatten() for part in scenes])
-    _, expected = Scenes(image[None, :, None], regions[None, None], 3).measured("lab")
-    found = pooled([part.measured("lab")[1] for part in scenes])
+    expected = Scenes(image[None, :, None], regions[None, None], 3).measured("lab")
+    found = pooled([part.measured("lab") for part in scenes])
     assert len(found) == 1
     assert torch.equal(found.count, expected.count)
     torch.testing.assert_close(found.mean, expected.mean, rtol=1e-4, atol=1e-3)

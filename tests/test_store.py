@@ -16,8 +16,7 @@ from hardmine.conversions import Chain, ColorTransfer, Sharpen
 from hardmine.conversions.base import taken
 from hardmine.data.images import read_image
 from hardmine.errors import InputError
-from hardmine.kernels.color import srgb_to_lab
-from hardmine.kernels.statistics import region_statistics
+from hardmine.kernels import reference
 from hardmine.records import Recipe
 from hardmine.scenes import Colors, Scenes
 from hardmine.space import LAB, LUMINANCE, RGB, Axis, Space
@@ -34,7 +33,7 @@ def test_holds_the_statistics_of_its_images_with_their_environment() -> None:
     environments = [{"time": "night", "weather": "sunny"}, {"time": "dusk", "weather": "rainy"}]
     images = [(f"t{i}", image[i], regions[i], environments[i]) for i in range(2)]
     store = ParameterStore.from_images(images, ("a", "b", "c"))
-    measured = region_statistics(srgb_to_lab(image.flatten(2)), regions.flatten(1), 3)
+    measured = reference.measure(image, regions, 3, "lab")
     assert torch.allclose(store.parameters, torch.cat([measured.mean, measured.std], dim=-1), atol=1e-3)
     assert torch.equal(store.count, measured.count)
     assert store.environment == {"time": ("night", "dusk"), "weather": ("sunny", "rainy")}

@@ -7,7 +7,7 @@ from kornia.geometry.transform import invert_affine_transform, warp_affine
 from torch import Tensor
 
 from hardmine import kernels
-from hardmine.kernels import Beyond, Way, cpu, reference
+from hardmine.kernels import Beyond, Way, fused, reference
 
 SEEDS = st.integers(0, 2**31 - 1)
 BEYOND: tuple[Beyond, ...] = ("border", "zeros")
@@ -26,7 +26,7 @@ def make(seed: int, n: int = 3, size: tuple[int, int] = (23, 31)) -> tuple[Tenso
 @settings(max_examples=25, deadline=None)
 @given(SEEDS, st.sampled_from(BEYOND))
 def test_both_ways_are_one(seed: int, beyond: Beyond) -> None:
-    for one, other in zip(cpu.warp(*make(seed), beyond), reference.warp(*make(seed), beyond), strict=True):
+    for one, other in zip(fused.warp(*make(seed), beyond), reference.warp(*make(seed), beyond), strict=True):
         assert torch.equal(one, other)
 
 
@@ -43,7 +43,7 @@ def test_it_is_the_affine_warp_of_kornia(seed: int, beyond: Beyond) -> None:
     assert (placed != other).float().mean() < 0.005  # halfway between two pixels either may be the nearest
 
 
-@pytest.mark.parametrize("way", [cpu, reference])
+@pytest.mark.parametrize("way", [fused, reference])
 @pytest.mark.parametrize("size", [(23, 31), (24, 32), (1, 7), (96, 130)])
 def test_a_row_has_the_same_bits_in_any_batch(way: Way, size: tuple[int, int]) -> None:
     pixels, labels, origin = make(1, 9, size)
@@ -64,7 +64,7 @@ def test_memory_layout_changes_no_bit() -> None:
         assert torch.equal(one, other)
 
 
-@pytest.mark.parametrize("way", [cpu, reference])
+@pytest.mark.parametrize("way", [fused, reference])
 def test_by_hand(way: Way) -> None:
     """What lies half a pixel to the right and one below: means of two, and what is outside."""
     pixels = torch.tensor([[[[0.0, 10, 20], [40, 60, 100]]]])

@@ -24,12 +24,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any = None
     ) -> None:
         path = Path(path)
-        if path.stem == "last" and is_whole(path):
-            link = path.with_name(f".{path.name}.link")
-            link.unlink(missing_ok=True)
-            os.link(path, link)
-            os.replace(link, before(path))
-        write_atomically(path, lambda file: torch.save(checkpoint, file))
+        kept = before(path) if path.stem == "last" and is_whole(path) else None
+        write_atomically(path, lambda file: torch.save(checkpoint, file), kept)
 
 
 def before(path: Path) -> Path:

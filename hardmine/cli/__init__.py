@@ -7,6 +7,7 @@ from importlib import import_module
 from hardmine import __version__
 from hardmine.cli.config import config_folder, failed
 from hardmine.errors import InputError
+from hardmine.files import unwritten
 
 __all__ = ["config_folder", "main"]
 
@@ -19,6 +20,9 @@ usage: hardmine COMMAND [KEY=VALUE ...]
   hardmine mine ckpt=FILE data.root=PATH out=FOLDER
                                              search with a frozen model and write what it fails on as a data set;
                                              the same command again goes on where it was stopped
+  hardmine evaluate ckpt=FILE data.root=PATH [fail_under=0.6]
+                                             measure a model on every split, and its images in other light; exit code 1
+                                             where an environment is recognised worse
   hardmine export run=RUN_FOLDER out=FOLDER [sources=false]
                                              write the pieces of a training run as a data set
   hardmine store root=PATH out=FILE.parquet [split=target] [colors=lab]
@@ -28,12 +32,12 @@ usage: hardmine COMMAND [KEY=VALUE ...]
   hardmine sweep KEY=RANGE ... [out=FOLDER] [trials=20] [seeds=[0,1,2]] [metric=NAME]
                                              search for the settings that train best, by Optuna
   hardmine sweep report FOLDER               the table of a sweep, also of hardmine train -m
-  hardmine train --help, hardmine mine --help, hardmine sweep --help
+  hardmine train --help, hardmine mine --help, hardmine evaluate --help, hardmine sweep --help
                                              every config group and key
   hardmine --version
 """
 
-COMMANDS = ("train", "mine", "export", "store", "sweep")
+COMMANDS = ("train", "mine", "evaluate", "export", "store", "sweep")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -58,3 +62,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     except BrokenPipeError:  # the reader of a pipe has seen enough
         sys.stderr.close()
         raise SystemExit(1) from None
+    except Exception as error:
+        if line := unwritten(error):
+            raise failed(line, 1) from None
+        raise

@@ -11,8 +11,10 @@ from hydra.utils import get_class, instantiate
 from omegaconf import OmegaConf
 from torch import Tensor
 
+from hardmine import kernels
 from hardmine.conversions import Chain, ColorTransfer, Conversion
 from hardmine.data import LabelledData
+from hardmine.data.inventory import Inventory
 from hardmine.data.labelled import LabelledImages
 from hardmine.errors import InputError
 from hardmine.judge import without_trace
@@ -66,11 +68,16 @@ def build_task(cfg: Any, data: LabelledData) -> Task:
     return task
 
 
+def main_split(data: LabelledData) -> str:
+    """`train`, or what there is where nothing is trained."""
+    return next(filter(data.has, ("train", "val", "test", "target")), "train")
+
+
 def _try_out(cfg: Any, data: LabelledData, task: Task) -> None:
     """One image through network and scoring, so that parts which do not fit show now and in one line."""
     if data.kind == "boxes" and cfg.scoring.get("by_class") and not _areas_are_classes(data):
         raise InputError("scoring.by_class=true needs areas that are the boxes' classes: set scoring.by_class=false")
-    batch = torch.utils.data.default_collate([data.split("train")[0]])
+    batch = torch.utils.data.default_collate([data.split(main_split(data))[0]])
     batch = data.on_after_batch_transfer(batch, 0)
     height, width = batch["image"].shape[-2:]
     try:
@@ -94,10 +101,11 @@ def _try_out(cfg: Any, data: LabelledData, task: Task) -> None:
 
 def build_conversion(cfg: Any, data: LabelledData) -> Conversion:
     """The conversion; where sources stay `individual`, it is told the colours of all images that are trained on."""
+    kernels.take(cfg.kernel)
     conversion: Conversion = instantiate(cfg.conversion, _convert_="all")
     for part in conversion.parts if isinstance(conversion, Chain) else (conversion,):
         if isinstance(part, ColorTransfer) and part.individual:
-            splits = ("train", "target") if data.with_targets else ("train",)
+            splits = ("train", "target") if data.with_targets else (main_split(data),)
             part.compare_with(*(_measured(data.split(split), part.colors) for split in splits))
     return conversion
 
@@ -184,6 +192,13 @@ def build_mining(cfg: Any, data: LabelledData) -> Mining | None:
         buffer=instantiate(cfg.buffer),
         stopping=instantiate(cfg.stopping),
     )
+
+
+def build_inventory(cfg: Any, data: LabelledData, mining: Mining | None) -> Inventory:
+    """What is trained and measured on; the colours of targets follow from their images, unless a store was given."""
+    measured = mining is not None and cfg.store.path is None
+    splits = ("train", "val", "test", *(["target"] if data.with_targets or measured else []))
+    return Inventory.of(data, splits, None if mining is None or measured else mining.store)
 
 
 def _build_predictor(cfg: Any) -> Any:

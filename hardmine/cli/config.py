@@ -14,6 +14,7 @@ from textwrap import shorten
 from typing import Any
 
 from hardmine.errors import InputError
+from hardmine.files import told_once, unwritten
 from hardmine.runs import LOCK, RunFolder
 
 
@@ -57,7 +58,8 @@ def run_configured(
 
     def one(cfg: DictConfig) -> Any:
         look_at_types(cfg)
-        return run(cfg)
+        with told_once():
+            return run(cfg)
 
     def job(cfg: DictConfig) -> Any:
         settings = HydraConfig.get()
@@ -74,6 +76,12 @@ def run_configured(
         except bad as error:
             _remove_empty_run()
             raise failed(line(error)) from None  # Hydra adds lines of its own to any other exception
+        except Exception as error:
+            folder = cfg.get("run_dir") or cfg.get("out")
+            if said := unwritten(error, folder):
+                again = f"; then resume={folder}" if cfg.get("run_dir") and RunFolder(folder).begun else ""
+                raise failed(said + again, 1) from None
+            raise
 
     try:
         where, what = (config_folder(), name) if frozen is None else (frozen.parent.resolve(), frozen.stem)
@@ -104,10 +112,10 @@ def tell_unused(why: str, names: Collection[str]) -> None:
         logging.getLogger("hardmine").warning("hardmine: %s: not used: %s", why, ", ".join(unused))
 
 
-def failed(message: str) -> SystemExit:
-    """Print the one line that says what is wrong; exit code 2."""
+def failed(message: str, code: int = 2) -> SystemExit:
+    """Print the one line that says what is wrong; exit code 2, or 1 where no input is to blame."""
     print(f"hardmine: error: {message}", file=sys.stderr)
-    return SystemExit(2)
+    return SystemExit(code)
 
 
 def _remove_empty_run() -> None:

@@ -12,6 +12,7 @@ def command(arguments: list[str]) -> None:
     """Make every piece in the run's ledger again and write it."""
     from hardmine.cli.build import build_conversion, build_data
     from hardmine.conversions import suited
+    from hardmine.data.inventory import Inventory
     from hardmine.memory.ledger import Ledger
     from hardmine.store import ParameterStore
 
@@ -23,6 +24,7 @@ def command(arguments: list[str]) -> None:
         raise InputError(f"{out}: already holds a data set: set out= to another folder")
     cfg = run.config()
     data = build_data(cfg)
+    run.look_at_data(Inventory.of(data, ("train", *(["target"] if data.with_targets else []))))
     if not run.store.is_file():
         raise InputError(
             f"{run.path}: the run has no pieces to export: it was not mined (neighbourhood=none), or stopped"

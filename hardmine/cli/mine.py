@@ -5,12 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from hardmine.cli.config import experiment_blocks, key_of, run_configured, tell_unused, values_of
+from hardmine.cli.config import tell_unused
+from hardmine.cli.lent import run_with_model
 from hardmine.errors import InputError
-from hardmine.runs import RunFolder
-
-# what a training run says of its data and its model, not how it searched or trained
-_KEPT = ("data", "model", "task", "store", "conversion", "scoring", "environment", "predictor")
 
 # keys that a search has no use for
 _OF_TRAINING = (
@@ -21,33 +18,8 @@ _OF_TRAINING = (
 
 def command(arguments: list[str]) -> None:
     """Search with the model of `ckpt`; settings of the run it stands in hold, where not given anew."""
-    given = {key_of(argument): argument.split("=", 1)[-1] for argument in arguments}
-    run = None
-    if not any(argument in ("--help", "-h") for argument in arguments):
-        for name, remedy in (("ckpt", "a checkpoint or a state dict"), ("out", "the folder to write to")):
-            if name not in given:
-                raise InputError(f"mine: {name} is missing: set {name}=PATH to {remedy}")
-        folder = RunFolder(Path(given["ckpt"]).expanduser().parent.parent)
-        if folder.frozen.is_file():
-            run = folder
-            if "data.root" in given and "data" not in given and "root" not in run.config().data:
-                arguments = [*arguments, "data=folder"]  # the run had no folder
-    if run is None:
-        run_configured("mine", arguments, mine)
-        return
-    chosen = {key_of(argument) for argument in arguments} | experiment_blocks(arguments)
-    blocks = [block for block in _KEPT if block not in chosen]
-    later = [argument for argument in arguments if key_of(argument).split(".")[0] in blocks]  # of what the run lends
-
-    from hardmine.cli.hints import look_at_types
-
-    def configured(cfg: Any) -> None:
-        run.lend(cfg, blocks, values_of(later))
-        look_at_types(cfg)
-        RunFolder(cfg.out).freeze(cfg)  # as it is searched with
-        mine(cfg)
-
-    run_configured("mine", [argument for argument in arguments if argument not in later], configured)
+    needed = {"ckpt": "a checkpoint or a state dict", "out": "the folder to write to"}
+    run_with_model("mine", arguments, needed, mine)
 
 
 def mine(cfg: Any) -> None:
@@ -121,7 +93,7 @@ def _search(cfg: Any, mining: Any, sources: int, load: Any, data: Any, task: Any
         saved = {"mining": mining.state_dict(), "search": search.state_dict()}
         write_atomically(kept, lambda file: torch.save(saved, file))
 
-    autocast = _autocast(cfg, next(task.parameters()).device)
+    autocast = autocasting(cfg, next(task.parameters()).device)
     process = MiningProcess(mining, load, task, autocast, lambda batch: data.on_after_batch_transfer(batch, 0))
     console = Console(stderr=True)
     columns = (TextColumn("searching"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
@@ -147,7 +119,7 @@ def _search(cfg: Any, mining: Any, sources: int, load: Any, data: Any, task: Any
     return gallery
 
 
-def _autocast(cfg: Any, device: Any) -> Callable[[], Any]:
+def autocasting(cfg: Any, device: Any) -> Callable[[], Any]:
     """The precision that a training run would score with."""
     import torch
 

@@ -114,10 +114,10 @@ def train(cfg: Any, watching: Sequence[Any] = ()) -> dict[str, Any]:
     import lightning as L
     from hydra.utils import instantiate
     from lightning.fabric.utilities.rank_zero import rank_zero_only
-    from lightning.pytorch.callbacks import LambdaCallback
+    from lightning.pytorch.callbacks import Checkpoint, LambdaCallback
 
     from hardmine.callbacks import AtomicCheckpointIO, Signals
-    from hardmine.cli.build import build_data, build_mining, build_target_images, build_task
+    from hardmine.cli.build import build_data, build_inventory, build_mining, build_target_images, build_task
     from hardmine.cli.launch import distributed, environments, launched
     from hardmine.memory.ledger import Ledger
     from hardmine.tasks.precision import auto_precision
@@ -133,10 +133,11 @@ def train(cfg: Any, watching: Sequence[Any] = ()) -> dict[str, Any]:
     run_dir = folder.path
     auto = cfg.resume == "auto"
     if auto:  # a run of a sweep, each with a folder of its own
-        if (run_dir / "summary.json").is_file():
-            return dict(json.loads((run_dir / "summary.json").read_text()))
         cfg.resume = str(run_dir) if folder.begun else None
-    if not getattr(rank_zero_only, "rank", 0):  # None where there is one process alone
+    if cfg.resume and (summary := folder.finished(cfg.trainer.max_steps)):
+        return _finished(folder, summary)
+    first = not getattr(rank_zero_only, "rank", 0)  # None where there is one process alone
+    if first:
         folder.claim()
         if not cfg.resume:
             folder.forget() if auto else folder.look_unused()
@@ -154,12 +155,15 @@ def train(cfg: Any, watching: Sequence[Any] = ()) -> dict[str, Any]:
         callbacks["pictures"].mining = mining
         callbacks["pictures"].targets = build_target_images(cfg, data)
     datamodule = data if mining is None else mining.around(data)
+    given = build_inventory(cfg, data, mining) if first else None
+    if given is not None and cfg.resume:
+        folder.look_at_data(given)
 
     signals = Signals()
 
     def begin(trainer: Any, task: Any) -> None:
         if trainer.is_global_zero:  # what was refused before leaves a folder as it was
-            folder.begin(cfg)
+            folder.begin(cfg, given)
 
     trainer = instantiate(
         cfg.trainer,
@@ -170,6 +174,8 @@ def train(cfg: Any, watching: Sequence[Any] = ()) -> dict[str, Any]:
         **distributed(cfg.trainer, cfg.timeout),
         use_distributed_sampler=False,  # hardmine's sampler already shares the rows out
         enable_model_summary=False,
+        # otherwise Lightning adds a ModelCheckpoint, which writes where the command was typed
+        enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks.values()),
         **({} if data.has("val") else {"limit_val_batches": 0}),
     )
     if trainer.world_size > 1 and launched() is None:  # trainer.devices=auto found several
@@ -189,6 +195,8 @@ def train(cfg: Any, watching: Sequence[Any] = ()) -> dict[str, Any]:
         raise SystemExit(1) from None
     seconds = time.perf_counter() - started
     steps = trainer.global_step
+    if cfg.resume and (summary := folder.finished(steps)):  # trainer.max_epochs, say
+        return _finished(folder, summary)
     if "checkpoint" in callbacks:
         trainer.save_checkpoint(last)
     if signals.came is not None:
@@ -201,7 +209,15 @@ def train(cfg: Any, watching: Sequence[Any] = ()) -> dict[str, Any]:
     summary = {**after, **{f"before/{key}": value for key, value in before.items()}}
     summary.update(_found(mining), steps=steps, seconds=round(seconds, 1))
     if trainer.is_global_zero:
-        _show(run_dir, cfg, task.metric, mining, before, after, summary)
+        _show(folder, task.metric, mining, before, after, summary)
+    return summary
+
+
+def _finished(folder: RunFolder, summary: dict[str, Any]) -> dict[str, Any]:
+    print(
+        f"{folder.path}: the run is finished, after {summary['steps']} steps: resume it with trainer.max_steps=... to "
+        "train longer"
+    )
     return summary
 
 
@@ -226,7 +242,7 @@ def _measure(trainer: Any, task: Any, data: Any, checkpoint: Path | None) -> dic
     return {name: value for metrics in measured for name, value in metrics.items()}
 
 
-def _show(run_dir: Path, cfg: Any, metric: str, mining: Any, before: Any, after: Any, summary: dict[str, Any]) -> None:
+def _show(folder: RunFolder, metric: str, mining: Any, before: Any, after: Any, summary: dict[str, Any]) -> None:
     """Files and the table at the end of a run."""
     from rich.console import Console
 
@@ -234,10 +250,10 @@ def _show(run_dir: Path, cfg: Any, metric: str, mining: Any, before: Any, after:
     from hardmine.report import environment_table, write_graph
 
     if mining is not None and mining.miner is not None:
-        write_graph(run_dir, mining.miner, mining.threshold)
+        write_graph(folder.path, mining.miner, mining.threshold)
     plain = {name: None if value != value else value for name, value in summary.items()}  # JSON knows no NaN
     text = json.dumps(plain, indent=2, sort_keys=True) + "\n"
-    write_atomically(run_dir / "summary.json", lambda file: file.write(text.encode()))
+    write_atomically(folder.summary, lambda file: file.write(text.encode()))
     console = Console()
     if after:
         console.print(environment_table(before, after, metric))
@@ -245,7 +261,7 @@ def _show(run_dir: Path, cfg: Any, metric: str, mining: Any, before: Any, after:
         console.print(f"the search was over before the end: {summary['stopped']}")
     console.print(
         f"{summary['pieces']} pieces from {summary['candidates']} candidates (hit rate {summary['hit_rate']:.0%}), "
-        f"{summary['steps']} steps in {summary['seconds']:.0f} s\nrun folder: {run_dir}"
+        f"{summary['steps']} steps in {summary['seconds']:.0f} s\nrun folder: {folder.path}"
     )
 
 

@@ -45,8 +45,8 @@ class Conversion(Protocol):
 
 
 def taken(scenes: Scenes, source_of_row: Tensor | None) -> Scenes:
-    """The source of each row; what was measured stays behind, for it is larger than the images."""
-    return scenes if source_of_row is None else scenes.replace(scenes.image)[source_of_row]
+    """The source of each row."""
+    return scenes if source_of_row is None else scenes[source_of_row]
 
 
 def inside(scenes: Scenes, recipe: Recipe, source_of_row: Tensor | None, convert: Convert) -> tuple[Scenes, Tensor]:
@@ -70,7 +70,7 @@ def inside(scenes: Scenes, recipe: Recipe, source_of_row: Tensor | None, convert
             of_row = place[rows]
         if not len(rows):
             continue
-        part = _cut(scenes.replace(scenes.image)[sources], height, width)
+        part = _cut(scenes[sources], height, width)
         new, its_share = convert(part, recipe[rows], of_row)
         there = rows.to(image.device, non_blocking=True)
         share[there], image[there, :, :height, :width] = its_share, new.image

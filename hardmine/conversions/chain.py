@@ -60,6 +60,12 @@ def suited(conversion: Conversion, space: Space) -> Conversion:
     return conversion.suited(space) if isinstance(conversion, ColorTransfer) else conversion
 
 
+def colors_alone(conversion: Conversion) -> Conversion:
+    """The part that takes a target's colours; the whole conversion where none does."""
+    parts = conversion.parts if isinstance(conversion, Chain) else ()
+    return next((colors_alone(part) for part in parts if part.colors is not None), conversion)
+
+
 def unlearnt(conversion: Conversion) -> list[ColorTransfer]:
     """The parts of a conversion that have yet to be told what is usual, see `ColorTransfer.learn`."""
     if isinstance(conversion, Chain):

@@ -121,8 +121,8 @@ class ColorTransfer:
     def _moved(self, scenes: Scenes, recipe: Recipe, source_of_row: Tensor | None) -> tuple[Scenes, Tensor]:
         """Rows in which either areas or the whole image are chosen."""
         usual = self._usual(recipe.source) if self.individual else None
-        pixels, measured = scenes.measured(self.colors)
-        device = pixels.device
+        measured = scenes.measured(self.colors)
+        device = scenes.image.device
         recipe = recipe.to(device)
         if source_of_row is None:
             source = torch.arange(len(scenes), device=device)
@@ -141,7 +141,7 @@ class ColorTransfer:
         whole = recipe.chosen[:, -1:]  # one map for every labelled pixel
         gain, offset = (torch.where(whole[..., None], values[:, -1:], values) for values in (gain, offset))
         table = Table(recipe.chosen | whole, gain, offset, source)
-        image = kernels.convert(scenes.image, scenes.regions, table, self.colors, pixels)
+        image = kernels.convert(scenes.image, scenes.regions, table, self.colors)
         if scenes.grey:  # one level, whatever each channel was rounded to; green is nearest to lightness
             image = image[:, 1:2].repeat(1, 3, 1, 1)
         return taken(scenes, source_of_row).replace(image), share

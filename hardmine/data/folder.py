@@ -15,6 +15,8 @@ from hardmine.data.labelled import Kind, LabelledImages, Sample
 from hardmine.data.metadata import Row, read_classes, read_labels, read_metadata, unread
 from hardmine.data.module import LabelledData
 from hardmine.errors import InputError
+from hardmine.files import trouble
+from hardmine.names import did_you_mean, near
 from hardmine.records import VOID
 
 Labels = Literal["auto", "masks", "classes", "boxes"]
@@ -69,14 +71,12 @@ class Folder:
         _check_choice("labels", labels, get_args(Labels))
         _check_choice("regions", regions, get_args(Regions))
         self.root = Path(root).expanduser()
-        if not self.root.is_dir():
-            raise InputError(
-                f"{self.root}: no such folder: set `root` to one with images/, regions/, metadata.csv", "data"
-            )
+        if why := trouble(self.root, folder=True):
+            raise InputError(f"{self.root}: {why}: set `root` to one with images/, regions/, metadata.csv", "data")
         self.all_rows = read_metadata(self.root / "metadata.csv")
         self.kind: Kind = self._kind() if labels == "auto" else labels
         if regions == "auto":
-            drawn = (self.root / "regions").is_dir()
+            drawn = trouble(self.root / "regions", folder=True) != "no such folder"
             regions = "labels" if drawn else "boxes" if self.kind == "boxes" else "whole"
         self.regions = regions
         self._maker: Predictor | None = None
@@ -85,7 +85,7 @@ class Folder:
         self.areas = self._areas()
 
     def _kind(self) -> Kind:
-        if (self.root / "annotations.json").exists():
+        if trouble(self.root / "annotations.json") != "no such file":
             return "boxes"
         return "classes" if self.all_rows and self.all_rows[0].label is not None else "masks"
 
@@ -129,12 +129,17 @@ class Folder:
     @cached_property
     def _drawn(self) -> tuple[str, ...]:
         """Names of the labels in regions/."""
-        if not (self.root / "regions").is_dir():
+        if why := trouble(self.root / "regions", folder=True):
             raise InputError(
-                f"{self.root / 'regions'}: no such folder: add an index image for each image there, "
+                f"{self.root / 'regions'}: {why}: add an index image for each image there{self._so_called}, "
                 "or give other labels (annotations.json, or a column 'label' in metadata.csv)"
             )
         return read_classes(self.root / "classes.csv")
+
+    @property
+    def _so_called(self) -> str:
+        """A question about a folder that may be meant as regions/, where there is one."""
+        return did_you_mean("regions", (path.name for path in self.root.iterdir() if path.is_dir()))
 
     def rows(self, split: str | None) -> list[Row]:
         """The images of a split; None takes all."""
@@ -144,13 +149,13 @@ class Folder:
         """The image, whatever its ending.
 
         Raises:
-            InputError: two files of one name, or one with an ending that is not read.
+            InputError: no file, two of one name, or one with an ending that is not read.
         """
-        return self._found(row, self._images, "images", SUFFIXES)
+        return self._found(row, self._images, "image", SUFFIXES)
 
     def regions_path(self, row: Row) -> Path:
         """The index image, see `image_path`."""
-        return self._found(row, self._index_images, "regions", LABEL_SUFFIXES)
+        return self._found(row, self._index_images, "index image", LABEL_SUFFIXES)
 
     @cached_property
     def _images(self) -> dict[str, list[Path]]:
@@ -160,7 +165,7 @@ class Folder:
     def _index_images(self) -> dict[str, list[Path]]:
         return _by_stem(self.root / "regions")
 
-    def _found(self, row: Row, files: dict[str, list[Path]], folder: str, suffixes: tuple[str, ...]) -> Path:
+    def _found(self, row: Row, files: dict[str, list[Path]], what: str, suffixes: tuple[str, ...]) -> Path:
         there = files.get(row.id, [])
         known = [path for path in there if path.suffix.lower() in suffixes]
         if len(known) > 1:
@@ -173,12 +178,18 @@ class Folder:
         if written.suffix.lower() in suffixes and written.stem in files:
             path = self.root / "metadata.csv"
             raise InputError(f"{path}: line {row.line}: id {row.id!r} has an ending: write {written.stem}")
-        return self.root / folder / f"{row.id}.png"
+        others = files.keys() - {other.id for other in self.all_rows}
+        meant = near(row.id, sorted(others)) or next((name for name in sorted(others) if row.id in name), None)
+        asked = f" (did you mean `{files[meant][0].name}`?)" if meant else ""
+        path = self.root / ("images" if what == "image" else "regions") / f"{row.id}.png"
+        raise InputError(f"{path}: this {what} is missing: add the file or drop its row from metadata.csv{asked}")
 
     @property
     def told(self) -> list[str]:
         """Lines on rows that no split has, and on boxes that are not taken as they are."""
         told = unread((row.split for row in self.all_rows), f"{self.root / 'metadata.csv'}: rows with splits")
+        if self.regions == "whole" and self._so_called:
+            told.append(f"{self.root}: no folder is called regions, each image is one area{self._so_called}")
         return told + (list(self.annotations.told) if "annotations" in vars(self) else [])
 
     def look(self, row: Row, labels: bool = True) -> list[Header]:
@@ -205,6 +216,17 @@ class Folder:
         """Absolute paths of the image and of its index image, None where that is made and not read."""
         drawn = str(self.regions_path(row).absolute()) if self.regions == "labels" else None
         return str(self.image_path(row).absolute()), drawn
+
+    def files(self, row: Row) -> list[Path]:
+        """What is read of an image: itself, and its index image where areas or classes come from there."""
+        drawn = self.regions == "labels" or self.kind == "masks"
+        return [self.image_path(row), *([self.regions_path(row)] if drawn else [])]
+
+    def said(self, row: Row) -> str:
+        """What the tables say of an image: environment, label and boxes."""
+        boxed = self.kind == "boxes" or self.regions == "boxes"
+        boxes = self.annotations.images[row.id] if boxed else None
+        return repr((row.environment, row.label, boxes and (boxes.boxes.tolist(), boxes.labels.tolist())))
 
     def read(self, row: Row, size: tuple[int, int] | None = None) -> tuple[Tensor, Tensor]:
         """Image (3, H, W) and index image (H, W), both uint8, at `size` or their own."""
@@ -276,6 +298,12 @@ class FolderImages(LabelledImages):
     def paths(self, index: int) -> tuple[str | None, str | None]:
         return self.folder.paths(self.rows[index])
 
+    def files(self, index: int) -> list[Path]:
+        return self.folder.files(self.rows[index])
+
+    def said(self, index: int) -> str:
+        return self.folder.said(self.rows[index])
+
 
 class FolderData(LabelledData):
     """`data=folder data.root=PATH`: the splits of a folder.
@@ -340,8 +368,14 @@ def _check_sizes(path: Path, drawn: tuple[int, int], image: tuple[int, int], tur
 
 
 def _by_stem(folder: Path) -> dict[str, list[Path]]:
-    """The files of a folder by their names without ending; none where there is no folder."""
+    """The files of a folder by their names without ending.
+
+    Raises:
+        InputError: there is no such folder.
+    """
+    if why := trouble(folder, folder=True):
+        raise InputError(f"{folder}: {why}: put the files of metadata.csv there")
     files: dict[str, list[Path]] = {}
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+    for path in sorted(folder.iterdir()):
         files.setdefault(path.stem, []).append(path)
     return files

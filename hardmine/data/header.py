@@ -6,13 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import Image
 
-from hardmine.data.images import Void, kind_of, look_at_mode, opened, read_labels
-from hardmine.errors import InputError
+from hardmine.data.images import Void, kind_of, look_at_mode, opened, orientation_of, read_labels
 from hardmine.records import VOID
-
-_EXIF_OF_PNG = {"exif", "Raw profile type exif", "XML:com.adobe.xmp"}
 
 
 @dataclass(frozen=True)
@@ -35,9 +32,9 @@ class Header:
 
 
 def look_at_image(path: Path, convert: bool = False) -> Header:
-    """Open an image without decoding it, and see that its file is whole.
+    """Open an image, and see that its file is whole.
 
-    Of a PNG all checksums are compared, of a JPEG the end must be there; images of other formats are decoded.
+    Of a PNG all checksums are compared, a JPEG is decoded at an eighth of its size, and other formats as they are.
 
     Args:
         path, convert: see `read_image`.
@@ -48,11 +45,11 @@ def look_at_image(path: Path, convert: bool = False) -> Header:
     with opened(path, "image") as image:
         look_at_mode(path, image, convert)
         converted = kind_of(image) if convert else None
-        orientation = _orientation(image)
+        orientation = orientation_of(image)
         size = (image.height, image.width)
         if orientation > 4 and image.format != "TIFF":  # of which Pillow tells the turned size
             size = size[::-1]
-        _look_at_whole(path, image)
+        _look_at_whole(image)
     return Header(path, size, orientation > 1, None if converted == "an RGB image" else converted)
 
 
@@ -66,10 +63,9 @@ def look_at_regions(path: Path, areas: int, void: Void = VOID) -> Header:
         InputError: see `read_regions`.
     """
     with opened(path, "index image") as image:
-        turned = _orientation(image) > 1
         labels = read_labels(path, image, areas, void)
     there = np.bincount(labels.ravel(), minlength=1).nonzero()[0]
-    return Header(path, (labels.shape[0], labels.shape[1]), turned, labels=frozenset(there.tolist()))
+    return Header(path, (labels.shape[0], labels.shape[1]), labels=frozenset(there.tolist()))
 
 
 def summary(headers: Iterable[Header], areas: int) -> list[str]:
@@ -98,27 +94,9 @@ def summary(headers: Iterable[Header], areas: int) -> list[str]:
     return lines
 
 
-def _orientation(image: Image.Image) -> int:
-    """1 upright, 2 to 4 mirrored or upside down, 5 to 8 with height and width exchanged."""
-    if image.format == "PNG" and not _EXIF_OF_PNG & image.info.keys():
-        return 1  # Pillow would decode all of it to look behind the pixels
-    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
-    return orientation if orientation in range(1, 9) else 1
-
-
-def _look_at_whole(path: Path, image: Image.Image) -> None:
+def _look_at_whole(image: Image.Image) -> None:
     if image.format == "PNG":
         image.verify()
-    elif image.format not in ("JPEG", "MPO"):
-        image.load()
-    elif not _ends(path.read_bytes()):
-        raise InputError(f"{path}: this image cannot be read (it is cut off): replace the file")
-
-
-def _ends(content: bytes) -> bool:
-    """Whether a JPEG has the mark of its end after its first scan; a thumbnail before that has marks of its own."""
-    place = 2
-    while content[place : place + 1] == b"\xff" and content[place + 1 : place + 2] != b"\xda":
-        fill = content[place + 1 : place + 2] == b"\xff"
-        place += 1 if fill else 2 + int.from_bytes(content[place + 2 : place + 4])
-    return content.find(b"\xff\xd9", place) >= 0
+        return
+    image.draft(None, (1, 1))  # of a JPEG an eighth of the pixels, which needs all of its data
+    image.load()

@@ -14,6 +14,7 @@ from hardmine.data.labelled import LabelledImages, Sample
 from hardmine.data.metadata import SPLITS, misspelt, unread
 from hardmine.data.module import LabelledData
 from hardmine.errors import InputError
+from hardmine.files import trouble
 from hardmine.names import look_at_names
 
 
@@ -46,8 +47,8 @@ class ImageFolderImages(LabelledImages):
         cache_gib: float,
         convert: bool = False,
     ) -> None:
-        if not root.is_dir():
-            raise InputError(f"{root}: no such folder: add it, with a folder of images for each class")
+        if why := trouble(root, folder=True):
+            raise InputError(f"{root}: {why}: add it, with a folder of images for each class")
         self.left_out = [path for path in _files(root) if path.suffix.lower() not in SUFFIXES]
         try:
             found = ImageFolder(root, is_valid_file=_is_image, allow_empty=classes is not None)
@@ -60,28 +61,28 @@ class ImageFolderImages(LabelledImages):
             raise InputError(f"{root / strange[0]}: training images have no such class: add some or rename the folder")
         if not found.samples:
             raise InputError(f"{root}: no images: add some, or remove the folder")
-        self.files = [(Path(path), classes.index(found.classes[label])) for path, label in found.samples]
+        self.samples = [(Path(path), classes.index(found.classes[label])) for path, label in found.samples]
         self.maker, self.size, self.convert = maker, size, convert
         super().__init__(
-            ids=[path.relative_to(root).as_posix() for path, _ in self.files],
+            ids=[path.relative_to(root).as_posix() for path, _ in self.samples],
             areas=maker.areas,
             classes=classes,
             kind="classes",
-            environment=[{} for _ in self.files],
+            environment=[{} for _ in self.samples],
             flip=flip,
             cache_gib=cache_gib,
         )
 
     def read(self, index: int) -> Sample:
-        path, label = self.files[index]
+        path, label = self.samples[index]
         image, _ = read_image(path, self.size, self.convert)
         return {"image": image, "regions": self.maker(image), "target": torch.tensor(label)}
 
     def look(self, index: int) -> list[Header]:
-        return [look_at_image(self.files[index][0], self.convert)]
+        return [look_at_image(self.samples[index][0], self.convert)]
 
     def paths(self, index: int) -> tuple[str | None, str | None]:
-        return str(self.files[index][0].absolute()), None
+        return str(self.samples[index][0].absolute()), None
 
 
 class ImageFolderData(LabelledData):
@@ -116,8 +117,8 @@ class ImageFolderData(LabelledData):
     ) -> None:
         super().__init__(batch_size, num_workers, flip, cache_gib, targets, seed)
         self.root = Path(root).expanduser()
-        if not self.root.is_dir():
-            raise InputError(f"{self.root}: no such folder: set `root` to one with train/<class>/<image>", "data")
+        if why := trouble(self.root, folder=True):
+            raise InputError(f"{self.root}: {why}: set `root` to one with train/<class>/<image>", "data")
         self.size = (int(size[0]), int(size[1]))
         self.maker = from_image(regions, superpixels, predictor)
         self.convert = convert
@@ -143,7 +144,7 @@ class ImageFolderData(LabelledData):
         return images
 
     def has(self, split: str) -> bool:
-        return (self.root / split).is_dir()
+        return trouble(self.root / split, folder=True) != "no such folder"
 
     def images(self, split: str, flip: bool) -> LabelledImages:
         classes = None if split == "train" else self.split("train").classes

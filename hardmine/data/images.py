@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from hardmine.errors import InputError
@@ -17,7 +17,7 @@ from hardmine.records import VOID
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")  # of images, in any case
 LABEL_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")  # of index images: formats that keep each number as it is
-_FORMATS = ("PNG", "JPEG", "MPO", "BMP", "TIFF", "WEBP", "PPM")  # an MPO is a JPEG of a phone with a second one in it
+_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")  # a JPEG with a second one in it, as of a phone, is an MPO
 _LABEL_FORMATS = ("PNG", "BMP", "TIFF")
 
 Void = Literal[255] | None  # label of no area; None: every label is one
@@ -34,10 +34,14 @@ _KINDS = {
     "F": "a floating-point image",
     "RGB": "an RGB image",
 }
-_CONVERTIBLE = ("RGB", "L", "LA", "RGBA", "P", "PA", "1", "CMYK", "I;16", "I;16L", "I;16B", "I;16N")
+_SIXTEEN = "a 16-bit image"
+_CONVERTIBLE = ("RGB", "L", "LA", "RGBA", "P", "PA", "1", "CMYK")
+_LABELS_STORED_AS = ("L", "P", "P;1", "P;2", "P;4")  # Pillow hands out other grey levels and not those of the file
+_EXIF_OF_PNG = {"exif", "Raw profile type exif", "XML:com.adobe.xmp"}
 
-# too large an image is an error of Pillow's, which is told in a line of ours; half of that is large, and no warning
+# what Pillow warns of is large and no error, or damage, which is told in a line of ours
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", module=r"PIL\..*ImagePlugin")
 
 
 def read_image(
@@ -96,16 +100,25 @@ def read_labels(path: Path, image: Image.Image, areas: int, void: Void) -> np.nd
     """(H, W) uint8: the labels of an open index image, see `read_regions`."""
     if image.format not in _LABEL_FORMATS or image.info.get("compression") == "jpeg":
         raise InputError(f"{path}: a {image.format} changes labels to make its file small: save index images as PNG")
-    if image.mode not in ("L", "P"):
-        raise InputError(f"{path}: {kind_of(image)}: an index image has one 8-bit channel of labels")
-    labels = np.array(ImageOps.exif_transpose(image))
+    if stored_as(image) not in _LABELS_STORED_AS:
+        raise InputError(
+            f"{path}: {kind_of(image)}: an index image has one 8-bit channel of labels: save it as 8-bit grey or "
+            "palette PNG"
+        )
+    if orientation_of(image) > 1:
+        raise InputError(
+            f"{path}: its EXIF orientation would turn it, whether its labels are turned already is not known: save it "
+            "without"
+        )
+    labels = np.array(image)
     if void is None and areas == 2:
         labels[labels == VOID] = 1
     strange = (labels >= areas) & (labels != VOID) if void is not None else labels >= areas
     if strange.any():
         of_void = f"{VOID} is void" if void is not None else f"with data.void=null {VOID} is none"
         raise InputError(
-            f"{path}: label {labels[strange][0]} is out of range: classes.csv names 0 to {areas - 1}, {of_void}"
+            f"{path}: label {labels[strange][0]} is out of range, classes.csv names 0 to {areas - 1}, {of_void}: "
+            "mend the label, or name it there"
         )
     return labels
 
@@ -117,7 +130,7 @@ def look_at_mode(path: Path, image: Image.Image, convert: bool) -> None:
         InputError: it is not.
     """
     kind = kind_of(image)
-    if convert and image.mode not in _CONVERTIBLE:
+    if image.mode not in _CONVERTIBLE and kind != _SIXTEEN:
         raise InputError(f"{path}: {kind}, whose range is not known: convert it to 8-bit RGB")
     if not convert and kind != _KINDS["RGB"]:
         raise InputError(f"{path}: {kind}: convert it to 8-bit RGB, or set `convert`=true", "data")
@@ -125,7 +138,7 @@ def look_at_mode(path: Path, image: Image.Image, convert: bool) -> None:
 
 def rgb(image: Image.Image) -> Image.Image:
     """8-bit RGB of whatever `look_at_mode` lets pass."""
-    if image.mode.startswith("I;16"):
+    if image.mode.startswith("I"):
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.mode in ("P", "PA"):
         image = image.convert("RGBA")  # transparent colours of a palette stay what they are
@@ -133,13 +146,33 @@ def rgb(image: Image.Image) -> Image.Image:
 
 
 def kind_of(image: Image.Image) -> str:
-    """What an open image is, in words."""
-    if image.mode.startswith("I;16") or image.info.get(_SIXTEEN):
-        return "a 16-bit image"
+    """What an open image is, in words; before its pixels are decoded."""
+    stored = stored_as(image)
+    if ";16" in stored and stored[0] != "B" and stored[-1] != "S":  # BGR;16 is 16 bits of a pixel; S has a sign
+        return _SIXTEEN
+    if image.mode == "L" and stored != "L":
+        return f"a grey image that is stored as {stored}"
     return _KINDS.get(image.mode, f"an image of mode {image.mode}")
 
 
-_SIXTEEN = "hardmine: 16 bits"  # Pillow shows 16-bit RGB as plain RGB
+def stored_as(image: Image.Image) -> str:
+    """How the file of an open image has its pixels, in Pillow's words: `RGB;16B`, `L;4` of four bits, `L;I` inverted.
+
+    Pillow hands all of these out as plain `RGB` and `L`.
+    """
+    if not image.tile:  # type: ignore[attr-defined]  # of WebP, which knows nothing but 8 bits
+        return image.mode
+    decoder, _, _, told = image.tile[0]  # type: ignore[attr-defined]
+    stored: str = told if isinstance(told, str) else told[0]
+    return f"{stored};16" if decoder.startswith("ppm") and told[1] > 255 else stored
+
+
+def orientation_of(image: Image.Image) -> int:
+    """EXIF orientation: 1 upright, 2 to 4 mirrored or upside down, 5 to 8 with height and width exchanged."""
+    if image.format == "PNG" and not _EXIF_OF_PNG & image.info.keys():
+        return 1  # Pillow would decode all of it to look behind the pixels
+    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    return orientation if orientation in range(1, 9) else 1
 
 
 @contextmanager
@@ -162,7 +195,6 @@ def opened(path: Path, what: str) -> Iterator[Image.Image]:
         with Image.open(path, formats=_FORMATS) as image:
             if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
                 raise InputError(f"{path}: this {what} has {image.n_frames} frames or pages: save one")  # type: ignore[attr-defined]
-            image.info[_SIXTEEN] = image.format == "PNG" and _png_depth(path) == b"\x10"
             yield image
     except InputError:
         raise
@@ -172,9 +204,3 @@ def opened(path: Path, what: str) -> Iterator[Image.Image]:
         raise InputError(
             f"{path}: this {what} cannot be read ({reason or type(error).__name__}): replace the file"
         ) from None
-
-
-def _png_depth(path: Path) -> bytes:
-    """Bit depth from the IHDR chunk."""
-    with path.open("rb") as file:
-        return file.read(25)[24:25]

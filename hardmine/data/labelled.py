@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Literal, TypeVar
 
 import torch
@@ -68,6 +69,14 @@ class LabelledImages(Dataset[Sample]):
         """Paths of the image and of its index image; None where there is no such file."""
         return None, None
 
+    def files(self, index: int) -> list[Path]:
+        """The files that an image and its labels are read from, the image first; none where it is made."""
+        return [Path(path) for path in self.paths(index) if path is not None]
+
+    def said(self, index: int) -> str:
+        """What is known of an image without its files: what tables say, or what it is made of."""
+        return repr(self.environment[index])
+
     def look(self, index: int) -> list[Header]:
         """What the files of an image are; nothing of them is kept. No files where there are none."""
         return []
@@ -75,7 +84,7 @@ class LabelledImages(Dataset[Sample]):
     def look_at_all(self) -> list[Header]:
         """`look` at each image, so that a file which cannot be read shows before any is trained on."""
         return [
-            header for headers in _in_threads(self.look, range(len(self)), "looking at images") for header in headers
+            header for headers in in_threads(self.look, range(len(self)), "looking at images") for header in headers
         ]
 
     def kept(self, index: int) -> Sample:
@@ -101,7 +110,7 @@ class LabelledImages(Dataset[Sample]):
         first = self.kept(0)
         fit = 1 + int(self._room // _nbytes(first))
         wanted = range(1, min(fit, len(self)))
-        _in_threads(lambda index: _nbytes(self.kept(index)), wanted, "reading images", workers)
+        in_threads(lambda index: _nbytes(self.kept(index)), wanted, "reading images", workers)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -172,7 +181,7 @@ def _nbytes(entries: Sample) -> int:
     return sum({id(value): value.nbytes for value in entries.values()}.values())  # one tensor may stand under two names
 
 
-def _in_threads(each: Callable[[int], Made], numbers: range, what: str, workers: int = 4) -> list[Made]:
+def in_threads(each: Callable[[int], Made], numbers: range, what: str, workers: int = 4) -> list[Made]:
     """`each` of the numbers, with a progress bar on a terminal."""
     console = Console(stderr=True)
     shown = {"total": len(numbers), "console": console, "transient": True, "disable": not console.is_terminal}

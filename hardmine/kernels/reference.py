@@ -15,38 +15,43 @@ _PIXELS = 1 << 21  # of rows that are computed together: bounds the memory of wh
 
 
 def pixels(image: Tensor, colors: Colors) -> Tensor:
-    """See `hardmine.kernels.Way`; differentiable where `image` is float, levels in [0, 255]."""
+    """(S, 3, P) float32: images (S, 3, H, W) uint8 in L*a*b*, or RGB in [0, 255].
+
+    Differentiable where `image` is float, levels in [0, 255].
+    """
     if colors == "rgb":
         return image.flatten(2).float()
     with exactly(image.device):
         return torch.cat([rgb_to_lab(image[rows].float() / 255) for rows in _parts(len(image), image)]).flatten(2)
 
 
-def statistics(pixels: Tensor, regions: Tensor, areas: int) -> Distribution:
+def measure(image: Tensor, regions: Tensor, areas: int, colors: Colors) -> Distribution:
     """See `hardmine.kernels.Way`. Image by image: how a GPU adds depends on the shape of what it is given."""
-    rows = [slice(row, row + 1) for row in range(len(pixels))]
-    return Distribution.cat([region_statistics(pixels[row], regions[row], areas) for row in rows])
+    rows = [slice(row, row + 1) for row in range(len(image))]
+    return Distribution.cat(
+        [region_statistics(pixels(image[row], colors), regions[row].flatten(1), areas) for row in rows]
+    )
 
 
-def levels(image: Tensor, regions: Tensor, table: Table, colors: Colors, measured: Tensor | None = None) -> Tensor:
+def levels(image: Tensor, regions: Tensor, table: Table, colors: Colors) -> Tensor:
     """`hardmine.kernels.convert` without the last rounding.
 
     Args:
         image: (S, 3, H, W) uint8 or float levels in [0, 255].
-        regions, table, colors, measured: see there.
+        regions, table, colors: see there.
 
     Returns:
         (N, 3, H, W) float32 in [0, 255], clipped to the gamut; differentiable in the table, and in `image` where it is
         float. Areas that are not chosen, and void, have the value of `image`.
     """
-    parts = [_moved(image, regions, table[rows], colors, measured) for rows in _parts(len(table), image)]
+    parts = [_moved(image, regions, table[rows], colors) for rows in _parts(len(table), image)]
     return torch.cat(parts)
 
 
 @torch.no_grad()
-def convert(image: Tensor, regions: Tensor, table: Table, colors: Colors, measured: Tensor | None = None) -> Tensor:
+def convert(image: Tensor, regions: Tensor, table: Table, colors: Colors) -> Tensor:
     """See `hardmine.kernels.convert`."""
-    parts = (_moved(image, regions, table[rows], colors, measured) for rows in _parts(len(table), image))
+    parts = (_moved(image, regions, table[rows], colors) for rows in _parts(len(table), image))
     return torch.cat([_rounded(part, colors) for part in parts])
 
 
@@ -70,9 +75,9 @@ def _parts(rows: int, image: Tensor) -> list[slice]:
     return [slice(start, start + step) for start in range(0, max(rows, 1), step)]
 
 
-def _moved(image: Tensor, regions: Tensor, part: Table, colors: Colors, measured: Tensor | None) -> Tensor:
+def _moved(image: Tensor, regions: Tensor, part: Table, colors: Colors) -> Tensor:
     source = image[part.source]
-    known = pixels(source, colors) if measured is None else measured[part.source]
+    known = pixels(source, colors)
     n, areas = part.chosen[:, :-1].shape
     label = regions[part.source].flatten(1).long()
     row = torch.arange(n, device=label.device)[:, None]

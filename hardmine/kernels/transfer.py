@@ -66,24 +66,3 @@ def affine(
         moves = torch.arange(3, device=gain.device) == 0
         gain, offset, capped = torch.where(moves, gain, 1.0), torch.where(moves, offset, 0.0), capped & moves
     return gain, offset, capped.any(-1) & recipe.chosen & (source.count > 0)
-
-
-def apply(pixels: Tensor, regions: Tensor, chosen: Tensor, gain: Tensor, offset: Tensor) -> Tensor:
-    """The affine map of each pixel's region.
-
-    Args:
-        pixels: (N, 3, P) float32, source images in the colour space of the parameters.
-        regions: (N, P) uint8 labels in [0, A) or 255.
-        chosen: (N, R) bool; an area that is not chosen, and void, keep their values bit for bit.
-        gain, offset: (N, R, 3) float32.
-
-    Returns:
-        Converted pixels (N, 3, P).
-    """
-    n, areas = len(pixels), chosen.shape[1] - 1
-    table = pixels.new_zeros(n, 256, 6)
-    table[..., :3] = 1
-    table[:, :areas] = torch.where(chosen[..., None], torch.cat([gain, offset], dim=-1), table[:, :1])[:, :areas]
-    row = regions.int() + 256 * torch.arange(n, dtype=torch.int32, device=pixels.device)[:, None]
-    picked = torch.index_select(table.view(-1, 6), 0, row.view(-1)).view(n, -1, 6).transpose(1, 2)
-    return torch.addcmul(picked[:, 3:], picked[:, :3], pixels, out=torch.empty_like(pixels))

@@ -104,8 +104,17 @@ class Ledger:
         table = table.filter(pc.greater_equal(table["piece"], 0)).sort_by("piece") if len(table) else table
         if not len(table):
             raise InputError(f"{self.folder}: no piece was found: raise the threshold, or search longer")
-        tensors = {field.name: _rows(table[field.name]) for field in fields(Recipe)}
-        return Recipe.from_tensors({**tensors, "parameter": tensors["parameter"].view(*tensors["chosen"].shape, -1)})
+        return _recipe(table)
+
+    def verdicts(self) -> tuple[Recipe, Verdict]:
+        """All that is on the disk, which is something, oldest first."""
+        table = self.read()
+        return _recipe(table), Verdict(**{field.name: _rows(table[field.name]) for field in fields(Verdict)})
+
+
+def _recipe(table: pa.Table) -> Recipe:
+    tensors = {field.name: _rows(table[field.name]) for field in fields(Recipe)}
+    return Recipe.from_tensors({**tensors, "parameter": tensors["parameter"].view(*tensors["chosen"].shape, -1)})
 
 
 def _read(part: Path) -> pa.Table:

@@ -16,8 +16,7 @@ from torch import Tensor
 
 from hardmine.arguments import look_at_number
 from hardmine.errors import InputError
-from hardmine.kernels.color import srgb_to_lab
-from hardmine.kernels.statistics import region_statistics
+from hardmine.kernels import measure
 from hardmine.names import did_you_mean
 from hardmine.records import VOID, Distribution, Recipe
 from hardmine.scenes import Scenes
@@ -278,10 +277,8 @@ class ParameterStore:
         """
         points, counts, ids, environments = [], [], [], []
         for name, image, regions, environment in images:
-            flat = image.flatten(1)[None]
-            pixels = srgb_to_lab(flat, torch.float64) if colors == "lab" else flat.double()
-            measured = region_statistics(pixels, regions.flatten()[None], len(areas))
-            points.append(torch.cat([measured.mean, measured.std], dim=-1).float())
+            measured = measure(image[None], regions[None], len(areas), colors)
+            points.append(torch.cat([measured.mean, measured.std], dim=-1))
             counts.append(measured.count)
             ids.append(name)
             environments.append(environment)

@@ -28,6 +28,10 @@ class PerEnvironment(nn.Module):
         self.names = [self.ALL, *environments]
         self.metrics = nn.ModuleList(factory() for _ in self.names)
 
+    def anew(self, environments: Sequence[str]) -> "PerEnvironment":
+        """The same for other environments, with nothing counted."""
+        return PerEnvironment(self.factory, environments)
+
     def update(self, prediction: Any, target: Any, environment: Tensor) -> None:
         """Count a batch.
 
@@ -90,6 +94,9 @@ class PerClass(PerEnvironment):
     def __init__(self, factory: Callable[[], Metric], classes: Sequence[str]) -> None:
         super().__init__(factory, ())
         self.classes = tuple(classes)
+
+    def anew(self, environments: Sequence[str]) -> "PerClass":
+        return PerClass(self.factory, self.classes)
 
     def update(self, prediction: Any, target: Any, environment: Tensor) -> None:
         """Count a batch, as `PerEnvironment.update` does; the environments do not matter."""

@@ -38,6 +38,9 @@ class RiversideImages(LabelledImages):
         regions = torch.from_numpy(drawn)
         return {"image": torch.from_numpy(image).permute(2, 0, 1).contiguous(), "regions": regions, "target": regions}
 
+    def said(self, index: int) -> str:
+        return repr((self.seed, self.size, self.environment[index]))
+
 
 class RiversideData(LabelledData):
     """Riverside scenes with four areas, which are also the classes: grass, pole, asphalt, river.

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from hardmine.kernels.statistics import region_sums
+from hardmine.kernels.statistics import region_counts
 
 
 class Scoring(Protocol):
@@ -38,7 +38,7 @@ def in_areas(score: Tensor, regions: Tensor, areas: int) -> Tensor:
     Returns:
         (N, R) float32; NaN for absent areas, last the image's score.
     """
-    ones = torch.ones(len(regions), 1, regions[0].numel(), device=regions.device)
-    (count,) = region_sums(regions.flatten(1), areas, ones)
+    every = torch.ones(len(regions), 1, regions[0].numel(), dtype=torch.bool, device=regions.device)
+    count = region_counts(regions.flatten(1), areas, every)
     inside = torch.where(count[:, 0] > 0, score[:, None], torch.nan)
     return torch.cat([inside[:, :-1], score[:, None]], dim=1)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from hardmine.judge.scoring.pixel_rate import pixel_counts
-from hardmine.kernels.statistics import region_sums
+from hardmine.kernels.statistics import region_counts
 
 
 class ClassRate:
@@ -39,10 +39,10 @@ class ClassRate:
         """
         regions = batch["regions"].flatten(1)
         counts = pixel_counts(prediction, batch["target"])
-        (of_regions,) = region_sums(regions, areas, counts)
+        of_regions = region_counts(regions, areas, counts)
         if self.converted:
-            counts = counts * _converted(regions, areas, chosen)[:, None]
-        (sums,) = region_sums(batch["target"].flatten(1).byte(), prediction.shape[1], counts)
+            counts = counts & _converted(regions, areas, chosen)[:, None]
+        sums = region_counts(batch["target"].flatten(1).byte(), prediction.shape[1], counts)
         rate = (sums[:, 0] / sums[:, 1])[:, :-1]  # 0 / 0 is NaN: an absent class
         if self.worst:
             least = rate.nan_to_num(torch.inf).amin(1)

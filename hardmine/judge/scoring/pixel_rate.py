@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hardmine.kernels.statistics import region_sums
+from hardmine.kernels.statistics import region_counts
 from hardmine.records import VOID
 
 
@@ -35,7 +35,7 @@ class PixelRate:
         Returns:
             (N,) and (N, R) float32 in [0, 1]; NaN where there is nothing to score.
         """
-        (sums,) = region_sums(batch["regions"].flatten(1), areas, pixel_counts(prediction, batch["target"]))
+        sums = region_counts(batch["regions"].flatten(1), areas, pixel_counts(prediction, batch["target"]))
         rate = sums[:, 0] / sums[:, 1]  # 0 / 0 is NaN: an absent area
         if not self.converted:
             return rate[:, -1], rate
@@ -45,7 +45,7 @@ class PixelRate:
 
 
 def pixel_counts(logits: Tensor, target: Tensor) -> Tensor:
-    """(N, 2, P) float32, 1 where a pixel is right and 1 where it is labelled, of (N, C, H, W) and (N, H, W)."""
+    """(N, 2, P) bool, whether a pixel is right and whether it is labelled, of (N, C, H, W) and (N, H, W)."""
     known = target != VOID
     correct = (logits.argmax(dim=1).to(target.dtype) == target) & known
-    return torch.stack([correct, known], dim=1).flatten(2).float()
+    return torch.stack([correct, known], dim=1).flatten(2)

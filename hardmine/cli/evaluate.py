@@ -1,0 +1,303 @@
+"""`hardmine evaluate`: where a model fails, measured and in other light; nothing is trained."""
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from hardmine.arguments import look_at_number
+from hardmine.cli.config import key_of, tell_unused
+from hardmine.cli.lent import run_with_model
+from hardmine.errors import InputError
+from hardmine.runs import RunFolder
+
+# keys that an evaluation has no use for
+_UNUSED = ("update", "callbacks", "logger", "neighbourhood", "first", "gate", "buffer", "stopping", "mining", "resume")
+_SPLITS = ("train", "val", "target", "test")
+_SHOWN = 12  # environments, those with the lowest accuracy
+_HARDEST = 20  # images
+
+
+def command(arguments: list[str]) -> None:
+    """Evaluate the model of `ckpt`; settings of the run it stands in hold, where not given anew."""
+    for argument in [one for one in arguments if key_of(one) == "out"]:
+        RunFolder(argument.split("=", 1)[1].strip("'\"")).look_unused()
+    run_with_model("evaluate", arguments, {"ckpt": "a checkpoint or a state dict"}, evaluate)
+
+
+def evaluate(cfg: Any) -> None:
+    """Measure every split, put images into other light, show and write what came of it."""
+    import torch
+
+    from hardmine import __version__
+    from hardmine.cli.build import build_data, build_task
+    from hardmine.cli.mine import autocasting
+    from hardmine.cli.train import quieten
+    from hardmine.report.evaluation import NAME, Evaluation
+
+    quieten()
+    started, out = time.perf_counter(), Path(cfg.out)
+    if (out / NAME).exists():
+        raise InputError(f"{out}: already holds an evaluation: set out= to another folder")
+    if cfg.fail_under is not None:
+        look_at_number("fail_under", cfg.fail_under, 0, 1, "a recognition accuracy")
+    if "targets" in cfg.data:
+        cfg.data.targets = 0.0  # nothing is trained on them
+    data = build_data(cfg, flip=False)
+    task = build_task(cfg, data)
+    tell_unused("evaluate trains nothing and searches for nothing", _UNUSED)
+    device = torch.device("cuda" if torch.cuda.is_available() and cfg.trainer.accelerator != "cpu" else "cpu")
+    task.to(device)
+    autocast = autocasting(cfg, device)
+    light = _Light(cfg, data, task, autocast) if cfg.store.path is not None or data.has("target") else None
+    if light is None and cfg.fail_under is not None:
+        raise InputError("fail_under: no store has other light to compare with: set store=file store.path=FILE")
+    measured, areas, classes = _splits(cfg, data, task, autocast)
+    found, hardest = (None, []) if light is None else light.look()
+    about = {
+        "version": __version__,
+        "ckpt": str(cfg.ckpt),
+        "data": str(cfg.data.get("root", cfg.data["_target_"].rsplit(".", 1)[-1])),
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else "CPU",
+        **({} if light is None else light.about),
+        "seconds": round(time.perf_counter() - started, 1),
+    }
+    evaluation = Evaluation(about, task.metric, measured, classes, areas, found, hardest)
+    evaluation.write(out)
+    _show(evaluation, out, cfg.fail_under)
+
+
+def _show(evaluation: Any, out: Path, fail_under: float | None) -> None:
+    from rich.console import Console
+
+    console, light = Console(), evaluation.what_if
+    for table in evaluation.tables():
+        console.print(table, "")
+    for line in evaluation.lines():
+        console.print(line, soft_wrap=True)
+    console.print(f"evaluation: {out} ({evaluation.about['seconds']:.0f} s)", soft_wrap=True)
+    if light is None or fail_under is None:
+        return
+    failed = not light.lowest >= fail_under  # NaN fails
+    console.print(
+        f"fail_under={fail_under:g} {'failed' if failed else 'passed'}: the lowest recognition accuracy of whole "
+        f"images in an environment is {light.lowest:.3f} ({light.worst_environment})",
+        soft_wrap=True,
+    )
+    if failed:
+        raise SystemExit(1)
+
+
+def _splits(cfg: Any, data: Any, task: Any, autocast: Any) -> tuple[dict[str, float], dict[str, Any], str | None]:
+    """Metrics of every split by their names, accuracy of each area in each environment, and the metric of classes."""
+    import torch
+    from hydra.utils import instantiate
+
+    from hardmine.audits import IMAGE
+    from hardmine.judge import without_trace
+    from hardmine.tasks.metrics import PerClass, PerEnvironment
+
+    scoring, names = instantiate(cfg.scoring), [*data.areas, IMAGE]
+    device = next(task.parameters()).device
+    measured: dict[str, float] = {}
+    accuracy: dict[str, Any] = {}
+    own = {key.split("/", 1)[1]: measure for key, measure in task.measures.items() if key.startswith("val/")}
+    for split in filter(data.has, _SPLITS):
+        images = data.split(split)
+        images.preload()
+        measures = {name: measure.anew(images.environments).to(device) for name, measure in own.items()}
+        total, count = torch.zeros(2, len(images.environments), len(names), dtype=torch.float64)
+        for numbers in _shown(range(0, len(images), data.batch_size), f"measuring {split}"):
+            rows = range(numbers, min(numbers + data.batch_size, len(images)))
+            batch = data.on_after_batch_transfer(_loaded([images[row] for row in rows], device), 0)
+            with without_trace(task), autocast():
+                prediction, truth = task.measured(batch)
+                for measure in measures.values():
+                    measure.update(prediction, truth, batch["environment"])
+                chosen = torch.ones(len(rows), len(names), dtype=torch.bool, device=device)
+                score, of_areas = scoring(task(batch["image"]), batch, len(data.areas), chosen)
+            values = torch.cat([of_areas[:, :-1], score[:, None]], dim=1).double().cpu()
+            total.index_add_(0, batch["environment"].cpu(), values.nan_to_num())
+            count.index_add_(0, batch["environment"].cpu(), (~values.isnan()).double())
+        for name, measure in measures.items():
+            for part, value in measure.compute().items():
+                whole = part == PerEnvironment.ALL
+                measured[f"{split}/{name}" if whole else f"{split}/{name}/{part}"] = float(value)
+        means = {"all": total.sum(0) / count.sum(0)}
+        if images.environments != ("all",):
+            means = {**dict(zip(images.environments, total / count, strict=True)), **means}
+        accuracy[split] = {name: dict(zip(names, mean.tolist(), strict=True)) for name, mean in means.items()}
+    return measured, accuracy, next((name for name, each in own.items() if isinstance(each, PerClass)), None)
+
+
+def _loaded(samples: list[Any], device: Any) -> dict[str, Any]:
+    import torch
+
+    return {name: value.to(device) for name, value in torch.utils.data.default_collate(samples).items()}
+
+
+def _shown(rows: Any, what: str) -> Iterator[Any]:
+    """With a progress bar where there is a terminal."""
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    yield from track(rows, what, len(rows), console=console, disable=not console.is_terminal, transient=True)
+
+
+class _Light:
+    """The images of a split, put into every environment of the store.
+
+    Args:
+        cfg: of the evaluation.
+        data, task: as they were built, the task on its device.
+        autocast: as the task is trained.
+    """
+
+    def __init__(self, cfg: Any, data: Any, task: Any, autocast: Any) -> None:
+        from hardmine.audits import Audit
+        from hardmine.cli.build import build_mining
+        from hardmine.conversions.chain import colors_alone
+        from hardmine.memory.ledger import Ledger
+
+        split = cfg.source or next(filter(data.has, ("val", "test", "train")), "target")
+        if split not in _SPLITS or not data.has(split):
+            there = ", ".join(filter(data.has, _SPLITS))
+            raise InputError(f"source: the data has no images in the split {split!r:.60}: take one of {there}")
+        look_at_number("rows", cfg.rows, 1, float("inf"), "candidates", whole=True)
+        look_at_number("pictures", cfg.pictures, 0, float("inf"), "candidates", whole=True)
+        self.cfg, self.data, self.task, self.autocast = cfg, data, task, autocast
+        self.images = data.split(split)
+        cfg.gate = {}
+        mining = build_mining(cfg, data)
+        assert mining is not None
+        mining.conversion = colors_alone(mining.conversion)  # a new frame would be another reason to fail
+        self.mining, self.ledger = mining, Ledger(Path(cfg.out) / "ledger")
+        mining.read(self._load([0]))  # tells what the images are
+        self.audit = Audit(mining, len(self.images), cfg.budget, cfg.seed, cfg.environment.order)
+        self.about = {
+            "source": split,
+            "images": len(self.audit.images),
+            "targets": len(mining.store),
+            "candidates": self.audit.candidates,
+            "budget": cfg.budget,
+            "seed": cfg.seed,
+        }
+
+    def look(self) -> tuple[Any, list[Any]]:
+        """To the end, from where an earlier call was stopped: the `WhatIf`, and the hardest images."""
+        import torch
+
+        per = max(1, 8 * self.cfg.rows // (1 + self.audit.targets.shape[1]))
+        parts = torch.split(self.audit.images, per)
+        begun = self._begun()
+        for step in _shown(range(begun, len(parts)), "putting images into other light"):
+            self.mining.step = step  # parts, as the ledger counts them
+            scenes = self.mining.read(self._load(parts[step].tolist()))
+            for tries, verdict in self.audit.judged(
+                self.task, parts[step], scenes, self.autocast, self._hooks, self.cfg.rows
+            ):
+                self.ledger.append(tries, verdict)
+            self.ledger.flush()
+        tries, verdict = self.ledger.verdicts()
+        table = self.audit.table(tries, verdict, self.cfg.seed)
+        clean = (tries.target < 0).all(1)
+        of = self.audit.cell[tries.target.amax(1).clamp(min=0).long()].masked_fill(clean, -1)
+        self._pictures(table, tries, verdict.score, of)
+        means = torch.stack([verdict.score[~clean & (tries.source == image)].nanmean() for image in self.audit.images])
+        order = means.nan_to_num(2).argsort()[:_HARDEST]
+        return table, [self._hard(int(self.audit.images[place]), tries, verdict.score, of) for place in order]
+
+    def _begun(self) -> int:
+        """Parts that are done already.
+
+        Raises:
+            InputError: of another evaluation.
+        """
+        from omegaconf import OmegaConf
+
+        from hardmine.files import write_atomically
+
+        path = Path(self.cfg.out) / "plan.json"
+        said = {**self.about, "store": self.mining.store.mark, "rows": self.cfg.rows}
+        said["weights"] = hashlib.blake2b(Path(self.cfg.ckpt).expanduser().read_bytes(), digest_size=16).hexdigest()
+        said["ids"] = hashlib.blake2b(repr(self.images.ids).encode(), digest_size=16).hexdigest()
+        said["settings"] = OmegaConf.to_yaml({name: self.cfg[name] for name in ("data", "conversion", "scoring")})
+        if path.exists() and json.loads(path.read_text()) != said:
+            raise InputError(f"{path.parent}: holds the beginning of another evaluation: set out= to another folder")
+        text = json.dumps(said, indent=2) + "\n"
+        write_atomically(path, lambda file: file.write(text.encode()))
+        done = self.ledger.read()
+        return 1 + max(done["step"].to_pylist()) if len(done) else 0
+
+    def _load(self, numbers: list[int]) -> dict[str, Any]:
+        from hardmine.numbered import Numbered
+
+        numbered = Numbered(self.images)
+        return _loaded([numbered[number, 0] for number in numbers], next(self.task.parameters()).device)
+
+    def _hooks(self, batch: Any) -> Any:
+        return self.data.on_after_batch_transfer(batch, 0)
+
+    def _hard(self, image: int, tries: Any, score: Any, of: Any) -> Any:
+        from hardmine.report.evaluation import Hard
+
+        mine, clean = tries.source == image, of < 0
+        here, where = score[mine & ~clean], of[mine & ~clean]
+        lowest = int(here.nan_to_num(2).argmin())
+        return Hard(
+            self.images.ids[image],
+            float(here.nanmean()),
+            float(score[mine & clean].nanmean()),
+            self.audit.environments[int(where[lowest])],
+            float(here[lowest]),
+        )
+
+    def _pictures(self, table: Any, tries: Any, score: Any, of: Any) -> None:
+        """`hardest.png`, and a sheet for each of the environments in which accuracy is lowest."""
+        from dataclasses import replace
+
+        import torch
+
+        from hardmine.cli.build import build_target_images
+        from hardmine.report.picture import write_picture
+        from hardmine.report.sheet import sheet, show
+
+        store, names = self.mining.store, self.audit.environments
+        known = build_target_images(self.cfg, self.data)
+
+        def target(row: int) -> Any:
+            image = known.get(store.ids[row])
+            return store.target_image(row) if image is None else image
+
+        every: list[Any] = []
+        worst = torch.from_numpy(table.accuracy[:, -1]).nan_to_num(2).argsort()[:_SHOWN].tolist()
+        for number in worst:
+            rows = (of == number).nonzero().flatten()
+            rows = rows[score[rows].nan_to_num(2).argsort()]
+            first = dict(reversed([(int(tries.source[row]), int(row)) for row in rows]))  # the hardest of each image
+            rows = torch.tensor(
+                sorted(first.values(), key=lambda row: float(score[row].nan_to_num(2)))[: self.cfg.pictures]
+            )
+            if not len(rows):
+                continue
+            scenes = self.mining.read(self._load(tries.source[rows].tolist()))
+            made, _ = self.mining.examine(
+                self.task, scenes, tries[rows], torch.arange(len(rows)), self.autocast, self._hooks
+            )
+            shown = [
+                replace(show(made, row, store, target, self.data.classes), what=self.images.ids[int(tries.source[its])])
+                for row, its in enumerate(rows.tolist())
+            ]
+            every += shown
+            title = f"{names[number]}: the {len(shown)} hardest of {int((of == number).sum())} candidates"
+            name = "".join(letter if letter.isalnum() else "_" for letter in names[number])
+            picture = sheet(shown, title, store.areas, self.data.classes)
+            write_picture(Path(self.cfg.out) / f"pictures/{name}.png", picture)
+        if every:
+            every = sorted(every, key=lambda each: each.score)[: max(4, self.cfg.pictures)]
+            title = f"the {len(every)} hardest of {int((of >= 0).sum())} candidates"
+            picture = sheet(every, title, store.areas, self.data.classes)
+            write_picture(Path(self.cfg.out) / "pictures/hardest.png", picture)

@@ -1,0 +1,147 @@
+"""One HTML file that shows a run, a search or an evaluation, alone or two side by side; it needs no network."""
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil, floor, isfinite, log10
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from matplotlib import colormaps
+from PIL import Image
+
+from hardmine.files import write_atomically
+from hardmine.report.subject import Curve, Panel, Subject, compared
+
+NAME = "report.html"
+_SHEETS = 13  # pictures of each subject
+_WIDEST, _QUALITY = 1100, 72  # pixels of a picture, and of its WebP
+_MOST = 8_000_000  # bytes of pictures of each subject, as they stand in the page
+_COLORS = colormaps["cividis"]  # told apart by those who see no red and green, and in grey
+_LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c8c8c")  # Okabe and Ito
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A sheet as it stands in the page."""
+
+    title: str
+    data: str
+    width: int
+    height: int
+
+
+class Axes:
+    """Where values lie in a drawing.
+
+    Args:
+        xs, ys: what must fit in.
+        width, height: of the drawing, in its own units.
+    """
+
+    left, right, top, bottom = 44, 8, 8, 34
+
+    def __init__(self, xs: Sequence[float], ys: Sequence[float], width: int = 340, height: int = 220) -> None:
+        self.width, self.height = width, height
+        self.xs, self.ys = _ends(xs), _ends(ys)
+        self.across, self.up = ticks(*self.xs), ticks(*self.ys)
+
+    def x(self, value: float) -> float:
+        low, high = self.xs
+        return round(self.left + (value - low) / (high - low) * (self.width - self.left - self.right), 1)
+
+    def y(self, value: float) -> float:
+        low, high = self.ys
+        return round(
+            self.height - self.bottom - (value - low) / (high - low) * (self.height - self.top - self.bottom), 1
+        )
+
+
+def _ends(values: Sequence[float]) -> tuple[float, float]:
+    known = [value for value in values if isfinite(value)] or [0.0, 1.0]
+    low, high = min(known), max(known)
+    room = (high - low) * 0.06 or max(abs(high), 1) * 0.1
+    return low - room, high + room
+
+
+def ticks(low: float, high: float) -> list[float]:
+    """Round numbers in a range, three to eight of them.
+
+    >>> ticks(-0.06, 1.06)
+    [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
+    """
+    step = 10 ** floor(log10((high - low) / 3))
+    step *= next(times for times in (5, 2, 1) if (high - low) / (step * times) >= 2.9 or times == 1)
+    return [round(number * step, 10) for number in range(ceil(low / step), floor(high / step) + 1)]
+
+
+def color(value: float) -> str:
+    """Of an accuracy in [0, 1]: dark blue is 0, yellow 1.
+
+    >>> color(0), color(1)
+    ('#00224e', '#fee838')
+    """
+    red, green, blue, _ = _COLORS(min(max(float(value), 0.0), 1.0), bytes=True)
+    return f"#{red:02x}{green:02x}{blue:02x}"
+
+
+def ink(value: float) -> str:
+    """Of a text on that colour."""
+    return "#000" if value > 0.55 else "#fff"
+
+
+def panel_axes(panel: Panel) -> Axes:
+    return Axes([point.x for point in panel.points], [point.y for point in panel.points])
+
+
+def curve_axes(curve: Curve) -> Axes:
+    points = [point for line in curve.series.values() for point in line]
+    ys = [y for _, y in points]
+    shares = bool(ys) and min(ys) >= 0 and max(ys) <= 1
+    return Axes([x for x, _ in points], [0, 1] if shares and max(ys) > 0.3 else [0, *ys])
+
+
+def write_page(path: Path, subjects: Sequence[Subject], about: Sequence[tuple[str, str]] = ()) -> None:
+    """Write the page, whole or not at all.
+
+    Args:
+        path: of the file.
+        subjects: one, or two to stand side by side.
+        about: versions and machine that made the page.
+    """
+    environment = Environment(
+        loader=PackageLoader("hardmine", "report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(color=color, ink=ink, panel_axes=panel_axes, curve_axes=curve_axes, lines=_LINES)
+    galleries = [_gallery(subject) for subject in subjects]
+    side = compared(*subjects) if len(subjects) == 2 else None
+    text = environment.get_template("page.html.j2").render(
+        subjects=[*zip(subjects, galleries, strict=True)], side=side, about=about
+    )
+    write_atomically(path, lambda file: file.write(text.encode()))
+
+
+def _gallery(subject: Subject) -> list[Picture]:
+    """The first of the sheets, as many as the page has room for; what is left out is a note."""
+    made: list[Picture] = []
+    room = _MOST
+    for path in subject.pictures[:_SHEETS]:
+        with Image.open(path) as picture:
+            small = picture.convert("RGB")
+        small.thumbnail((_WIDEST, 8 * _WIDEST))
+        kept = io.BytesIO()
+        small.save(kept, "WEBP", quality=_QUALITY, method=4)
+        data = base64.b64encode(kept.getvalue()).decode()
+        room -= len(data)
+        if room < 0:
+            break
+        made.append(Picture(path.stem.replace("_", " "), data, *small.size))
+    left = len(subject.pictures) - len(made)
+    if left:
+        subject.notes.append(f"{left} more sheets lie in the folder pictures")
+    return made

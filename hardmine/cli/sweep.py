@@ -60,7 +60,7 @@ def command(arguments: list[str]) -> None:
     with joined(accelerator) as share:
         study = None
         if is_first():
-            _keep(folder, settings, direction, others)
+            _keep(folder, settings, direction, others, space)
             study = Study(
                 folder, space, settings.trials, direction, settings.pruner, settings.sampler, settings.storage
             )
@@ -152,7 +152,9 @@ def _look(fixed: Sequence[str], space: Mapping[str, Any]) -> str:
         return str(compose("train", [*fixed, *one]).trainer.accelerator)
 
 
-def _keep(folder: Path, settings: Settings, direction: Direction, others: Sequence[str]) -> None:
+def _keep(
+    folder: Path, settings: Settings, direction: Direction, others: Sequence[str], space: Mapping[str, Any]
+) -> None:
     """What the sweep is, in its folder.
 
     Raises:
@@ -172,7 +174,9 @@ def _keep(folder: Path, settings: Settings, direction: Direction, others: Sequen
                 )
     elif folder.is_dir() and any(folder.iterdir()):
         raise InputError(f"{folder}: is not empty, and holds no sweep: name another with out=FOLDER")
-    write_atomically(kept, lambda file: file.write((json.dumps(now, indent=2) + "\n").encode()))
+    write_atomically(
+        kept, lambda file: file.write((json.dumps({**now, "space": list(space)}, indent=2) + "\n").encode())
+    )
 
 
 def _runs(settings: Settings, folder: Path) -> dict[int | None, Path]:

@@ -117,9 +117,10 @@ def read_sweep(folder: Path, metric: str | None = None, direction: str | None = 
         raise InputError(f"direction={direction}: take maximize or minimize")
     way: Direction = "minimize" if (direction or direction_of(metric)) == "minimize" else "maximize"
     points: dict[tuple[tuple[str, str], ...], Point] = {}
+    searched = settings.get("space", ())
     given = {run: dict(one.split("=", 1) for one in outcomes[run].overrides if "=" in one) for run in ordered}
     for run in ordered:
-        values = {key: value for key, value in given[run].items() if _differs(key, given.values())}
+        values = {key: value for key, value in given[run].items() if key in searched or _differs(key, given.values())}
         point = points.setdefault(tuple(values.items()), Point(values))
         outcome, summary = outcomes[run], summaries[run]
         point.runs.append(str(run.relative_to(folder)))
@@ -155,7 +156,7 @@ def sweep_table(sweep: Sweep) -> Table:
         values = [_short(point.values.get(key, "")) for key in sweep.keys] or [", ".join(point.runs)]
         objective = "" if point.objective is None else f"{point.objective:.4g}"
         if point.spread is not None:
-            objective += f" ± {point.spread:.2g} ({len(point.runs)} seeds)"
+            objective += f" ± {point.spread:.2g} ({len(point.runs)} {'seeds' if len(set(point.seeds)) > 1 else 'runs'})"
         best = place == 0 and bool(objective)
         table.add_row(*values, objective, f"{point.seconds:.0f}", point.status, style="bold" if best else None)
     return table

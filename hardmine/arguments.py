@@ -47,7 +47,7 @@ def look_at_number(
         if most == inf:
             what = f"a number of {unit}, " + (f"above {least:g}" if above else f"{least:g} or more")
         else:
-            what = f"{unit} " + (f"above {least:g} and up to" if above else f"from {least:g} to") + f" {most:g}"
+            what = f"{unit} " + (f"above {least:g} and up to" if above else f"from {least:g} to") + f" {most:.10g}"
         raise InputError(f"{name} must be {what}, got {value!r:.60}")
 
 

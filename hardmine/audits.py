@@ -13,6 +13,7 @@ from hardmine.conversions import ColorTransfer, Conversion
 from hardmine.errors import InputError
 from hardmine.judge.judge import Predict
 from hardmine.judge.scoring import Scoring
+from hardmine.memory.graph import Graph
 from hardmine.mining import Mining
 from hardmine.records import Recipe, Verdict
 from hardmine.rng import keyed
@@ -149,6 +150,19 @@ class Audit:
         names = (*self.store.areas, IMAGE)
         return what_if(self.environments, names, tries.source.numpy(), cell.numpy(), score.double().numpy(), seed)
 
+    def graph(self, tries: Recipe, verdict: Verdict) -> Graph:
+        """The distribution graph of all tries; an accuracy in it is the mean over images."""
+        graph, (row, region) = Graph(self.store), tries.counted.nonzero(as_tuple=True)
+        place = tries.target[row, region].long(), region
+        of_areas = verdict.area_score[row, region]
+        total = torch.zeros(graph.uses.shape, dtype=torch.float64)
+        scored = torch.zeros_like(total)
+        total.index_put_(place, of_areas.double().nan_to_num(), accumulate=True)
+        scored.index_put_(place, (~of_areas.isnan()).double(), accumulate=True)
+        graph.uses.index_put_(place, torch.ones_like(region), accumulate=True)
+        graph.accuracy.copy_(total / scored)
+        return graph
+
 
 def audit(
     module: nn.Module,
@@ -195,6 +209,7 @@ def audit(
         areas=areas,
         seed=seed,
     )
+    mining.searches = False
     parameter = next(module.parameters(), None)
     device = torch.device("cpu") if parameter is None else parameter.device
 

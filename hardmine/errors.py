@@ -1,4 +1,4 @@
-"""The one exception that is the user's to mend."""
+"""Errors that are the user's to mend, and training that cannot go on."""
 
 
 class InputError(ValueError):
@@ -16,3 +16,7 @@ class InputError(ValueError):
         super().__init__(message if block is None else message.replace("`", ""))
         marks = iter(message.split("`") if block else [message])
         self.keyed = next(marks) + "".join(f"{block}.{name}{next(marks, '')}" for name in marks)
+
+
+class TrainingError(RuntimeError):
+    """Training that cannot go on, and why, in one line. The command line exits with 1."""

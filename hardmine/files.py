@@ -109,6 +109,15 @@ def told_once() -> Iterator[None]:
         threading.excepthook, logging.raiseExceptions = hook, raising
 
 
+_PART = ".part"  # ends the names of files that are not whole
+
+
+def remove_parts(folder: Path) -> None:
+    """Remove what processes that were killed have left half written; nobody else may write there."""
+    for path in folder.rglob(f".*{_PART}"):
+        path.unlink(missing_ok=True)
+
+
 def write_atomically(path: Path, write: Callable[[BinaryIO], object], before: Path | None = None) -> None:
     """Temporary file in the same folder, fsync, rename; the folder is made where it is missing.
 
@@ -124,7 +133,7 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object], before: Pa
     name: str | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        handle, name = tempfile.mkstemp(_PART, f".{path.name}.", path.parent)
         file = _Noting(handle, "wb")
         with io.BufferedWriter(file) as buffered:
             write(buffered)
@@ -159,7 +168,7 @@ class _Noting(io.FileIO):
 
 def _link(path: Path, other: Path) -> None:
     """The file under another name as well, in place of what has that name."""
-    link = path.with_name(f".{path.name}.link")
+    link = path.with_name(f".{path.name}.link{_PART}")
     link.unlink(missing_ok=True)
     try:
         os.link(path, link)

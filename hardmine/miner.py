@@ -107,6 +107,7 @@ class Miner:
         Returns:
             The candidates, numbered where they became pieces, and their verdicts.
         """
+        score = score.masked_fill(~score.isfinite(), torch.nan)  # never hard
         hard, drop = self.hardness(candidates, score, self.buffer.drops(candidates.parent))
         verdict = Verdict(score, area_score, hard, gate, torch.full((len(score),), self.step), drop)
         present = candidates.present & ~area_score.isnan()
@@ -116,6 +117,7 @@ class Miner:
         candidates = self.buffer.admit(candidates, verdict)
         neighbour = candidates.parent >= 0
         self.tally.candidates += len(score)
+        self.tally.unscored += int(score.isnan().sum())
         self.tally.pieces += int(verdict.piece.sum())
         self.tally.neighbours += int(neighbour.sum())
         self.tally.neighbour_pieces += int((neighbour & verdict.piece).sum())

@@ -97,6 +97,7 @@ class Mining:
         tally: what was tried and found so far.
         step: updates of the model so far.
         offered: the latest candidates.
+        searches: the search is tried out on the first batch; false where recipes are examined alone.
         view, buffer, stopping, gates: of this run; what was given is kept for the next one.
 
     Raises:
@@ -181,6 +182,7 @@ class Mining:
         self.hardest, self.decay, self.mix = hardest, decay, mix
         self.given = store  # its areas as they were named
         self.usual = Usual(self.conversion)
+        self.searches = True
         self.followed_by: Any = None  # the trainer whose callback judges
         self._fresh = deepcopy(
             (
@@ -304,14 +306,6 @@ class Mining:
             scoring = Reliability(by_class=self.view.by_box)
         else:
             scoring = PixelRate() if self.view.kind == "masks" else Confidence()
-        if len(store) == 1 and self.hardest < 1 and self.threshold is None:
-            self.tell(
-                "the store has one target, so that no first parameter is harder than another and chance says which "
-                "become pieces: give more targets, or set threshold"
-            )
-        unused = "mined=0" if not self.mix.mined else "stand_ins=1" if self.mix.stand_ins == 1 else None
-        if unused and not self.update.every:
-            self.tell(f"with {unused} the search is recorded and no piece is trained on")
         lacking = [name for name in store.lacking if name != UNUSED]
         if lacking:
             self.tell(
@@ -323,7 +317,22 @@ class Mining:
         if self._luminance_alone:
             self.tell("the store has luminance alone: a* and b* stay as they are")
         self._judge = Judge(scoring, self.gates, self.predict or self._predict)
-        self._rehearse_search(scenes)
+        if self.searches:
+            self._rehearse_search(scenes)
+            self._tell_search(scenes)
+        if self._saved is not None:
+            self._restore(self._saved)
+
+    def _tell_search(self, scenes: Scenes) -> None:
+        """What a search over these images cannot do."""
+        if len(self.store) == 1 and self.hardest < 1 and self.threshold is None:
+            self.tell(
+                "the store has one target, so that no first parameter is harder than another and chance says which "
+                "become pieces: give more targets, or set threshold"
+            )
+        unused = "mined=0" if not self.mix.mined else "stand_ins=1" if self.mix.stand_ins == 1 else None
+        if unused and not self.update.every:
+            self.tell(f"with {unused} the search is recorded and no piece is trained on")
         if scenes.source is None:
             self.tell(
                 "the samples do not say which they are: their pieces cannot be made again, and used parameters are "
@@ -335,8 +344,6 @@ class Mining:
                 "samples carry an index and no draw: pieces of augmented samples cannot be made again; wrap the data "
                 "set in hardmine.Numbered"
             )
-        if self._saved is not None:
-            self._restore(self._saved)
 
     def _rehearse_search(self, scenes: Scenes) -> None:
         """See now, not when mining begins, that first parameters and neighbours can be had; nothing is used up.

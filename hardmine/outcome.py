@@ -5,14 +5,15 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from hardmine.errors import TrainingError
 from hardmine.files import write_atomically
 from hardmine.runs import RunFolder
 
-Status = Literal["done", "pruned", "refused", "crashed", "unfinished"]
+Status = Literal["done", "pruned", "refused", "crashed", "running", "unfinished"]
 FILE = "outcome.json"
 
 
@@ -26,7 +27,7 @@ class Outcome:
 
     Attributes:
         overrides: what it was started with.
-        status: how it ended; unfinished where nobody saw it end.
+        status: how it ended; unfinished where it has not and no process is at work in its folder.
         line: what was wrong.
         seconds: it took, with what it took before it was stopped.
     """
@@ -43,9 +44,12 @@ class Outcome:
     @classmethod
     def load(cls, folder: Path) -> "Outcome":
         """That of a run, whether it has ended or not."""
+        run = RunFolder(folder)
         if (folder / FILE).is_file():
-            return cls(**json.loads((folder / FILE).read_text()))
-        return cls(RunFolder(folder).overrides, "done" if (folder / "summary.json").is_file() else "unfinished")
+            found = cls(**json.loads((folder / FILE).read_text()))
+        else:
+            found = cls(run.overrides, "done" if (folder / "summary.json").is_file() else "unfinished")
+        return replace(found, status="running") if found.status == "unfinished" and run.busy else found
 
 
 @contextmanager
@@ -62,8 +66,9 @@ def recorded(
         bad: what bad input is told with.
         explain: the one line of it.
     """
-    before = Outcome.load(folder).seconds
-    Outcome(list(overrides), seconds=before).save(folder)
+    before = Outcome.load(folder)  # of the run that this one goes on with
+    outcome = Outcome(before.overrides or list(overrides), seconds=before.seconds)
+    outcome.save(folder)
     started = time.perf_counter()
     status: Status = "done"
     line = ""
@@ -73,7 +78,10 @@ def recorded(
         status, line = "pruned", str(error)
     except bad as error:
         status, line = "refused", explain(error)
+    except TrainingError as error:
+        status, line = "crashed", str(error)
     except Exception as error:
         traceback.print_exc()
         status, line = "crashed", " ".join(f"{type(error).__name__}: {error}".split())
-    Outcome(list(overrides), status, line, round(before + time.perf_counter() - started, 1)).save(folder)
+    seconds = round(before.seconds + time.perf_counter() - started, 1)
+    replace(outcome, status=status, line=line, seconds=seconds).save(folder)

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hardmine.errors import InputError
-from hardmine.files import write_atomically
+from hardmine.files import remove_parts, write_atomically
+from hardmine.frozen import look_at_frozen
 
 if TYPE_CHECKING:
     from hardmine.data.inventory import Inventory
@@ -69,7 +70,7 @@ class RunFolder:
         return [str(one) for one in OmegaConf.load(kept)] if kept.is_file() else []
 
     def claim(self) -> None:
-        """Keep the folder to this process until it ends, however it ends.
+        """Keep the folder to this process until it ends, however it ends; what a killed one left half written goes.
 
         Raises:
             InputError: another process has it.
@@ -87,12 +88,27 @@ class RunFolder:
         os.ftruncate(lock, 0)
         os.write(lock, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
         _claimed[os.fstat(lock).st_ino] = lock
+        remove_parts(self.path)
 
     @property
     def claimed(self) -> bool:
         """Whether this process keeps the folder to itself."""
         lock = self.path / LOCK
         return lock.is_file() and lock.stat().st_ino in _claimed
+
+    @property
+    def busy(self) -> bool:
+        """Whether a process, this one or another, keeps the folder to itself."""
+        if not (self.path / LOCK).is_file():
+            return False
+        lock = os.open(self.path / LOCK, os.O_RDWR)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(lock)
+        return False
 
     def look_unused(self) -> None:
         """See that no run has been here.
@@ -127,15 +143,13 @@ class RunFolder:
         (self.path / "run.json").unlink()
 
     def resumable(self) -> Path:
-        """The latest checkpoint that is whole; files that a killed process left half written are removed.
+        """The latest checkpoint that is whole.
 
         Raises:
             InputError: there is none.
         """
         from hardmine.callbacks.checkpoint import is_whole
 
-        for stray in self.checkpoint.parent.glob(f".{self.checkpoint.name}.*"):
-            stray.unlink(missing_ok=True)
         kept = [path for path in self._kept if path.is_file()]
         if not kept:
             raise InputError(
@@ -178,8 +192,7 @@ class RunFolder:
             raise InputError(f"{self.data}: is damaged: delete it to go on without comparing the data") from None
         if change := then.change(now):
             raise InputError(
-                f"data: not the data that {self.path} began with: {change}: put it back, or train on what there is now "
-                f"in a run of its own, with ckpt={self.checkpoint} from these weights"
+                f"data: not the data that {self.path} began with: {change}: put it back, or begin in another folder"
             )
 
     def begin(self, cfg: Any, data: "Inventory | None" = None) -> None:
@@ -204,13 +217,19 @@ class RunFolder:
         text = OmegaConf.to_yaml(cfg)
         write_atomically(self.frozen, lambda file: file.write(text.encode()))
 
-    def config(self) -> Any:
+    def config(self, allow: Sequence[str] = ()) -> Any:
         """The config of the run.
 
+        Args:
+            allow: packages that it may make objects of beside those that are known, see `look_at_frozen`.
+
         Raises:
-            InputError: no run folder, or one of a version that this one does not know.
+            InputError: no run folder, one of a version that this one does not know, or one whose config would call
+                what it should not.
         """
         from omegaconf import OmegaConf
+        from omegaconf.errors import OmegaConfBaseException
+        from yaml import YAMLError  # type: ignore[import-untyped]  # comes with omegaconf
 
         if not self.frozen.is_file():
             raise InputError(f"{self.frozen}: no such file: name the folder of a run")
@@ -226,24 +245,30 @@ class RunFolder:
             raise InputError(f"{about}: cannot be read: it must hold format and hardmine") from None
         if kind != FORMAT:
             raise InputError(f"{about}: format {kind} of hardmine {version}; this version reads format {FORMAT}")
-        cfg = OmegaConf.load(self.frozen)
-        cfg.run_dir = str(self.path)
+        try:
+            cfg: Any = OmegaConf.load(self.frozen)
+        except (YAMLError, OmegaConfBaseException, OSError, ValueError) as error:
+            why = " ".join(str(error).split())
+            raise InputError(f"{self.frozen}: cannot be read ({why:.120}): name another run folder") from None
+        look_at_frozen(OmegaConf.to_container(cfg, resolve=False), self.frozen, allow)
+        cfg.run_dir, cfg.allow = str(self.path), list(allow)  # whatever the folder itself would allow
         return cfg
 
-    def lend(self, cfg: Any, blocks: Sequence[str], changes: Mapping[str, Any]) -> None:
+    def lend(self, cfg: Any, blocks: Sequence[str], changes: Mapping[str, Any], allow: Sequence[str] = ()) -> None:
         """Put blocks of this run's config into another.
 
         Args:
             cfg: changed in place.
             blocks: names of them.
             changes: of single keys in these blocks.
+            allow: see `config`.
 
         Raises:
             InputError: a key that a block does not have.
         """
         from omegaconf import OmegaConf
 
-        frozen = self.config()
+        frozen = self.config(allow)
         for block in blocks:
             if block in frozen:
                 OmegaConf.update(cfg, block, frozen[block], merge=False)

@@ -20,6 +20,7 @@ from hardmine.store import ParameterStore
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts/benchmarks"))  # `quality`, the benchmark and its rivals
 
+pytest.register_assert_rewrite("conformance")  # its checks are asserts
 torch.set_num_threads(1)  # tensors of a few kilobytes: threads would only wait for each other
 
 RIVERSIDE = ["data.size=[32,32]", "data.counts={train: 12, val: 4, target: 8, test: 6}", "data.batch_size=4"]
@@ -32,6 +33,7 @@ TINY = [
     "mining.hardest=1",
     "mining.mined=0.5",  # two rows of four
     "logger=none",
+    "report=false",
 ]
 
 

@@ -12,6 +12,7 @@ from quality.runs import CONFIGS, present
 
 from hardmine.cli import config_folder
 from hardmine.cli.build import build_conversion, build_data, build_gates, mining_settings
+from hardmine.cli.train import lightnings
 from hardmine.mining import Mining
 
 GROUPS = sorted(path.relative_to(config_folder()) for path in config_folder().glob("*/*.yaml"))
@@ -39,7 +40,7 @@ def test_every_option_builds(path: Path, configured: Callable[..., DictConfig], 
 
 def test_every_block_builds(configured: Callable[..., DictConfig]) -> None:
     config = configured()
-    assert instantiate(config.trainer, precision="32-true", logger=False).max_steps == 6
+    assert instantiate(lightnings(config.trainer), precision="32-true", logger=False).max_steps == 6
     assert len(instantiate(config.buffer)) == 0
     assert instantiate(config.stopping).reason is None
     assert mining_of(config).threshold is None and mining_of(configured("mining.threshold=0.7")).threshold == 0.7

@@ -15,7 +15,8 @@ from omegaconf import DictConfig
 
 from hardmine.cli import main
 from hardmine.cli.build import build_data, build_store
-from hardmine.cli.config import values_of, with_urls
+from hardmine.cli.config import values_of
+from hardmine.cli.paths import with_paths
 from hardmine.conversions import ColorTransfer
 from hardmine.errors import InputError
 from hardmine.store import ParameterStore
@@ -193,7 +194,9 @@ def test_from_the_command_line(
     url = f"sqlite:///{tmp_path}/night.db?table=colors"
     main(["store", f"root={folder}", f"out={url}"])
     assert f"{url}: 3 targets, 3 areas, time" in capsys.readouterr().out
-    cfg = configured("data=folder", f"data.root={folder}", *with_urls(["store=file", f"store.path={url}"]))
+    cfg = configured(
+        "data=folder", f"data.root={folder}", *with_paths(["store=file", f"store.path={url}"], sweep=False)
+    )
     found = build_store(cfg, build_data(cfg), ColorTransfer())
     assert torch.equal(found.parameters, ParameterStore.from_folder(folder).parameters)
     small = ["data.size=[32,32]", "data.batch_size=4", "trainer.max_steps=1", "mining.start=0", "logger=none"]
@@ -216,4 +219,4 @@ def test_from_the_command_line(
     ],
 )
 def test_hydra_takes_a_url_as_it_is(argument: str, value: str) -> None:
-    assert values_of([argument]) == {"store.path": value}
+    assert values_of(with_paths([argument], sweep=False)) == {"store.path": value}

@@ -48,7 +48,7 @@ def audited(store: hardmine.ParameterStore, batch: int = 3, budget: int = 5000) 
     return hardmine.audit(Bright(), loader(batch), store, AREAS, budget=budget)
 
 
-def test_every_image_meets_every_target() -> None:
+def test_every_image_meets_every_target(caplog: pytest.LogCaptureFixture) -> None:
     module = Bright()
     found = hardmine.audit(module, loader(), make_store(environment=TIMES), AREAS)
     assert found.environments == ("day", "dusk", "night") and found.areas == (*AREAS, "image")
@@ -57,6 +57,7 @@ def test_every_image_meets_every_target() -> None:
     table = found.table
     assert table.num_rows == 3 * 4 and set(table.column_names) >= {"environment", "area", "accuracy", "low", "drop"}
     assert module.training  # as it was
+    assert "pieces" not in caplog.text and "regions: the areas of regions" in caplog.text
 
 
 def test_batches_do_not_matter() -> None:
@@ -137,7 +138,7 @@ def test_an_evaluation_agrees_with_the_run_and_says_what_it_found(
     capsys.readouterr()
     main(["evaluate", f"ckpt={checkpoint}", f"out={out}", "trainer.accelerator=cpu"])
     shown = capsys.readouterr().out
-    assert "the same val images in other light" in shown and "6 candidates of 2 images" in shown
+    assert "the same val images in other light" in shown and "6 candidates of the 2 images" in shown
     found = Evaluation.read(out)
     summary = json.loads((checkpoint.parent.parent / "summary.json").read_text())
     logged = {name: value for name, value in summary.items() if name.startswith(("val/", "test/"))}
@@ -151,7 +152,7 @@ def test_an_evaluation_agrees_with_the_run_and_says_what_it_found(
 
 
 def test_a_gate_says_what_it_compares(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    given = ["evaluate", f"ckpt={checkpoint}", "trainer.accelerator=cpu", "pictures=0"]
+    given = ["evaluate", f"ckpt={checkpoint}", "trainer.accelerator=cpu", "pictures=0", "report=false"]
     with pytest.raises(SystemExit) as stopped:
         main([*given, f"out={tmp_path / 'a'}", "fail_under=1"])
     assert stopped.value.code == 1
@@ -163,7 +164,15 @@ def test_a_gate_says_what_it_compares(checkpoint: Path, tmp_path: Path, capsys: 
 def test_a_stopped_evaluation_goes_on_to_the_same_end(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given = ["evaluate", f"ckpt={checkpoint}", "rows=1", "source=train", "trainer.accelerator=cpu", "pictures=0"]
+    given = [
+        "evaluate",
+        f"ckpt={checkpoint}",
+        "rows=1",
+        "source=train",
+        "trainer.accelerator=cpu",
+        "pictures=0",
+        "report=false",
+    ]
     main([*given, f"out={tmp_path / 'whole'}"])
     appended, stops = Ledger.flush, [2]
 
@@ -196,7 +205,7 @@ def test_a_stopped_evaluation_goes_on_to_the_same_end(
 def test_another_evaluation_is_not_gone_on_with(
     checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    given = ["evaluate", f"ckpt={checkpoint}", f"out={tmp_path / 'one'}", "trainer.accelerator=cpu", "pictures=0"]
+    given = ["evaluate", f"ckpt={checkpoint}", f"out={tmp_path / 'one'}", "trainer.accelerator=cpu", "report=false"]
     main(given)
     for change, line in (
         ([], "already holds an evaluation: set out= to another folder"),
@@ -238,9 +247,9 @@ def test_a_store_of_its_own_and_bad_choices(
 ) -> None:
     store = tmp_path / "night.parquet"
     main(["store", f"root={folder}", f"out={store}"])
-    given = ["evaluate", f"ckpt={checkpoint}", "trainer.accelerator=cpu", "pictures=0"]
+    given = ["evaluate", f"ckpt={checkpoint}", "trainer.accelerator=cpu", "pictures=0", "report=false"]
     main([*given, f"out={tmp_path / 'a'}", "store=file", f"store.path={store}", "budget=3"])
-    assert "2 candidates of 2 images" in capsys.readouterr().out
+    assert "2 candidates of the 2 images" in capsys.readouterr().out
     for change, line in (
         ("source=night", "source: the data has no images in the split 'night'"),
         ("budget=0", "budget must be a number of candidates, 1 or more, got 0"),

@@ -93,7 +93,7 @@ def test_what_was_mined_is_a_data_set_to_train_on(
     assert [row["piece"] for row in pieces] == [str(number) for number in range(12)]
     assert {row["depth"] for row in pieces} == {"0", "1"}
     assert json.loads((out / "summary.json").read_text())["pieces"] == 12
-    assert not (out / "search.pt").exists()
+    assert not (out / "search.pt").exists() and not (out / "data.parquet").exists()
     if (folder / "annotations.json").exists():
         coco = json.loads((out / "annotations.json").read_text())
         assert len(coco["images"]) == len(table)
@@ -259,10 +259,17 @@ def test_a_search_that_was_stopped_goes_on(
         return step(self, *arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Search, "step", killed)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(SystemExit, match="130"):
         main([*mine, f"out={tmp_path / 'parts'}"])
     monkeypatch.setattr(Search, "step", step)
     assert not (tmp_path / "parts/metadata.csv").exists()
+    image = folder / "images/p02.png"
+    pixels = image.read_bytes()
+    image.write_bytes((folder / "images/p03.png").read_bytes())
+    with pytest.raises(SystemExit, match="2"):
+        main([*mine, f"out={tmp_path / 'parts'}"])
+    assert "p02 has other pixels in the split train: put it back" in capsys.readouterr().err
+    image.write_bytes(pixels)
     main([*mine, f"out={tmp_path / 'parts'}"])
     one, two = (Ledger(tmp_path / name / "ledger").read() for name in ("whole", "parts"))
     assert same_rows(one, two)

@@ -136,6 +136,21 @@ def test_a_folder_that_cannot_be_written_to(where: str, tmp_path: Path, capsys: 
     assert "another folder" in ends(capsys, 1, "train", *RIVERSIDE, *SMALL, f"hydra.run.dir={folder}")
 
 
+def test_a_run_that_was_killed_after_its_last_step_comes_to_its_end(tmp_path: Path) -> None:
+    """No batch is read any more, and the search is told all the same."""
+    run = tmp_path / "run"
+    main(["train", *RIVERSIDE, *SMALL, "~callbacks.pictures", f"hydra.run.dir={run}"])
+    names = ("summary.json", "graph.parquet", "store.parquet", "graph.png")
+    kept = {name: (run / name).read_bytes() for name in names}
+    for name in names:
+        (run / name).unlink()
+    main(["train", f"resume={run}"])
+    found = {name: (run / name).read_bytes() for name in names}
+    one, other = (json.loads(each.pop("summary.json")) for each in (kept, found))
+    assert one["pieces"] > 0 and {**one, "seconds": 0} == {**other, "seconds": 0}
+    assert found == kept
+
+
 # Data
 
 

@@ -130,7 +130,7 @@ def test_a_resumed_run_may_find_its_data_elsewhere(run: Path, folder: Path, tmp_
 
 def test_a_resume_that_is_refused_leaves_the_frozen_config(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = (run / ".hydra/config.yaml").read_bytes()
-    assert "mined must be a share" in fails(capsys, "train", f"resume={run}", "mining.mined=2")
+    assert "mined must be a share" in fails(capsys, "train", f"resume={run}", "trainer.max_steps=2", "mining.mined=2")
     assert (run / ".hydra/config.yaml").read_bytes() == before
 
 

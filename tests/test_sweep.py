@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,13 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from hardmine.cli import main
 from hardmine.cli.config import run_configured
 from hardmine.errors import InputError
-from hardmine.outcome import Outcome
+from hardmine.outcome import Outcome, PrunedError
 from hardmine.report.metric import direction_of, main_metric
 from hardmine.report.sweep import read_sweep, write_sweep
+from hardmine.runs import RunFolder
 
 
 def fake(worth: Callable[[Any], float]) -> Callable[[Any], float]:
@@ -185,3 +188,147 @@ def test_the_main_metric_is_on_val_where_there_is_val() -> None:
     assert main_metric({"steps": 1, "test/miou": 0, "val/miou/day": 0, "val/miou": 0}) == "val/miou"
     assert main_metric({"before/test/miou": 0, "test/miou/day": 0, "test/miou": 0}) == "test/miou"
     assert main_metric({"steps": 4}) is None
+
+
+# The search
+
+
+@pytest.fixture
+def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """Exit code of `hardmine sweep`, with a run of no time in place of training."""
+    pytest.importorskip("optuna")
+
+    def build(*arguments: str, worth: Callable[[Any], float] = of_rate, curve: bool = False) -> int:
+        def train(cfg: Any, watching: Any) -> None:
+            for step in range(3) if curve else ():
+                if watching[0].worse(step, worth(cfg)):
+                    raise PrunedError("worse than others")
+            fake(worth)(cfg)
+
+        monkeypatch.setattr("hardmine.cli.train.train", train)
+        try:
+            main(["sweep", f"out={tmp_path / 's'}", *arguments])
+        except SystemExit as end:
+            return int(str(end.code))
+        return 0
+
+    return build
+
+
+def test_a_search_finds_what_is_better(
+    sweep: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert sweep("trials=4", "task.lr=interval(0.0,0.2)", "seeds=[0,1]", "model=choice(unet,unet)") == 0
+    found = rows(tmp_path / "s")
+    assert len(found) == 4 and all(row["seeds"] == ["0", "1"] and row["status"] == "done" for row in found)
+    assert found[0]["objective"] == max(row["objective"] for row in found)
+    assert found[0]["objective"] == pytest.approx(float(found[0]["task.lr"]) + 0.005)
+    assert sweep("trials=4", "task.lr=interval(0.0,0.2)", "seeds=[0,1]", "model=choice(unet,unet)") == 0
+    assert rows(tmp_path / "s") == found  # there are as many as wanted
+    assert sweep("trials=5", "task.lr=interval(0.0,0.3)", "seeds=[0,1]", "model=choice(unet,unet)") == 2
+    assert "holds a sweep with arguments=" in capsys.readouterr().err
+    for name in ("sweep.parquet", "sweep.png"):
+        (tmp_path / "s" / name).unlink()
+    main(["sweep", "report", str(tmp_path / "s")])
+    assert rows(tmp_path / "s") == found and (tmp_path / "s/sweep.png").is_file()
+
+
+def test_refused_and_crashed_points_do_not_end_a_search(sweep: Callable[..., int], tmp_path: Path) -> None:
+    assert sweep("trials=7", "task.lr=choice(0.1,0.3,0.9)", "sampler=random", "storage=null") == 1
+    status = {row["task.lr"]: row["status"] for row in rows(tmp_path / "s")}
+    assert status == {"0.1": "done", "0.3": "crashed", "0.9": "refused"}
+
+
+def test_poor_runs_are_pruned(sweep: Callable[..., int], tmp_path: Path) -> None:
+    assert sweep("trials=9", "task.lr=interval(0.0,0.2)", "sampler=random", curve=True) == 0
+    by = {status: [row for row in rows(tmp_path / "s") if row["status"] == status] for status in ("done", "pruned")}
+    assert by["done"] and by["pruned"]
+    assert min(float(row["task.lr"]) for row in by["done"]) < max(float(row["task.lr"]) for row in by["done"])
+
+
+def test_a_stopped_search_goes_on_where_it_was(
+    sweep: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second run is ended by a signal; another process finds its folder unlocked, and makes it first."""
+    done = 0
+
+    def stopped(cfg: Any) -> float:
+        nonlocal done
+        done += 1
+        if done == 2:
+            raise SystemExit(143)
+        return of_rate(cfg)
+
+    space = ("trials=4", "task.lr=interval(0.0,0.2)")
+    assert sweep(*space, worth=stopped) == 143
+    before = json.loads((tmp_path / "s/1/outcome.json").read_text())
+    monkeypatch.setattr(RunFolder, "busy", False)  # as it is once the process that locked it is gone
+    assert sweep(*space) == 0
+    assert "trial 1: its process has ended: it goes on" in "".join(capsys.readouterr())
+    found = rows(tmp_path / "s")
+    assert sorted(row["runs"][0] for row in found) == ["0", "1", "2", "3"]
+    assert {row["status"] for row in found} == {"done"}
+    assert json.loads((tmp_path / "s/1/outcome.json").read_text())["overrides"] == before["overrides"]
+
+
+def test_a_database_holds_a_search_too(sweep: Callable[..., int], tmp_path: Path) -> None:
+    assert sweep("trials=2", "task.lr=interval(0.0,0.2)", f"storage=sqlite:///{tmp_path}/a.db") == 0
+    assert len(rows(tmp_path / "s")) == 2 and (tmp_path / "a.db").is_file()
+    assert not (tmp_path / "s/study.journal").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["task.lr=0.1"], "sweep: nothing is searched: give KEY=choice"),
+        (["task.lr=interval(0.2,0.1)"], r"task.lr=interval\(0.2,0.1\): the first must be less"),
+        (["task.lr=tag(log,interval(0,0.1))"], "and above 0"),
+        (["task.lrr=choice(1,2)"], "task.lrr.?: no such config key"),
+        (["seed=choice(1,2)"], r"seed: is no setting to search: seeds=\[0,1,2\]"),
+        (["task.lr=choice(1,2)", "trials=0"], "trials=0: must be at least 1"),
+        (["task.lr=choice(1,2)", "trials=many"], "trials must be a whole number, got 'many'"),
+        (["task.lr=choice(1,2)", "pruner=hard"], "pruner must be median or none, got 'hard'"),
+        (["task.lr=choice(1,2)", "metric=val/beauty"], "say direction=maximize"),
+        (["task.lr=choice(1,2)", "-m"], "'-m' is unknown"),
+        (["task.lr=choice(1,2)", "hydra.run.dir=a"], "hydra.run.dir: a sweep has folders of its own: set out=FOLDER"),
+        (["task.lr=choice(1,2)", "storage=nothing://a"], "storage=nothing://a: cannot be opened"),
+        (["task.lr=choice(1,"], r"task.lr=choice\(1,: cannot be read: put it in quotes"),
+    ],
+)
+def test_what_cannot_be_searched_is_one_line(
+    arguments: list[str], message: str, sweep: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert sweep(*arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("hardmine: error: ") and error.count("\n") == 1
+    assert re.search(message, error)
+
+
+def test_processes_share_a_study(tmp_path: Path) -> None:
+    """Two ask in turn; neither tries the other's point, and both together make as many as wanted."""
+    pytest.importorskip("optuna")
+    from hardmine.cli.study import Study, read_space
+
+    _, space = read_space(["task.lr=interval(0.0,1.0)", "mining.candidates=range(1,9,2)", "model=choice(a,b)"])
+    studies = [Study(tmp_path / "s", space, 6, "maximize") for _ in range(2)]
+    points = []
+    for turn in range(8):
+        asked = studies[turn % 2].ask()
+        if asked is None:
+            break
+        points.append(asked.arguments)
+        studies[turn % 2].tell(asked, "done", 0.5)
+    assert len(points) == 6 == len({tuple(point) for point in points})
+    assert {point[1] for point in points} <= {f"mining.candidates={number}" for number in (1, 3, 5, 7)}
+
+
+def test_a_trial_that_kills_its_process_is_not_tried_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("optuna")
+    from hardmine.cli.study import STARTS, Study, read_space
+
+    _, space = read_space(["task.lr=interval(0.0,1.0)"])
+    monkeypatch.setattr(RunFolder, "busy", False)
+    folders = []
+    while (asked := Study(tmp_path / "s", space, 2, "maximize").ask()) is not None:  # nobody tells
+        folders.append(asked.folder.name)
+    assert folders[:STARTS] == ["0"] * STARTS and len(folders) == 2 * STARTS and len(set(folders)) == 2

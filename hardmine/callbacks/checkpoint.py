@@ -1,5 +1,6 @@
 """Checkpoints that are whole or absent, and the snapshot that a run is compared with."""
 
+import logging
 import os
 import zipfile
 from pathlib import Path
@@ -10,13 +11,16 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
 from hardmine.files import write_atomically
+from hardmine.finite import nan_weight
 
+_log = logging.getLogger("hardmine")
 _BEFORE = "-before"  # of the name of the checkpoint that the latest one took the place of
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Lightning's own writer may leave half a file when killed; this one writes beside it and renames.
 
+    A checkpoint `last.ckpt` whose weights are NaN is of no use to anybody and not written.
     The checkpoint that stood there before is kept beside it, `last-before.ckpt`, for the day that a disk loses one.
     """
 
@@ -24,6 +28,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any = None
     ) -> None:
         path = Path(path)
+        if path.stem == "last" and (name := nan_weight(checkpoint.get("state_dict", {}))):
+            _log.warning("hardmine: %s: not written, as weights are NaN (%s)", path, name)
+            return
         kept = before(path) if path.stem == "last" and is_whole(path) else None
         write_atomically(path, lambda file: torch.save(checkpoint, file), kept)
 

@@ -5,7 +5,10 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from hardmine import __version__
-from hardmine.cli.config import config_folder, failed
+from hardmine.cli.blocks import config_folder
+from hardmine.cli.config import failed
+from hardmine.cli.flags import parted
+from hardmine.cli.paths import with_paths
 from hardmine.errors import InputError
 from hardmine.files import unwritten
 
@@ -29,17 +32,26 @@ usage: hardmine COMMAND [KEY=VALUE ...]
                                              measure labelled targets, for store=file store.path=FILE.parquet;
                                              in place of FILE.parquet also "sqlite:///FILE.db?table=NAME"
   hardmine store run=RUN_FOLDER              the environment table of a run: what was used, how well it was recognised
-  hardmine train --help, hardmine mine --help, hardmine evaluate --help
+  hardmine report FOLDER [ANOTHER]           one page that shows a run, a search or an evaluation, or two side by side
+  hardmine sweep KEY=RANGE ... [out=FOLDER] [trials=20] [seeds=[0,1,2]] [metric=NAME]
+                                             search for the settings that train best, by Optuna
+  hardmine sweep report FOLDER               the table of a sweep, also of hardmine train -m
+  hardmine train --help, hardmine mine --help, hardmine evaluate --help, hardmine sweep --help
                                              every config group and key
   hardmine --version
 """
 
-COMMANDS = ("train", "mine", "evaluate", "export", "store")
+CONFIGURED = ("train", "mine", "evaluate")  # their arguments are Hydra's
+COMMANDS = (*CONFIGURED, "report", "export", "store", "sweep")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point. Bad input prints one line to standard error and exits with 2."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    named = next((argument for argument in arguments if argument in CONFIGURED), None)
+    if named and arguments[0].startswith("-"):  # hardmine -m train ...
+        arguments.remove(named)
+        arguments.insert(0, named)
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE, end="")
         return
@@ -49,13 +61,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         if arguments[0] not in COMMANDS:
             raise InputError(f"{arguments[0]}: no such command: use one of {', '.join(COMMANDS)}")
-        if arguments[0] in ("export", "store") and {"-h", "--help"} & set(arguments):
+        if arguments[0] in ("report", "export", "store") and {"-h", "--help"} & set(arguments):
             print(USAGE, end="")
             return
         command: Callable[[list[str]], None] = import_module(f"hardmine.cli.{arguments[0]}").command
-        command(arguments[1:])
+        rest = arguments[1:]
+        if arguments[0] in CONFIGURED:
+            given = parted(rest)
+            rest = [*given.flags, *with_paths(given.values, given.sweep)]
+        command(rest)
     except InputError as error:
         raise failed(error.keyed) from None
+    except KeyboardInterrupt:  # before training or after it; in between the step is finished
+        raise SystemExit(130) from None
     except BrokenPipeError:  # the reader of a pipe has seen enough
         sys.stderr.close()
         raise SystemExit(1) from None

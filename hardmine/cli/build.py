@@ -101,7 +101,7 @@ def _try_out(cfg: Any, data: LabelledData, task: Task) -> None:
 
 def build_conversion(cfg: Any, data: LabelledData) -> Conversion:
     """The conversion; where sources stay `individual`, it is told the colours of all images that are trained on."""
-    kernels.take(cfg.kernel)
+    kernels.take(cfg.get("kernel", "auto"))
     conversion: Conversion = instantiate(cfg.conversion, _convert_="all")
     for part in conversion.parts if isinstance(conversion, Chain) else (conversion,):
         if isinstance(part, ColorTransfer) and part.individual:
@@ -212,7 +212,7 @@ def _build_predictor(cfg: Any) -> Any:
             f"predictor: {path} is no checkpoint in the folder of a segmentation run ({folder.frozen} is missing): set "
             "predictor=RUN_FOLDER/checkpoints/last.ckpt"
         )
-    run = folder.config()
+    run = folder.config(cfg.get("allow", []))
     names = classes_of(path)
     run.classes = len(names)
     task: Task = instantiate(run.task, net=instantiate(run.model), classes=names)

@@ -7,22 +7,21 @@ import shutil
 import sys
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from itertools import takewhile
 from math import nan
 from pathlib import Path
-from textwrap import shorten
 from typing import Any
 
-from hardmine.errors import InputError
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from hardmine.cli.blocks import config_folder, look_at_blocks, look_at_groups
+from hardmine.cli.explain import explain
+from hardmine.cli.paths import at_home, is_path
+from hardmine.errors import InputError, TrainingError
 from hardmine.files import told_once, unwritten
 from hardmine.runs import LOCK, RunFolder
 
-
-def config_folder() -> Path:
-    """Where the configs are: inside the package when installed from a wheel, beside it in a checkout."""
-    package = Path(__file__).parent.parent
-    inside = package / "conf"
-    return inside if inside.is_dir() else package.parent / "conf"
+BAD = (InputError, HydraException, OmegaConfBaseException)  # what the user can mend
 
 
 def run_configured(
@@ -42,22 +41,18 @@ def run_configured(
     """
     import hydra
     from hydra.core.hydra_config import HydraConfig
-    from hydra.errors import HydraException
     from hydra.types import RunMode
     from omegaconf import DictConfig
-    from omegaconf.errors import OmegaConfBaseException
 
-    from hardmine.cli.hints import look_at_types
     from hardmine.cli.multirun import told
     from hardmine.outcome import recorded
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions reach the handlers below in place of Hydra's own report
     program = f"hardmine {name}"
-    sys.argv = [program, *with_urls(with_root(arguments) if frozen is None else arguments)]
-    bad = (InputError, HydraException, OmegaConfBaseException)
+    sys.argv = [program, *(with_root(arguments) if frozen is None else arguments)]
 
     def one(cfg: DictConfig) -> Any:
-        look_at_types(cfg)
+        look_at(cfg)
         with told_once():
             return run(cfg)
 
@@ -68,12 +63,14 @@ def run_configured(
             return _with_key(explain(error, program), cfg)
 
         if record or settings.mode == RunMode.MULTIRUN:  # a bad run ends nothing but itself
-            with recorded(Path(settings.runtime.output_dir), settings.overrides.task, bad, line):
+            with recorded(Path(settings.runtime.output_dir), settings.overrides.task, BAD, line):
                 return one(cfg)
             return nan
         try:
             return one(cfg)
-        except bad as error:
+        except TrainingError as error:
+            raise failed(str(error), 1) from None
+        except BAD as error:
             _remove_empty_run()
             raise failed(line(error)) from None  # Hydra adds lines of its own to any other exception
         except Exception as error:
@@ -83,12 +80,29 @@ def run_configured(
                 raise failed(said + again, 1) from None
             raise
 
+    look_at_groups({key_of(each): each.split("=", 1)[1] for each in sys.argv[1:] if "=" in each})
     try:
         where, what = (config_folder(), name) if frozen is None else (frozen.parent.resolve(), frozen.stem)
         with told():
             hydra.main(version_base="1.3", config_path=str(where), config_name=what)(job)()
-    except bad as error:
+    except BAD as error:
         raise InputError(explain(error, program)) from None
+
+
+def look_at(cfg: Any) -> None:
+    """See that a composed config can be worked with, before anything is built from it.
+
+    Raises:
+        InputError: what is missing, of another type, or out of range.
+    """
+    from hardmine.cli.hints import look_at_types
+    from hardmine.cli.launch import look_at_trainer
+    from hardmine.cli.ranges import look_at_ranges
+
+    look_at_blocks(cfg)
+    look_at_types(cfg)
+    look_at_ranges(cfg)
+    look_at_trainer(cfg.trainer)
 
 
 def _with_key(message: str, cfg: Any) -> str:
@@ -132,6 +146,10 @@ def _remove_empty_run() -> None:
     with suppress(OSError):  # another rank may have been faster
         if folder != Path.cwd() and {path.name for path in folder.iterdir()} <= of_hydra:
             shutil.rmtree(folder)
+            for parent in folder.parents:  # those of the date, which Hydra made
+                if not parent.is_relative_to(Path.cwd() / "outputs"):
+                    break
+                parent.rmdir()
 
 
 def plain_arguments(command: str, arguments: Sequence[str], known: Sequence[str]) -> dict[str, str]:
@@ -144,15 +162,23 @@ def plain_arguments(command: str, arguments: Sequence[str], known: Sequence[str]
     strange = [argument for argument in arguments if "=" not in argument] + sorted(given.keys() - set(known))
     if strange:
         raise InputError(f"{command}: {strange[0]!r} is unknown: it takes {', '.join(f'{key}=...' for key in known)}")
-    return given
+    return {key: at_home(value) if is_path(key) else value for key, value in given.items()}
 
 
 def values_of(arguments: Sequence[str]) -> dict[str, Any]:
     """Keys and values of arguments, as Hydra reads them."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
-    parsed = OverridesParser.create().parse_overrides(with_urls(arguments))
+    parsed = OverridesParser.create().parse_overrides(list(arguments))
     return {each.key_or_group: each.value() for each in parsed}
+
+
+def allowed(arguments: Sequence[str]) -> list[str]:
+    """What `allow=[...]` says, which only whoever starts the command can: not a folder that is read."""
+    given = values_of([argument for argument in arguments if key_of(argument) == "allow"]).get("allow", [])
+    if not isinstance(given, list) or not all(isinstance(package, str) for package in given):
+        raise InputError(f"allow must be a list of packages, got {given!r:.60}: set allow=[PACKAGE]")
+    return given
 
 
 def key_of(argument: str) -> str:
@@ -179,35 +205,5 @@ def with_root(arguments: Sequence[str]) -> list[str]:
     """`data.root=PATH` alone means `data=folder`, unless an experiment says what data it is."""
     keys = {key_of(argument) for argument in arguments}
     if "data.root" in keys and "data" not in keys | experiment_blocks(arguments):
-        return [*arguments, "data=folder"]  # options such as -m come first
+        return [*arguments, "data=folder"]
     return list(arguments)
-
-
-def with_urls(arguments: Sequence[str]) -> list[str]:
-    """URLs in quotes, without which Hydra takes no `=` inside a value."""
-    return [re.sub(r"(?<=[=,])\w+://[^,'\"]+", r'"\g<0>"', argument) for argument in arguments]
-
-
-def explain(error: BaseException, program: str) -> str:
-    """One line that names the key, from Hydra's several; `program --help` is where the keys are told."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, InputError):
-            return cause.keyed.splitlines()[-1].split("InputError: ")[-1]  # a loader process puts its traceback before
-        cause = cause.__cause__
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    keys = [line.removeprefix("full_key:").strip() for line in lines if line.startswith("full_key:")]
-    lines = [line for line in lines if not line.startswith("full_key:")]
-    if lines and lines[0].startswith("Could not override"):
-        key = lines[0].removeprefix("Could not override ").rstrip(".")
-        return f"{key}: no such config key: see {program} --help"
-    choices = [place for place, line in enumerate(lines) if line.startswith("Available options in")]
-    if choices:
-        # the options end where Hydra tells where it looked for them
-        options = takewhile(lambda line: not line.endswith(":"), lines[choices[0] + 1 :])
-        return f"{'; '.join(lines[: choices[0]])}: take one of {', '.join(options)}"
-    if lines and lines[0].startswith("Missing mandatory value"):
-        return f"{lines[0].split(':', 1)[1].strip()}: this config key must be given: KEY=VALUE"
-    if lines and lines[0].startswith("Error in call to target") and error.__cause__ is not None:
-        return f"{keys[0] if keys else 'config'}: {shorten(' '.join(str(error.__cause__).split()), 200)}"
-    return "; ".join(lines[:3])

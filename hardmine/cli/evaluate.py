@@ -10,6 +10,7 @@ from typing import Any
 from hardmine.arguments import look_at_number
 from hardmine.cli.config import key_of, tell_unused
 from hardmine.cli.lent import run_with_model
+from hardmine.cli.paths import path_of
 from hardmine.errors import InputError
 from hardmine.runs import RunFolder
 
@@ -23,7 +24,7 @@ _HARDEST = 20  # images
 def command(arguments: list[str]) -> None:
     """Evaluate the model of `ckpt`; settings of the run it stands in hold, where not given anew."""
     for argument in [one for one in arguments if key_of(one) == "out"]:
-        RunFolder(argument.split("=", 1)[1].strip("'\"")).look_unused()
+        RunFolder(path_of(argument)).look_unused()
     run_with_model("evaluate", arguments, {"ckpt": "a checkpoint or a state dict"}, evaluate)
 
 
@@ -66,17 +67,20 @@ def evaluate(cfg: Any) -> None:
     }
     evaluation = Evaluation(about, task.metric, measured, classes, areas, found, hardest)
     evaluation.write(out)
-    _show(evaluation, out, cfg.fail_under)
+    _show(evaluation, out, cfg)
 
 
-def _show(evaluation: Any, out: Path, fail_under: float | None) -> None:
+def _show(evaluation: Any, out: Path, cfg: Any) -> None:
     from rich.console import Console
 
-    console, light = Console(), evaluation.what_if
+    from hardmine.cli.report import report_of
+
+    console, light, fail_under = Console(), evaluation.what_if, cfg.fail_under
     for table in evaluation.tables():
         console.print(table, "")
     for line in evaluation.lines():
         console.print(line, soft_wrap=True)
+    report_of(out, cfg.report)
     console.print(f"evaluation: {out} ({evaluation.about['seconds']:.0f} s)", soft_wrap=True)
     if light is None or fail_under is None:
         return
@@ -174,12 +178,14 @@ class _Light:
         mining = build_mining(cfg, data)
         assert mining is not None
         mining.conversion = colors_alone(mining.conversion)  # a new frame would be another reason to fail
+        mining.searches = False
         self.mining, self.ledger = mining, Ledger(Path(cfg.out) / "ledger")
         mining.read(self._load([0]))  # tells what the images are
         self.audit = Audit(mining, len(self.images), cfg.budget, cfg.seed, cfg.environment.order)
         self.about = {
             "source": split,
             "images": len(self.audit.images),
+            "of": len(self.images),
             "targets": len(mining.store),
             "candidates": self.audit.candidates,
             "budget": cfg.budget,
@@ -189,6 +195,8 @@ class _Light:
     def look(self) -> tuple[Any, list[Any]]:
         """To the end, from where an earlier call was stopped: the `WhatIf`, and the hardest images."""
         import torch
+
+        from hardmine.report import write_graph
 
         per = max(1, 8 * self.cfg.rows // (1 + self.audit.targets.shape[1]))
         parts = torch.split(self.audit.images, per)
@@ -203,6 +211,7 @@ class _Light:
             self.ledger.flush()
         tries, verdict = self.ledger.verdicts()
         table = self.audit.table(tries, verdict, self.cfg.seed)
+        write_graph(Path(self.cfg.out), self.mining.store, self.audit.graph(tries, verdict))
         clean = (tries.target < 0).all(1)
         of = self.audit.cell[tries.target.amax(1).clamp(min=0).long()].masked_fill(clean, -1)
         self._pictures(table, tries, verdict.score, of)

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from hardmine.cli.config import plain_arguments
+from hardmine.cli.paths import look_at_output
 from hardmine.errors import InputError
 from hardmine.runs import RunFolder
 
@@ -16,13 +17,13 @@ def command(arguments: list[str]) -> None:
     from hardmine.memory.ledger import Ledger
     from hardmine.store import ParameterStore
 
-    given = plain_arguments("export", arguments, ("run", "out", "sources"))
+    given = plain_arguments("export", arguments, ("run", "out", "sources", "allow"))
     if not given.keys() >= {"run", "out"}:
         raise InputError("export: use hardmine export run=RUN_FOLDER out=FOLDER [sources=false]")
-    run, out = RunFolder(given["run"]), Path(given["out"])
+    run, out = RunFolder(given["run"]), look_at_output("out", given["out"])
     if (out / "metadata.csv").exists():
         raise InputError(f"{out}: already holds a data set: set out= to another folder")
-    cfg = run.config()
+    cfg = run.config([name for name in given.get("allow", "").strip("[]").split(",") if name])
     data = build_data(cfg)
     run.look_at_data(Inventory.of(data, ("train", *(["target"] if data.with_targets else []))))
     if not run.store.is_file():

@@ -4,7 +4,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from hardmine.cli.config import experiment_blocks, key_of, run_configured, values_of
+from hardmine.cli.config import allowed, experiment_blocks, key_of, look_at, run_configured, values_of
+from hardmine.cli.flags import parted
+from hardmine.cli.paths import look_at_output, path_of
 from hardmine.errors import InputError
 from hardmine.runs import RunFolder
 
@@ -24,16 +26,19 @@ def run_with_model(name: str, arguments: list[str], needed: Mapping[str, str], r
     Raises:
         InputError: a key is missing or unknown.
     """
-    given = {key_of(argument): argument.split("=", 1)[-1] for argument in arguments}
+    given = {key_of(argument): path_of(argument) for argument in arguments if "=" in argument}
     lender = None
-    if not any(argument in ("--help", "-h") for argument in arguments):
+    if not parted(arguments).shows:
         for key, remedy in needed.items():
             if key not in given:
                 raise InputError(f"{name}: {key} is missing: set {key}=PATH to {remedy}")
-        folder = RunFolder(Path(given["ckpt"]).expanduser().parent.parent)
+        if "out" in given:
+            look_at_output("out", given["out"])
+        allow = allowed(arguments)
+        folder = RunFolder(Path(given["ckpt"]).parent.parent)
         if folder.frozen.is_file():
             lender = folder
-            if "data.root" in given and "data" not in given and "root" not in lender.config().data:
+            if "data.root" in given and "data" not in given and "root" not in lender.config(allow).data:
                 arguments = [*arguments, "data=folder"]  # the run had no folder
     if lender is None:
         run_configured(name, arguments, run)
@@ -42,11 +47,9 @@ def run_with_model(name: str, arguments: list[str], needed: Mapping[str, str], r
     blocks = [block for block in _KEPT if block not in chosen]
     later = [argument for argument in arguments if key_of(argument).split(".")[0] in blocks]  # of what the run lends
 
-    from hardmine.cli.hints import look_at_types
-
     def configured(cfg: Any) -> None:
-        lender.lend(cfg, blocks, values_of(later))
-        look_at_types(cfg)
+        lender.lend(cfg, blocks, values_of(later), allow)
+        look_at(cfg)
         RunFolder(cfg.out).freeze(cfg)  # as it is looked at
         run(cfg)
 

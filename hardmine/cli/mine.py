@@ -8,6 +8,7 @@ from typing import Any
 from hardmine.cli.config import tell_unused
 from hardmine.cli.lent import run_with_model
 from hardmine.errors import InputError
+from hardmine.runs import RunFolder
 
 # keys that a search has no use for
 _OF_TRAINING = (
@@ -26,8 +27,9 @@ def mine(cfg: Any) -> None:
     """Search, then write the pieces; a search that was stopped goes on."""
     import torch
 
-    from hardmine.cli.build import build_data, build_mining, build_target_images, build_task
+    from hardmine.cli.build import build_data, build_inventory, build_mining, build_target_images, build_task
     from hardmine.cli.export import write_pieces
+    from hardmine.cli.report import report_of
     from hardmine.cli.train import quieten
     from hardmine.memory.ledger import Ledger
     from hardmine.numbered import Numbered
@@ -45,6 +47,11 @@ def mine(cfg: Any) -> None:
     images = data.split("train")
     images.preload()
     mining.ledger = Ledger(out / "ledger")
+    given, search = build_inventory(cfg, data, mining), RunFolder(out)
+    if (out / "search.pt").exists():
+        search.look_at_data(given)
+    else:
+        given.save(search.data)
     device = torch.device("cuda" if torch.cuda.is_available() and cfg.trainer.accelerator != "cpu" else "cpu")
     numbered = Numbered(images)
 
@@ -57,6 +64,7 @@ def mine(cfg: Any) -> None:
     if mining.tally.pieces:
         write_pieces(out, data, mining.conversion, mining.store, mining.ledger.pieces(), cfg.sources)
     _show(out, mining.threshold, mining.miner, data.kind, gallery)
+    report_of(out, cfg.report)
 
 
 def _search(cfg: Any, mining: Any, sources: int, load: Any, data: Any, task: Any, targets: Any) -> Any:
@@ -138,13 +146,22 @@ def _show(out: Path, threshold: float | None, miner: Any, kind: str, gallery: An
     from hardmine.report import write_graph
     from hardmine.report.environments import environment_cells
 
-    write_graph(out, miner, threshold)
+    write_graph(out, miner.store, miner.graph, threshold)
     tally, reason = miner.tally, miner.stopping.reason
     gallery.write(out / "pictures", tally.pieces)
-    summary = {"pieces": tally.pieces, "candidates": tally.candidates, "hit_rate": tally.hit_rate}
-    text = json.dumps({**summary, "refused": tally.refused, "stopped": reason}, indent=2, sort_keys=True) + "\n"
+    summary: dict[str, Any] = {"pieces": tally.pieces, "candidates": tally.candidates, "hit_rate": tally.hit_rate}
+    summary.update(refused=tally.refused, unscored=tally.unscored, stopped=reason)
+    text = (
+        json.dumps(
+            {**summary, "refused": tally.refused, "unscored": tally.unscored, "stopped": reason},
+            indent=2,
+            sort_keys=True,
+        )
+        + "\n"
+    )
     write_atomically(out / "summary.json", lambda file: file.write(text.encode()))
     (out / "search.pt").unlink(missing_ok=True)
+    RunFolder(out).data.unlink(missing_ok=True)
     console = Console()
     console.print(environment_cells(miner.store, miner.graph))
     if line := gallery.told(tally.pieces):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hardmine.cli.config import config_folder
+from hardmine.cli.blocks import config_folder
 from hardmine.errors import InputError
 from hardmine.runs import RunFolder
 
@@ -69,13 +69,19 @@ def _subject(folder: Path) -> Any:
 def changes(settings: dict[str, Any]) -> list[tuple[str, str, str]]:
     """Key, default and value of each setting that is another than the default."""
     from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
     from omegaconf import OmegaConf
 
     from hardmine.report.subject import flat
 
     name = "mine" if "search" in settings else "evaluate" if "budget" in settings else "train"
-    with initialize_config_dir(str(config_folder().resolve()), version_base="1.3"):
-        default: Any = OmegaConf.to_container(compose(name), resolve=False)
+    running = GlobalHydra.instance().hydra  # a command, at the end of which the page is written
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(config_folder().resolve()), version_base="1.3"):
+            default: Any = OmegaConf.to_container(compose(name), resolve=False)
+    finally:
+        GlobalHydra.instance().hydra = running
     usual = dict(flat(default))
     return [
         (key, _written(usual.get(key)) if key in usual else "", _written(value))

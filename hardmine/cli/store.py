@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from hardmine.cli.config import plain_arguments
+from hardmine.cli.paths import look_at_output
 from hardmine.errors import InputError
 from hardmine.records import VOID
 
@@ -22,6 +23,8 @@ def command(arguments: list[str]) -> None:
         for key, choices in (("convert", ("true", "false")), ("void", ("255", "null"))):
             if given.get(key, choices[0]) not in choices:
                 raise InputError(f"store: {key}={given[key]} is unknown: take {' or '.join(choices)}")
+        if "://" not in given["out"]:
+            look_at_output("out", str(Path(given["out"]).parent))
         store = ParameterStore.from_folder(
             given["root"],
             given.get("split", "target"),

@@ -2,16 +2,17 @@
 
 import json
 import logging
-import re
-import sys
 import time
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict
 
-from hardmine.cli.config import key_of, run_configured, tell_unused
+from hardmine.cli.config import allowed, key_of, run_configured, tell_unused
+from hardmine.cli.launch import is_first
+from hardmine.cli.paths import look_at_output, path_of, quoted
 from hardmine.errors import InputError
 from hardmine.report.metric import main_metric
 from hardmine.runs import RunFolder
@@ -25,22 +26,42 @@ _OF_MINING = (
 
 def command(arguments: list[str]) -> None:
     """Run, or go on with the run folder named by `resume=`, with its own settings."""
-    folders = [argument.split("=", 1)[1] for argument in arguments if key_of(argument) == "resume"]
-    if folders and folders[-1] == "auto" and not {"-m", "--multirun"} & set(arguments):
-        arguments, folders = _auto(arguments)
-    folder = None
-    if folders and folders[-1] != "null":
-        folder = RunFolder(folders[-1])
-        arguments = _resumed(folder, arguments)
-    else:  # before Hydra writes the settings of this run over those of another one
-        for argument in [one for one in arguments if key_of(one) == "hydra.run.dir"][-1:]:
-            RunFolder(argument.split("=", 1)[1].strip("'\"")).look_unused()
+    arguments, frozen = prepared(arguments)
 
     def run(cfg: Any) -> Any:
         summary = train(cfg)
         return summary.get(main_metric(summary) or "", 0)  # what a sweeper of Hydra's may optimise
 
-    run_configured("train", arguments, run, None if folder is None else folder.frozen)
+    run_configured("train", arguments, run, frozen)
+
+
+def prepared(arguments: list[str]) -> tuple[list[str], Path | None]:
+    """What `resume=` stands for.
+
+    Returns:
+        Arguments for Hydra, and the config that the run froze, where there is one to go on with.
+
+    Raises:
+        InputError: nothing to go on with, or a new run in the folder of another.
+    """
+    folders = [path_of(argument) for argument in arguments if key_of(argument) == "resume"]
+    many = bool({"-m", "--multirun"} & set(arguments))
+    if folders and folders[-1] == "auto" and not many:
+        arguments, folders = _auto(arguments)
+        if not folders:
+            return arguments, None
+    if folders and folders[-1] not in ("null", "auto"):
+        folder = RunFolder(folders[-1])
+        if many:
+            raise InputError(
+                f"resume={folder.path}: is one run: a sweep goes on with resume=auto hydra.sweep.dir=FOLDER and the "
+                "arguments that it had"
+            )
+        return _resumed(folder, arguments), folder.frozen
+    for argument in [one for one in arguments if key_of(one) == "hydra.run.dir"][-1:]:
+        # before Hydra writes the settings of this run over those of another one
+        RunFolder(look_at_output("hydra.run.dir", path_of(argument))).look_unused()
+    return arguments, None
 
 
 def _auto(arguments: list[str]) -> tuple[list[str], list[str]]:
@@ -52,13 +73,14 @@ def _auto(arguments: list[str]) -> tuple[list[str], list[str]]:
     Raises:
         InputError: no folder is named, which a job that starts again would find.
     """
-    given = [argument.split("=", 1)[1].strip("'\"") for argument in arguments if key_of(argument) == "hydra.run.dir"]
+    given = [path_of(argument) for argument in arguments if key_of(argument) == "hydra.run.dir"]
     if not given:
         raise InputError("resume=auto: name the folder of the run as well: hydra.run.dir=FOLDER")
     folder = RunFolder(given[-1])
     if folder.begun:
-        return [f"resume={folder.path}"], [str(folder.path)]
-    folder.forget()
+        return [f"resume={quoted(str(folder.path))}"], [str(folder.path)]
+    if is_first():
+        folder.forget()
     return [argument for argument in arguments if key_of(argument) != "resume"], []
 
 
@@ -68,21 +90,26 @@ def _resumed(folder: RunFolder, arguments: list[str]) -> list[str]:
     Raises:
         InputError: nothing to go on with, or another choice of a group.
     """
-    frozen = folder.config()
+    allow = allowed(arguments)
+    frozen = folder.config(allow)
     folder.resumable()
     for argument in arguments:
         added = argument.startswith("+") and "." not in key_of(argument)
         if added or isinstance(frozen.get(key_of(argument)), DictConfig):
             raise InputError(f"{argument}: a resumed run keeps its {key_of(argument)}: change single keys of it alone")
-    hydra = (f"hydra.run.dir={folder.path}", "hydra.job.name=hardmine", "hydra.output_subdir=null")
-    return [*arguments, f"run_dir={folder.path}", *hydra]
+    look_at_output("resume", str(folder.path))
+    path = quoted(str(folder.path))
+    hydra = (f"hydra.run.dir={path}", "hydra.job.name=hardmine", "hydra.output_subdir=null")
+    kept = [argument for argument in arguments if key_of(argument) != "allow"]
+    return [*kept, f"++allow=[{','.join(map(quoted, allow))}]", f"run_dir={path}", *hydra]
 
 
-def train(cfg: Any) -> dict[str, Any]:
+def train(cfg: Any, watching: Sequence[Any] = ()) -> dict[str, Any]:
     """Data, store, task and search from the config; fit, compare, write down.
 
     Args:
         cfg: composed config of `conf/train.yaml`.
+        watching: callbacks beside those of the config.
 
     Returns:
         What `summary.json` holds.
@@ -91,11 +118,15 @@ def train(cfg: Any) -> dict[str, Any]:
     from hydra.utils import instantiate
     from lightning.fabric.utilities.rank_zero import rank_zero_only
     from lightning.pytorch.callbacks import Checkpoint, LambdaCallback
+    from torch.utils.data import default_collate
 
-    from hardmine.callbacks import AtomicCheckpointIO, Signals
+    from hardmine.callbacks import AtomicCheckpointIO, Finite, Signals
     from hardmine.cli.build import build_data, build_inventory, build_mining, build_target_images, build_task
     from hardmine.cli.launch import distributed, environments, launched
+    from hardmine.cli.report import report_of
+    from hardmine.cli.trouble import explained
     from hardmine.memory.ledger import Ledger
+    from hardmine.numbered import Numbered
     from hardmine.tasks.precision import auto_precision
 
     if "search" in cfg:
@@ -135,16 +166,16 @@ def train(cfg: Any) -> dict[str, Any]:
     if given is not None and cfg.resume:
         folder.look_at_data(given)
 
-    signals = Signals()
+    signals, finite = Signals(), Finite(cfg.trainer.get("patience_nonfinite", 10))
 
     def begin(trainer: Any, task: Any) -> None:
         if trainer.is_global_zero:  # what was refused before leaves a folder as it was
             folder.begin(cfg, given)
 
     trainer = instantiate(
-        cfg.trainer,
+        lightnings(cfg.trainer),
         precision=auto_precision(cfg.trainer.accelerator) if cfg.trainer.precision == "auto" else cfg.trainer.precision,
-        callbacks=[*callbacks.values(), LambdaCallback(on_train_start=begin), signals],
+        callbacks=[*callbacks.values(), LambdaCallback(on_train_start=begin), finite, signals, *watching],
         logger=instantiate(cfg.logger) if cfg.logger["_target_"] else False,
         plugins=[AtomicCheckpointIO(), *environments()],
         **distributed(cfg.trainer, cfg.timeout),
@@ -161,18 +192,14 @@ def train(cfg: Any) -> dict[str, Any]:
         )
     started = time.perf_counter()
     last = folder.checkpoint
-    try:
+    with explained(trainer, callbacks, cfg.timeout, run_dir):
         trainer.fit(task, datamodule, ckpt_path=str(folder.resumable()) if cfg.resume else None, weights_only=True)
-    except RuntimeError as error:  # as torch.distributed says that a process is gone, or no longer answers
-        if trainer.world_size == 1 or not re.search("imed out|timeout|closed by peer|reset by peer", str(error)):
-            raise
-        line = f"another process of the run is gone or has not answered for {cfg.timeout:g} s (timeout)"
-        print(f"hardmine: error: {line}: resume={run_dir} goes on from the last checkpoint", file=sys.stderr)
-        raise SystemExit(1) from None
     seconds = time.perf_counter() - started
     steps = trainer.global_step
     if cfg.resume and (summary := folder.finished(steps)):  # trainer.max_epochs, say
         return _finished(folder, summary)
+    if mining is not None and mining.miner is None and cfg.resume:  # it was killed between its last step and its end
+        mining.read(default_collate([Numbered(data.training)[0, 0]]))
     if "checkpoint" in callbacks:
         trainer.save_checkpoint(last)
     if signals.came is not None:
@@ -183,9 +210,10 @@ def train(cfg: Any) -> dict[str, Any]:
     before_path = run_dir / "checkpoints/before.ckpt"
     before = _measure(trainer, task, data, before_path) if before_path.is_file() else {}
     summary = {**after, **{f"before/{key}": value for key, value in before.items()}}
-    summary.update(_found(mining), steps=steps, seconds=round(seconds, 1))
+    summary.update(_found(mining), steps=steps, seconds=round(seconds, 1), nonfinite_steps=finite.steps)
     if trainer.is_global_zero:
         _show(folder, task.metric, mining, before, after, summary)
+        report_of(folder.path, cfg.get("report", True))
     return summary
 
 
@@ -197,12 +225,21 @@ def _finished(folder: RunFolder, summary: dict[str, Any]) -> dict[str, Any]:
     return summary
 
 
+def lightnings(trainer: DictConfig) -> DictConfig:
+    """The block `trainer` without the keys that are hardmine's own."""
+    settings: DictConfig = trainer.copy()
+    with open_dict(settings):
+        settings.pop("patience_nonfinite", None)
+    return settings
+
+
 def _found(mining: Any) -> dict[str, Any]:
     """What the search came to."""
     from hardmine.memory.tally import Tally
 
     tally = mining.tally if mining is not None else Tally()
     found = {"pieces": tally.pieces, "candidates": tally.candidates, "hit_rate": tally.hit_rate}
+    found.update(unscored=tally.unscored, nothing_mined=mining is not None and not tally.pieces)
     stopped = mining.miner.stopping.reason if mining is not None and mining.miner is not None else None
     return {**found, "refused": tally.refused, **({"stopped": stopped} if stopped else {})}
 
@@ -226,7 +263,7 @@ def _show(folder: RunFolder, metric: str, mining: Any, before: Any, after: Any, 
     from hardmine.report import environment_table, write_graph
 
     if mining is not None and mining.miner is not None:
-        write_graph(folder.path, mining.miner, mining.threshold)
+        write_graph(folder.path, mining.miner.store, mining.miner.graph, mining.threshold)
     plain = {name: None if value != value else value for name, value in summary.items()}  # JSON knows no NaN
     text = json.dumps(plain, indent=2, sort_keys=True) + "\n"
     write_atomically(folder.summary, lambda file: file.write(text.encode()))
@@ -235,10 +272,30 @@ def _show(folder: RunFolder, metric: str, mining: Any, before: Any, after: Any, 
         console.print(environment_table(before, after, metric))
     if "stopped" in summary:
         console.print(f"the search was over before the end: {summary['stopped']}")
+    if summary["nonfinite_steps"]:
+        console.print(f"the loss was NaN or infinite in {summary['nonfinite_steps']} steps", soft_wrap=True)
+    if summary["unscored"]:
+        console.print(f"{summary['unscored']} candidates could not be scored", soft_wrap=True)
+    if summary["nothing_mined"]:
+        console.print(f"nothing was mined: {_why(summary, mining.start)}", soft_wrap=True)
     console.print(
         f"{summary['pieces']} pieces from {summary['candidates']} candidates (hit rate {summary['hit_rate']:.0%}), "
         f"{summary['steps']} steps in {summary['seconds']:.0f} s\nrun folder: {folder.path}"
     )
+
+
+def _why(summary: dict[str, Any], start: int) -> str:
+    """What to try where a run ends without a piece."""
+    if not summary["candidates"]:
+        return (
+            f"training ended after {summary['steps']} steps, and mining begins after {start}: set "
+            "mining.start lower, or trainer.max_steps higher"
+        )
+    if summary["unscored"] == summary["candidates"]:
+        return "no candidate could be scored: look at the loss and the labels"
+    if summary["refused"]:
+        return "gates refused whatever was hard: make them less strict, or set gate=none"
+    return "no candidate was hard: set mining.threshold=auto, or a higher one, or train for longer"
 
 
 def quieten() -> None:

@@ -180,11 +180,11 @@ def _convert_lab(
     for start in range(first, last, _BLOCK):
         n = min(_BLOCK, last - start)
         _decode(image, start, n, light, xyz, f)
-        for row in rows:
-            place = start
-            while place < start + n:
-                end = _end(regions, place, start + n)
-                label = regions[place]
+        place = start
+        while place < start + n:
+            end = _end(regions, place, start + n)
+            label = regions[place]
+            for row in rows:
                 if label < chosen.shape[1] and chosen[row, label]:
                     m = maps[row, label]
                     for p in range(place - start, end - start):
@@ -203,7 +203,7 @@ def _convert_lab(
                     for c in range(3):
                         for p in range(place, end):
                             made[row, c, p] = image[c, p]
-                place = end
+            place = end
 
 
 @_compiled()

@@ -11,6 +11,7 @@ class Tally:
     pieces: int = 0
     neighbours: int = 0  # candidates that came from the neighbourhood of a piece
     neighbour_pieces: int = 0
+    unscored: int = 0  # their score is no number
     refused: int = 0  # hard, and kept out by a gate
 
     @property

@@ -41,15 +41,19 @@ class Generate:
         """See `Neighbourhood`."""
         space, here = store.space, rows.parameter
         columns = store.regions if self.independent else 1
-        drawn = here + self.reach.draw((len(rows), columns), space, generator)
+        shift = self.reach.draw((len(rows), columns), space, generator)
         low = torch.maximum(store.lowest - self.margin * space.unit, space.low)
         high = torch.minimum(store.highest + self.margin * space.unit, space.high)
         # a stored parent may lie outside the bounds (an area without contrast): the box always holds the parent
-        drawn = torch.maximum(torch.minimum(drawn, torch.maximum(high, here)), torch.minimum(low, here))
+        low, high = torch.minimum(low, here), torch.maximum(high, here)
+        moved = rows.counted if self.independent else rows.chosen
+        drawn = (here + shift).clamp(low, high)
+        # out of a corner of the box the projection leads back to where it started: there the other way is taken
+        stuck = ((drawn == here).all(-1) | ~moved).all(1)
+        drawn = torch.where(stuck[:, None, None], (here - shift).clamp(low, high), drawn)
         # adding a shift to a large number rounds; where that leads out of the second threshold the parameter stays
         inside = self.reach.holds(self.reach.squares(drawn, here, space), space)
         drawn = torch.where(inside[..., None], drawn, here)
-        moved = rows.counted if self.independent else rows.chosen
         proposal = rows.replace(
             parameter=torch.where(moved[..., None], drawn, here), target=torch.where(moved, -1, rows.target).int()
         )

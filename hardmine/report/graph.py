@@ -7,15 +7,14 @@ from matplotlib.figure import Figure
 
 from hardmine.files import write_atomically
 from hardmine.memory.graph import Graph
-from hardmine.miner import Miner
 from hardmine.store import ParameterStore
 
 
-def write_graph(folder: Path, miner: Miner, threshold: float | None) -> None:
+def write_graph(folder: Path, store: ParameterStore, graph: Graph, threshold: float | None = None) -> None:
     """`store.parquet`, `graph.parquet` and `graph.png`: the points, their marks, and a picture of both."""
-    miner.store.save(folder / "store.parquet")
-    miner.graph.save(folder / "graph.parquet", miner.store)
-    draw_graph(folder / "graph.png", miner.store, miner.graph, threshold)
+    store.save(folder / "store.parquet")
+    graph.save(folder / "graph.parquet", store)
+    draw_graph(folder / "graph.png", store, graph, threshold)
 
 
 def draw_graph(path: Path, store: ParameterStore, graph: Graph, threshold: float | None) -> None:

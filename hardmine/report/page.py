@@ -87,8 +87,10 @@ def color(value: float) -> str:
 
 
 def ink(value: float) -> str:
-    """Of a text on that colour."""
-    return "#000" if value > 0.55 else "#fff"
+    """Of a text on that colour, black or white, whichever is easier to read."""
+    levels = [int(color(value)[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    red, green, blue = (x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in levels)
+    return "#000" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.179 else "#fff"
 
 
 def panel_axes(panel: Panel) -> Axes:

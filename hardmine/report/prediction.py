@@ -1,6 +1,7 @@
 """Index images and a model's prediction as pictures."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 import numpy as np
 from matplotlib import colormaps
@@ -52,6 +53,7 @@ def paint(labels: Tensor) -> Picture:
     return picture
 
 
+@cache
 def color(label: int) -> tuple[int, int, int]:
     """sRGB of a label; void, 255, is black, and from 60 on colours come again."""
     if label == 255:

@@ -122,7 +122,7 @@ def read_subject(folder: Path, neighbourhood: Mapping[str, Any] | None = None, g
 
 
 def _of_evaluation(name: str, found: Evaluation) -> Subject:
-    about = {key: str(value) for key, value in found.about.items()}
+    about = {key: str(value) for key, value in found.about.items() if key != "of"}  # a note says it
     subject = Subject(name, "evaluation", list(about.items()), notes=found.lines())
     subject.metrics = {key: value for key, value in found.measured.items() if value is not None}
     if found.what_if is not None:

@@ -152,7 +152,7 @@ def sweep_table(sweep: Sweep) -> Table:
         table.add_column(heading, justify="right")
     table.add_column("status")
     for place, point in enumerate(sweep.points):
-        values = [point.values.get(key, "") for key in sweep.keys] or [", ".join(point.runs)]
+        values = [_short(point.values.get(key, "")) for key in sweep.keys] or [", ".join(point.runs)]
         objective = "" if point.objective is None else f"{point.objective:.4g}"
         if point.spread is not None:
             objective += f" ± {point.spread:.2g} ({len(point.runs)} seeds)"
@@ -200,6 +200,11 @@ def draw_sweep(sweep: Sweep) -> Figure:
         panel.tick_params(labelsize=8)
     panels[0].set_ylabel(sweep.metric or "objective", fontsize=9)
     return figure
+
+
+def _short(text: str) -> str:
+    number = _number(text)
+    return text if number is None or len(text) < 8 else f"{number:.4g}"
 
 
 def _number(text: str) -> float | None:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from hardmine.errors import InputError
+from hardmine.files import trouble
 from hardmine.tasks.base import Task
 
 
@@ -36,6 +37,8 @@ def classes_of(path: Path) -> tuple[str, ...]:
     Raises:
         InputError: no checkpoint of hardmine's.
     """
+    if why := trouble(path):
+        raise InputError(f"{path}: {why}: set predictor=RUN_FOLDER/checkpoints/last.ckpt")
     try:
         return tuple(torch.load(path, map_location="cpu", weights_only=True)["classes"])
     except Exception as error:  # whatever a broken file makes torch raise

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from hardmine.errors import InputError
+from hardmine.files import trouble
+from hardmine.finite import look_at_weights
 
 
 def load_weights(task: L.LightningModule, path: str | Path) -> None:
@@ -23,10 +25,10 @@ def load_weights(task: L.LightningModule, path: str | Path) -> None:
         InputError: no such file, anything but plain tensors in it, other classes or another network.
     """
     path = Path(path).expanduser()
+    if why := trouble(path):  # whoever opens a pipe waits for ever
+        raise InputError(f"{path}: {why}: set ckpt to a checkpoint or a state dict")
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file: set ckpt to a checkpoint or a state dict") from None
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         why = "holds more than tensors" if isinstance(error, pickle.UnpicklingError) else "is no checkpoint"
         raise InputError(f"{path}: {why}: save the network with torch.save(net.state_dict(), PATH)") from None
@@ -51,6 +53,7 @@ def load_weights(task: L.LightningModule, path: str | Path) -> None:
     ]
     if problems:
         raise InputError(f"{path}: does not fit the network ({problems[0]}; {len(problems)} in all): set model= to it")
+    look_at_weights(str(path), weights)
     task.net.load_state_dict(weights)  # type: ignore[union-attr]
 
 

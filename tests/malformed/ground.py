@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import random
+import re
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -108,6 +109,6 @@ def refused(capsys: pytest.CaptureFixture[str], folder: Path, *arguments: str) -
     assert caught.value.code == 2, shown
     lines = shown.err.splitlines()
     assert len(lines) == 1 and "Traceback" not in shown.out, shown
-    assert lines[0].startswith("hardmine: error: ") and ": " in lines[0].removeprefix("hardmine: error: ")
+    assert re.match("hardmine: error: .+(: | must be ).+", lines[0])
     assert tree(folder) == before
     return lines[0]

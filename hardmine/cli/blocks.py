@@ -1,0 +1,127 @@
+"""Parts of the config that are missing, or no parts at all."""
+
+import re
+from collections.abc import Mapping
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from hardmine.errors import InputError
+
+
+def config_folder() -> Path:
+    """Where the configs are: inside the package when installed from a wheel, beside it in a checkout."""
+    package = Path(__file__).parent.parent
+    inside = package / "conf"
+    return inside if inside.is_dir() else package.parent / "conf"
+
+
+def options(group: str) -> list[str]:
+    """What a group of the config offers."""
+    return sorted(path.stem for path in (config_folder() / group).glob("*.yaml"))
+
+
+def look_at_groups(values: Mapping[str, str]) -> None:
+    """See that what is chosen of a group is the name of an option; Hydra itself stops with a traceback.
+
+    Args:
+        values: of the command line, by key, as they were written.
+
+    Raises:
+        InputError: null, a number, or several.
+    """
+    for group, value in values.items():
+        there = options(group)
+        several = value.startswith("[") and group not in (
+            "experiment",
+            "gate",
+            "callbacks",
+        )  # one is put over the other
+        none = any(re.fullmatch(r"null|true|false|[\d.+-]+|\{.*", each, re.I) for each in value.split(","))
+        if there and (several or none):
+            raise InputError(f"{group}={value}: not the name of one option: take one of {', '.join(there)}")
+
+
+def look_at_blocks(cfg: Any) -> None:
+    """See that the config has every block and key that the commands read.
+
+    Raises:
+        InputError: one was taken out, or set to null or to a single value.
+    """
+    common = _common()
+    groups = [next(iter(entry)) for entry in common["defaults"] if isinstance(entry, dict)]
+    blocks = [name for name, value in common.items() if isinstance(value, dict) and name != "hydra"]
+    for name in [*groups, *blocks]:
+        block = cfg.get(name)
+        if not isinstance(block, DictConfig):
+            choices = f"take one of {', '.join(options(name))}" if name in groups else "leave it in, and set its keys"
+            raise InputError(f"{name} must be a block of keys, got {_words(block)}: {choices}")
+    wanted = [name for name in common if name not in (*blocks, "defaults", "hydra")]
+    wanted += [f"{name}.{key}" for name in blocks for key in common[name]]
+    for key in [] if cfg.get("resume") else wanted:  # a run that was begun may not know the latest ones
+        *block, name = key.split(".")
+        if name not in (cfg[block[0]] if block else cfg):
+            raise InputError(f"{key}: this config key was taken out: set it to a value in place of that")
+    _look_at_targets(cfg, [*groups, *blocks])
+    if "mining" in cfg.callbacks:
+        raise InputError("callbacks.mining: this name is the search's own: give the callback another one")
+
+
+def _look_at_targets(cfg: Any, blocks: list[str]) -> None:
+    """Blocks that make an object say which; those of `callbacks` and `gate` make one each."""
+    parts = {name: cfg[name] for name in blocks if name not in ("callbacks", "gate", "store", "environment")}
+    for block in ("callbacks", "gate"):
+        for name, part in cfg[block].items():
+            if not isinstance(part, DictConfig):
+                raise InputError(
+                    f"{block}.{name} must be a block of keys, got {_words(part)}: leave it out by ~{block}.{name}"
+                )
+            parts[f"{block}.{name}"] = part
+    for name, part in parts.items():
+        made = part.get("_target_")
+        if not isinstance(made, str) and not (made is None and name in ("neighbourhood", "logger")):
+            raise InputError(f"{name}._target_ must be the name of a class, got {_words(made)}")
+
+
+def _words(value: Any) -> str:
+    return "null" if value is None else f"{value!r:.60}"
+
+
+@cache
+def _common() -> dict[str, Any]:
+    plain: Any = OmegaConf.to_container(OmegaConf.load(config_folder() / "common.yaml"), resolve=False)
+    return dict(plain)
+
+
+@cache
+def known_keys() -> tuple[str, ...]:
+    """Every key of every config file, and every group."""
+    folder = config_folder()
+    keys: list[str] = []
+    for path in sorted(folder.glob("**/*.yaml")):
+        group = path.parent.name if path.parent != folder else ""
+        if group != "experiment":
+            keys += [group, *_keys(OmegaConf.load(path), group)]
+    return tuple(dict.fromkeys(key for key in keys if key and key.split(".")[0] not in ("defaults", "hydra")))
+
+
+def _keys(part: Any, before: str) -> list[str]:
+    keys = []
+    for name in part if isinstance(part, DictConfig) else ():
+        key = ".".join(filter(None, (before, str(name))))
+        inside = part._get_node(name)
+        keys += [key, *_keys(inside, key)] if str(name) not in ("_target_", "defaults") else []
+    return keys
+
+
+def meant(key: str) -> str:
+    """` (did you mean ...?)` where a key is like one that there is, by itself or without its block; else nothing."""
+    known = known_keys()
+    last = {each.split(".")[-1]: each for each in reversed(known)}
+    near = get_close_matches(key, known, 1, 0.75) or [
+        last[name] for name in get_close_matches(key.split(".")[-1], last, 1, 0.75)
+    ]
+    return f" (did you mean `{near[0]}`?)" if near else ""

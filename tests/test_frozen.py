@@ -1,0 +1,159 @@
+"""What a run folder holds is data: nothing that it names is called, but what is known to be harmless."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from test_cli import fails
+
+from hardmine.errors import InputError
+from hardmine.frozen import look_at_frozen
+from hardmine.runs import RunFolder
+
+GOOD: dict[str, Any] = {
+    "seed": 0,
+    "run_dir": "${hydra:runtime.output_dir}",
+    "classes": None,
+    "model": {"_target_": "segmentation_models_pytorch.Unet", "encoder_name": "resnet18", "classes": "${classes}"},
+    "task": {"_target_": "hardmine.tasks.SegmentationTask", "lr": 0.1},
+    "neighbourhood": {"_target_": None},
+    "callbacks": {"stop": {"_target_": "lightning.pytorch.callbacks.EarlyStopping", "monitor": "val/miou"}},
+}
+NETWORKS = (
+    {"_target_": "torchvision.models.get_model", "name": "resnet18", "num_classes": 3},
+    {"_target_": "timm.create_model", "model_name": "resnet18", "pretrained": False},
+    {"_target_": "hardmine.tasks.detectors.fcos", "num_classes": 3},
+    {"_target_": "torch.nn.Sequential"},
+    {"_target_": "torchvision.models.ResNet"},
+)
+CALLED = re.findall(
+    r"\S+",
+    """
+    torch.load numpy.load torch.hub.load os.system subprocess.run subprocess.Popen builtins.eval builtins.exec
+    eval pickle.load pickle.Unpickler shutil.rmtree pathlib.Path.unlink runpy.run_path hydra.utils.instantiate
+    hydra.utils.call hydra.utils.get_method hydra._internal.utils._locate importlib.import_module
+    webbrowser.open urllib.request.urlopen joblib.load yaml.unsafe_load torch.jit.load
+    torch.package.PackageImporter torch.utils.cpp_extension.load torch.utils.data.DataLoader
+    timm.models.load_checkpoint timm.models.load_model_config_from_hf
+    segmentation_models_pytorch.from_pretrained lightning.pytorch.cli.LightningCLI lightning.Trainer.fit
+    hardmine.cli.main hardmine.files.write_atomically hardmine.files.os.system hardmine.runs.shutil.rmtree
+    hardmine.files.tempfile.NamedTemporaryFile hardmine.__main__.main
+    hardmine.frozen.look_at_frozen.__globals__ torch.nn.Module.__init__ torch.nn
+    lightning.pytorch.callbacks.callback.os.system torchvision.models._api.WeightsEnum hardminer.Evil
+    torch.nn.modules.module.OrderedDict hardmine hardmine. .hardmine.Mining hardmine..Mining
+    """,
+)
+
+
+def with_(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+    plain: dict[str, Any] = json.loads(json.dumps(GOOD))
+    change(plain)
+    return plain
+
+
+def refused(plain: Any, message: str, allow: tuple[str, ...] = ()) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        look_at_frozen(plain, Path("run/config.yaml"), allow)
+    assert str(caught.value).startswith("run/config.yaml: ") and "\n" not in str(caught.value)
+
+
+def test_what_runs_write_is_read() -> None:
+    look_at_frozen(GOOD, Path("config.yaml"))
+
+
+@pytest.mark.parametrize("network", NETWORKS, ids=lambda network: str(network["_target_"]))
+def test_networks(network: dict[str, Any]) -> None:
+    look_at_frozen(with_(lambda plain: plain.update(model=network)), Path("config.yaml"))
+    assert callable(instantiate(network)) if network["_target_"] != "torchvision.models.ResNet" else True
+
+
+@pytest.mark.parametrize("target", [*CALLED, ""])
+def test_what_is_never_called(target: str) -> None:
+    refused(with_(lambda plain: plain["model"].update(_target_=target)), r"model\._target_: ")
+    deep = {"a": [[{"b": {"_target_": target, "f": "x"}}]]}
+    refused(with_(lambda plain: plain.update(more=deep)), r"more\.a\.0\.0\.b\._target_: ")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda plain: plain["model"].update(_target_="${task._target_}"), "is no plain name"),
+        (lambda plain: plain["model"].update(_target_=["torch.load"]), "is no plain name"),
+        (lambda plain: plain["model"].update(_args_=["x"]), r"model\._args_"),
+        (lambda plain: plain["model"].update(_partial_=True), r"model\._partial_"),
+        (lambda plain: plain.update(seed="${oc.env:HOME}"), r"seed: .*allow=\[oc\.env\]"),
+        (lambda plain: plain.update(seed="a ${ oc.decode : ${task.lr}}"), r"allow=\[oc\.decode\]"),
+        (lambda plain: plain.update(seed="${now:%Y}"), r"allow=\[now\]"),
+        (lambda plain: plain.update(more=[{"deep": ["${oc.env:HOME}"]}]), r"more\.0\.deep\.0"),
+        (lambda plain: plain.update(run_dir="${hydra:runtime.cwd}"), "run_dir"),
+        (lambda plain: plain.update(hydra={"callbacks": {}}), "hydra: no run writes that"),
+        (lambda plain: plain.update(defaults=["a"]), "defaults: no run writes that"),
+        (lambda plain: plain.update(model={**NETWORKS[1], "checkpoint_path": "x.pth"}), "would read checkpoint_path"),
+        (lambda plain: plain.update(model={**NETWORKS[1], "model_name": "hf-hub:a/b"}), "would read model_name"),
+    ],
+)
+def test_other_ways_round(change: Callable[[dict[str, Any]], object], message: str) -> None:
+    refused(with_(change), message)
+
+
+@pytest.mark.parametrize("plain", [[], "text", 3, None, {}])
+def test_what_is_no_config(plain: Any) -> None:
+    refused(plain, "name another run folder")
+
+
+def test_what_the_user_allows() -> None:
+    plain = with_(lambda plain: plain["model"].update(_target_="mine.nets.Net"))
+    refused(plain, r"set allow=\[mine\] where you trust the folder")
+    look_at_frozen(plain, Path("config.yaml"), ["mine"])
+    look_at_frozen(plain, Path("config.yaml"), ["mine.nets"])
+    refused(plain, "mine", ("min",))
+    look_at_frozen(with_(lambda plain: plain.update(seed="${oc.env:SEED}")), Path("config.yaml"), ["oc.env"])
+
+
+@pytest.fixture
+def evil(tmp_path: Path) -> Path:
+    """A run folder of somebody else, which writes a file where what it names is called."""
+    run = tmp_path / "evil"
+    (run / ".hydra").mkdir(parents=True)
+    (run / "checkpoints").mkdir()
+    (run / "checkpoints/last.ckpt").write_bytes(b"")
+    (run / "run.json").write_text('{"format": 1, "hardmine": "0"}')
+    called = {"_target_": "pathlib.Path.touch", "_args_": [str(tmp_path / "called")]}
+    call = {"_target_": "os.mkdir", "path": str(tmp_path / "called")}
+    OmegaConf.save({**GOOD, "data": call, "model": call, "allow": ["os"], "x": called}, run / ".hydra/config.yaml")
+    return run
+
+
+@pytest.mark.parametrize("what", ["resume", "auto", "ckpt", "predictor", "export"])
+def test_no_command_calls_it(
+    what: str, evil: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint, out = evil / "checkpoints/last.ckpt", tmp_path / "out"
+    arguments = {
+        "resume": ["train", f"resume={evil}"],
+        "auto": ["train", "resume=auto", f"hydra.run.dir={evil}"],
+        "ckpt": ["mine", f"ckpt={checkpoint}", f"out={out}", f"data.root={folder}"],
+        "predictor": ["train", f"data.root={folder}", "data.regions=predicted", f"predictor={checkpoint}"],
+        "export": ["export", f"run={evil}", f"out={out}"],
+    }[what]
+    more = [f"hydra.run.dir={tmp_path / 'run'}"] if what == "predictor" else []
+    assert "evil/.hydra/config.yaml: " in fails(capsys, *arguments, *more)
+    assert not (tmp_path / "called").exists() and not out.exists()
+
+
+def test_a_folder_does_not_allow_itself_anything(evil: Path) -> None:
+    OmegaConf.save({**GOOD, "allow": ["os"]}, evil / ".hydra/config.yaml")
+    assert RunFolder(evil).config().allow == []
+    assert RunFolder(evil).config(["mine"]).allow == ["mine"]
+
+
+def test_a_config_that_is_no_yaml(evil: Path) -> None:
+    for text in ("a: [", "!!python/object/apply:os.mkdir [x]", "\x00", "- 1", ""):
+        (evil / ".hydra/config.yaml").write_text(text)
+        with pytest.raises(InputError, match=r"config\.yaml: .*: name another run folder"):
+            RunFolder(evil).config()

@@ -128,7 +128,8 @@ def tell_unused(why: str, names: Collection[str]) -> None:
 
 def failed(message: str, code: int = 2) -> SystemExit:
     """Print the one line that says what is wrong; exit code 2, or 1 where no input is to blame."""
-    print(f"hardmine: error: {message}", file=sys.stderr)
+    line = "\\n".join(message.splitlines())  # the name of a file may have line breaks
+    print(f"hardmine: error: {line}", file=sys.stderr)
     return SystemExit(code)
 
 

@@ -203,13 +203,14 @@ class Folder:
             InputError: what reading them would raise, but for damage that only decoding the image shows.
         """
         image = look_at_image(self.image_path(row), self.convert)
+        turned = " (as its EXIF orientation turns it)" if image.turned else ""
         with_masks = labels and self.kind == "masks"
         if self.regions == "boxes" or (labels and self.kind == "boxes"):
-            self._checked_boxes(row, image.size)
+            self._checked_boxes(row, image.size, turned)
         if self.regions != "labels" and not with_masks:
             return [image]
         drawn = look_at_regions(self.regions_path(row), len(self._drawn), self.void)
-        _check_sizes(drawn.path, drawn.size, image.size, " (as its EXIF orientation turns it)" if image.turned else "")
+        _check_sizes(drawn.path, drawn.size, image.size, turned)
         return [image, drawn]
 
     def paths(self, row: Row) -> tuple[str, str | None]:
@@ -263,11 +264,11 @@ class Folder:
         _check_sizes(path, drawn, own)
         return regions
 
-    def _checked_boxes(self, row: Row, own: tuple[int, int]) -> ImageBoxes:
+    def _checked_boxes(self, row: Row, own: tuple[int, int], turned: str = "") -> ImageBoxes:
         boxes = self.annotations.images[row.id]
         if own != boxes.size:
             raise InputError(
-                f"{self.image_path(row)}: {own[1]} x {own[0]} pixels, annotations.json says "
+                f"{self.image_path(row)}: {own[1]} x {own[0]} pixels{turned}, annotations.json says "
                 f"{boxes.size[1]} x {boxes.size[0]}: correct its width and height and the boxes there"
             )
         return boxes

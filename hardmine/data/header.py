@@ -3,10 +3,12 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageCms
 
 from hardmine.data.images import Void, kind_of, look_at_mode, opened, orientation_of, read_labels
 from hardmine.records import VOID
@@ -21,6 +23,7 @@ class Header:
         size: height and width of the image as it is read, pixels.
         turned: whether its EXIF orientation turns or mirrors it.
         converted: what it is, where 8-bit RGB is made of it.
+        colors: name of its colour profile, where that is not sRGB.
         labels: of an index image, those that are in it.
     """
 
@@ -28,6 +31,7 @@ class Header:
     size: tuple[int, int]
     turned: bool = False
     converted: str | None = None
+    colors: str | None = None
     labels: frozenset[int] = frozenset()
 
 
@@ -49,8 +53,9 @@ def look_at_image(path: Path, convert: bool = False) -> Header:
         size = (image.height, image.width)
         if orientation > 4 and image.format != "TIFF":  # of which Pillow tells the turned size
             size = size[::-1]
+        colors = _other_colors(image.info.get("icc_profile"))
         _look_at_whole(image)
-    return Header(path, size, orientation > 1, None if converted == "an RGB image" else converted)
+    return Header(path, size, orientation > 1, None if converted == "an RGB image" else converted, colors)
 
 
 def look_at_regions(path: Path, areas: int, void: Void = VOID) -> Header:
@@ -85,6 +90,12 @@ def summary(headers: Iterable[Header], areas: int) -> list[str]:
     if converted:
         kinds = ", ".join(f"{kind} ({count})" for kind, count in converted.items())
         lines.append(f"data.convert=true: made 8-bit RGB of {kinds}")
+    if others := Counter(header.colors for header in headers if header.colors):
+        first = next(header.path for header in headers if header.colors)
+        lines.append(
+            f"{others.total()} images have a colour profile that is not sRGB ({first}: {next(iter(others))}), and are "
+            "taken as sRGB: convert them, if these colours count"
+        )
     drawn = [header for header in headers if header.labels]
     labels = frozenset().union(*(header.labels for header in drawn))
     if drawn and areas > 1 and len(labels - {VOID}) < 2:
@@ -92,6 +103,18 @@ def summary(headers: Iterable[Header], areas: int) -> list[str]:
         only = ", ".join(map(str, sorted(labels - {VOID}))) or "none"
         lines.append(f"{drawn[0].path.parent}: the only label of all index images is {only}{of_void}")
     return lines
+
+
+@cache
+def _other_colors(profile: bytes | None) -> str | None:
+    """The name of an embedded colour profile; None of sRGB, whatever program wrote it, and where there is none."""
+    if not profile:
+        return None
+    try:
+        name = ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(BytesIO(profile))).strip()
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return "not readable"
+    return None if "srgb" in name.casefold() or "iec61966-2" in name.casefold() else name
 
 
 def _look_at_whole(image: Image.Image) -> None:

@@ -15,7 +15,7 @@ from hardmine.data.metadata import SPLITS, misspelt, unread
 from hardmine.data.module import LabelledData
 from hardmine.errors import InputError
 from hardmine.files import trouble
-from hardmine.names import look_at_names
+from hardmine.names import blemish, look_at_names
 
 
 class ImageFolderImages(LabelledImages):
@@ -61,6 +61,9 @@ class ImageFolderImages(LabelledImages):
             raise InputError(f"{root / strange[0]}: training images have no such class: add some or rename the folder")
         if not found.samples:
             raise InputError(f"{root}: no images: add some, or remove the folder")
+        for path, _ in found.samples:
+            if why := blemish(os.path.relpath(path, root)):
+                raise InputError(f"{root}: the name {os.path.relpath(path, root)!r} {why}: rename the file")
         self.samples = [(Path(path), classes.index(found.classes[label])) for path, label in found.samples]
         self.maker, self.size, self.convert = maker, size, convert
         super().__init__(

@@ -6,21 +6,20 @@ import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageCms
 
-from hardmine.cli import main
 from hardmine.data import FolderData, ImageFolderData
 from hardmine.data.header import look_at_image
 from hardmine.data.images import LABEL_SUFFIXES, SUFFIXES, read_image
 from hardmine.errors import InputError
-from hardmine.store import ParameterStore
-from malformed.ground import CLASSES, IDS, SIZE, SPLITS, Spoil, refused, rng, soon, write_folder
+from malformed.ground import CLASSES, IDS, SIZE, SPLITS, Spoil, coco, refused, rng, soon, write_coco_file, write_folder
 
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".bmp": "BMP", ".tif": "TIFF", ".webp": "WEBP", ".ppm": "PPM"}
 PARTS = {"image": "images", "index image": "regions"}
@@ -417,6 +416,7 @@ def test_malformed_test_image_ends_a_run_before_it_begins(tmp_path: Path, capsys
     path = root / f"images/{IDS[SPLITS.index('test')]}.png"
     path.write_bytes(path.read_bytes()[:-40])
     folder = ("data=folder", "data.labels=masks", f"data.root={root}", "data.batch_size=2")
+    import_module("hardmine.cli.build")  # takes long the first time
     said = refused(capsys, root, "train", *folder, f"hydra.run.dir={tmp_path / 'run'}")
     assert f"{path}: this image cannot be read" in said
     assert not (tmp_path / "run").exists()
@@ -442,6 +442,13 @@ FOLDERS: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda root: (root / "train/rose/again").symlink_to(root),
         r"a link leads to a folder that is there already: remove",
     ),
+    **{
+        f"a name with {what}": (
+            lambda root, n=name: os.rename(root / "train/rose/0.png", os.fsencode(root / "train/rose") + b"/" + n),  # type: ignore[misc]
+            r"flowers/train: the name .* has a .*: rename the file",
+        )
+        for what, name in (("a line break", b"a\nb.png"), ("no UTF-8", b"\xff.png"), ("a bell", b"\x07.png"))
+    },
     "endings that are not read": (
         lambda root: [path.rename(path.with_suffix(".gif")) for path in (root / "train/rose").iterdir()],
         r"flowers/train: .*rose.*: add images",
@@ -458,7 +465,13 @@ def test_malformed_image_folder(case: str, tmp_path: Path) -> None:
     assert str(root) in str(caught.value) and "\n" not in str(caught.value)
 
 
-ROOTS = {"no folder": "gone", "a file": "metadata.csv", "300 characters": "a" * 300, "nothing": ""}
+ROOTS = {
+    "no folder": "gone",
+    "a line break": "a\nb",
+    "a file": "metadata.csv",
+    "300 characters": "a" * 300,
+    "nothing": "",
+}
 
 
 @pytest.mark.parametrize("case", ROOTS)
@@ -518,6 +531,27 @@ def test_turned_images_are_told_of_and_index_images_must_fit_them(
         FolderData(str(root), SIZE, batch_size=2).look()
 
 
+def test_boxes_must_fit_the_turned_image(tmp_path: Path) -> None:
+    root = write_folder(tmp_path / "photos")
+    write_coco_file(root, coco())
+    (root / "images/p02.png").write_bytes(saved(pixels(3), exif=turned(8)))
+    with pytest.raises(InputError, match=r"p02\.png: 12 x 16 pixels \(as its EXIF orientation turns it\), annotations"):
+        FolderData(str(root), SIZE, batch_size=2).look()
+
+
+@pytest.mark.parametrize(("profile", "told"), [("sRGB", False), ("XYZ", True), ("LAB", True), (b"broken", True)])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP"])
+def test_colour_profiles_that_are_not_srgb_are_told_of(
+    kind: str, profile: str | bytes, told: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    if isinstance(profile, str):
+        profile = ImageCms.ImageCmsProfile(ImageCms.createProfile(profile)).tobytes()  # type: ignore[arg-type]
+    root = write_folder(tmp_path / "photos")
+    (root / "images/p05.png").write_bytes(saved(pixels(3), kind, icc_profile=profile))
+    FolderData(str(root), SIZE, batch_size=2).look()
+    assert ["1 images have a colour profile that is not sRGB" in line for line in caplog.messages] == [True] * told
+
+
 @pytest.mark.parametrize("kind", OTHER_KINDS)
 def test_other_kinds_are_converted_on_request(kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """What they are is told, and of 16 bits the upper 8 remain."""
@@ -571,9 +605,7 @@ def masks(root: Path, labels: np.ndarray) -> Path:
     return root
 
 
-def test_masks_of_0_and_255_are_told_of_with_the_remedy(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_masks_of_0_and_255_are_told_of_with_the_remedy(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     root = masks(tmp_path / "photos", (LABELS > 0) * 255)
     said = f"{root}/regions: the only label of all index images is 0 and 255, which is void: set data.void=null if 255"
     plain = FolderData(str(root), SIZE, batch_size=2, labels="masks", flip=False)
@@ -584,11 +616,13 @@ def test_masks_of_0_and_255_are_told_of_with_the_remedy(
     taken.look()
     assert not caplog.messages
     assert np.array_equal(taken.split("val")[0]["target"], (LABELS > 0) * 1)
-    main(["store", f"root={root}", f"out={tmp_path / 's.parquet'}"])
-    assert said in caplog.text
-    main(["store", f"root={root}", f"out={tmp_path / 't.parquet'}", "void=null"])
-    kept = [ParameterStore.load(tmp_path / name).valid.any(0).tolist() for name in ("s.parquet", "t.parquet")]
-    assert kept == [[True, False, True], [True, True, True]]
+
+
+@pytest.mark.parametrize("argument", ["void=0", "void=none", "convert=yes", "convert=1"])
+def test_malformed_arguments_of_store(argument: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = write_folder(tmp_path / "photos")
+    said = refused(capsys, tmp_path, "store", f"root={root}", f"out={tmp_path / 's.parquet'}", argument)
+    assert re.search(rf"store: {argument} is unknown: take (255 or null|true or false)$", said)
 
 
 @pytest.mark.parametrize("void", [0, 1, 254, 256, "null"])

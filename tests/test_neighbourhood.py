@@ -412,6 +412,17 @@ def test_generate_shifts_all_areas_alike_unless_independent() -> None:
     assert shift[row][recipe.counted[row]].std() > 1e-2
 
 
+def test_out_of_a_corner_a_neighbour_is_another_parameter() -> None:
+    """A quarter of the disc is projected to where it started: as dark as can be, with as much contrast as can be."""
+    store = make_store(targets=1)
+    recipe = make_recipe(200, store)
+    corner = recipe.parameter.clone()
+    corner[..., 0], corner[..., 3] = (store.lowest - 5)[:, 0].clamp(min=0), (store.highest + 5)[:, 3]
+    recipe = recipe.replace(parameter=corner)
+    made, found = move(Generate(4.0), recipe, store, Graph(store))
+    assert found.all() and (made.parameter != corner)[recipe.chosen].view(200, -1).any(1).all()
+
+
 def test_generate_fills_the_disc_and_the_box() -> None:
     store = make_store()
     graph, many = Graph(store), make_recipe(4000, store)

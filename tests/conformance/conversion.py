@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import scipy.ndimage
 import skimage.color
 
-from conformance.neighbourhood import expanded, frozen
+from conformance.neighbourhood import expanded, experiments, frozen
 from conformance.replay import expression_3, shifts, target_of
 from conformance.runs import WHOLE, Array, Run, Runs, pixels
 from conformance.world import AREAS, rgb_of
@@ -51,7 +51,7 @@ def alike(made: Array, expected: Array) -> bool:
 
 def shades_become_those_of_the_target(runs: Runs) -> None:
     """Every piece of both experiments is its source by Expr. 1 and 2, pixel by pixel; the limits are the default."""
-    for run in (frozen(runs), runs.learn("trainer.max_steps=30")):
+    for run in experiments(runs):
         place, sources = run.ledger.row_of_piece, set()
         for piece in run.pieces:
             image, regions = run.source(piece)

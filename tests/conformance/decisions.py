@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from conformance.conversion import alike, lab_of, made_again
-from conformance.neighbourhood import expanded, frozen, selects
+from conformance.neighbourhood import expanded, frozen, learning, selects
 from conformance.replay import expression_3, target_of
 from conformance.runs import WHOLE, Runs
 
@@ -118,7 +118,7 @@ def when_to_stop(runs: Runs) -> None:
     rate = ("stopping.min_hit_rate=0.1", "stopping.window=4", "stopping.patience=2")
     low = runs.train("mining.threshold=0", *rate, "trainer.max_steps=6").summary
     assert low["candidates"] == 8 and "hit rate was under 10.0%" in low["stopped"] and low["steps"] == 6
-    assert "stopped" not in runs.learn("trainer.max_steps=30").summary
+    assert "stopped" not in learning(runs).summary
 
 
 def void_is_never_converted_and_an_absent_area_never_hard(runs: Runs) -> None:

@@ -1,6 +1,6 @@
 """R28 to R40: the next parameter comes from the one that was hard."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -35,6 +35,23 @@ def figure_8(runs: Runs, *overrides: str) -> Run:
     return frozen(runs, "store=file", f"store.path={path}", *overrides)
 
 
+def learning(runs: Runs) -> Run:
+    """The second embodiment: 30 updates."""
+    return runs.learn("trainer.max_steps=30")
+
+
+def experiments(runs: Runs) -> Iterator[Run]:
+    """Both embodiments, one after the other."""
+    yield frozen(runs)
+    yield learning(runs)
+
+
+def searches(runs: Runs) -> Iterator[Run]:
+    """With a frozen model, on the measured store and on the lattice."""
+    yield frozen(runs)
+    yield figure_8(runs)
+
+
 def expanded(run: Run, together: bool = True) -> list[tuple[Next, int]]:
     """Each piece that was followed by its neighbour, and the row of that."""
     ledger = run.ledger
@@ -44,7 +61,7 @@ def expanded(run: Run, together: bool = True) -> list[tuple[Next, int]]:
 
 def the_next_parameter_comes_from_the_one_that_was_hard(runs: Runs) -> None:
     """Of the very source: converted and scored again, right after its piece; and of every piece that is still hard."""
-    for run, together in ((frozen(runs), True), (runs.learn("trainer.max_steps=30"), False)):
+    for run, together in zip(experiments(runs), (True, False), strict=True):
         ledger, place = run.ledger, run.ledger.row_of_piece
         follows = {row: step.piece for step, row in expanded(run, together)}
         neighbours = np.flatnonzero(ledger.parent >= 0).tolist()
@@ -63,7 +80,7 @@ def the_next_parameter_comes_from_the_one_that_was_hard(runs: Runs) -> None:
 
 def the_graph_has_what_was_used(runs: Runs) -> None:
     """One graph for all inputs: how often each stored parameter was tried, as counted from the ledger (FIG. 8)."""
-    for run in (frozen(runs), figure_8(runs)):
+    for run in searches(runs):
         *_, (_, known) = replay.marks(run)
         assert (run.graph["uses"] == known.uses).all()
         assert (known.uses > 1).any() and (known.uses == 0).any()
@@ -73,7 +90,7 @@ def the_graph_has_what_was_used(runs: Runs) -> None:
 
 def the_graph_has_the_latest_accuracy(runs: Runs) -> None:
     """At every used point that of the last image it was tried on, per area and of the whole."""
-    for run in (frozen(runs), figure_8(runs)):
+    for run in searches(runs):
         *_, (_, known) = replay.marks(run)
         assert np.array_equal(run.graph["accuracy"], known.accuracy.astype(np.float32), equal_nan=True)
         first: dict[int, float] = {}
@@ -101,13 +118,13 @@ def selects(run: Run, inside: Inside, together: bool = True) -> None:
 
 def unused_stored_parameters_are_selected(runs: Runs) -> None:
     selects(frozen(runs), expression_3)
-    selects(runs.learn("trainer.max_steps=30"), expression_3, together=False)
+    selects(learning(runs), expression_3, together=False)
 
 
 def only_what_is_hard_by_now_is_expanded(runs: Runs) -> None:
     """Another image may have been recognised under the same parameter since: then the search ends."""
     learnt, kept = 0, 0
-    for run in (frozen(runs), figure_8(runs)):
+    for run in searches(runs):
         for step in replay.pieces(run):
             neighbour = step.row is not None and run.ledger.parent[step.row] >= 0
             if accuracy_now(run, step) < TH1:

@@ -1,6 +1,7 @@
 """R22 to R27: recognition accuracy, what is output, and with which labels."""
 
 import json
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 
 from conformance import world
 from conformance.conversion import ALL, alike, lab_of, made_again
-from conformance.neighbourhood import TH1, figure_8, frozen
+from conformance.neighbourhood import TH1, experiments, frozen, searches
 from conformance.replay import target_of
 from conformance.runs import WHOLE, Array, Run, Runs, pixels, rows_of
 
@@ -114,7 +115,7 @@ def accuracy_is_of_what_is_recognised(runs: Runs) -> None:
 def output_iff_strictly_below_the_threshold(runs: Runs) -> None:
     """Th1 = 0.7; images of which exactly 70 % are recognised are not output, by either experiment."""
     exact = 0
-    for run in (frozen(runs), figure_8(runs), runs.learn("trainer.max_steps=30")):
+    for run in chain(searches(runs), experiments(runs)):
         below = run.ledger.score < np.float32(TH1)
         assert ((run.ledger.piece >= 0) == below).all()
         assert len(run.pieces) == below.sum() == run.summary["pieces"]
@@ -125,7 +126,7 @@ def output_iff_strictly_below_the_threshold(runs: Runs) -> None:
 
 def an_easy_image_is_converted_again_with_another_parameter(runs: Runs) -> None:
     """It is not output; the same source comes next, with a parameter that it has not had, up to three times more."""
-    for run in (frozen(runs), runs.learn("trainer.max_steps=30")):
+    for run in experiments(runs):
         ledger, had, before, again = run.ledger, dict[int, set[int]](), dict[int, int](), 0
         output = {int(row["piece"]) for row in run.pieces}
         easy = dict[int, int]()
@@ -152,7 +153,7 @@ def an_easy_image_is_converted_again_with_another_parameter(runs: Runs) -> None:
 
 def labels_are_those_of_the_source(runs: Runs) -> None:
     """The index image of the source, bit by bit where colours moved alone; where the frame moved, with the frame."""
-    for run in (frozen(runs), runs.learn("trainer.max_steps=30")):
+    for run in experiments(runs):
         for piece in run.pieces:
             assert np.array_equal(run.regions(piece), run.source(piece)[1])
         assert len({piece["source"] for piece in run.pieces}) >= 4

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from conformance import world
-from conformance.neighbourhood import frozen
+from conformance.neighbourhood import frozen, learning
 from conformance.runs import Array, Run, Runs, pixels, rows_of
 from conformance.scoring import PIXEL, accuracy
 
@@ -62,7 +62,7 @@ def scores_are_of_the_updated_model(run: Run, every: int) -> None:
 
 
 def the_next_scoring_uses_the_updated_model(runs: Runs) -> None:
-    run = runs.learn(f"trainer.max_steps={TOLD}")
+    run = learning(runs)
     assert run.summary["pieces"] == run.summary["steps"] == TOLD
     scores_are_of_the_updated_model(run, every=1)
     again = {row["piece"]: float(row["accuracy"]) for row in run.trace if row["step"] == "S250"}
@@ -77,7 +77,7 @@ def the_next_scoring_uses_the_updated_model(runs: Runs) -> None:
 
 
 def an_update_for_every_piece_or_every_ten(runs: Runs) -> None:
-    one, ten = runs.learn(f"trainer.max_steps={TOLD}"), runs.learn("update.every=10", "trainer.max_steps=4")
+    one, ten = learning(runs), runs.learn("update.every=10", "trainer.max_steps=4")
     assert one.summary["pieces"] == one.summary["steps"] and ten.summary["pieces"] == 10 * ten.summary["steps"] == 40
     for run, every in ((one, 1), (ten, 10)):
         updates = [int(row["update"]) for row in run.trace if row["step"] == "S250"]
@@ -128,7 +128,7 @@ def the_model_stays_as_it_is(runs: Runs) -> None:
 
 def what_it_brings_is_measured(runs: Runs) -> None:
     """Pieces, time and recognition in each environment; a model that learns fails, and outputs, less often (D81)."""
-    first, second = frozen(runs), runs.learn(f"trainer.max_steps={TOLD}")
+    first, second = frozen(runs), learning(runs)
     assert second.summary["hit_rate"] < 0.9 * first.summary["hit_rate"]
     for run in (first, second):
         assert run.summary["hit_rate"] == pytest.approx(run.summary["pieces"] / run.summary["candidates"])

@@ -14,8 +14,11 @@ from omegaconf import DictConfig
 from PIL import Image
 
 from hardmine.cli import config_folder
+from hardmine.conversions import ColorTransfer
 from hardmine.miner import Miner
 from hardmine.records import Recipe, Verdict
+from hardmine.scenes import Scenes
+from hardmine.space import COLORS
 from hardmine.store import ParameterStore
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts/benchmarks"))  # `quality`, the benchmark and its rivals
@@ -35,6 +38,15 @@ TINY = [
     "logger=none",
     "report=false",
 ]
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Compile the conversion, for several seconds in a fresh clone, before any test has a limit of its own."""
+    if not hasattr(session.config.option, "dist") or hasattr(session.config, "workerinput"):
+        image, regions = make_images(1)
+        recipe = make_recipe(1, make_store())
+        for colors in COLORS:
+            ColorTransfer(colors)(Scenes(image, regions, 3), recipe)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import csv
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pyarrow as pa
@@ -17,8 +18,7 @@ from hardmine.cli import config_folder
 from hardmine.conversions import ColorTransfer
 from hardmine.miner import Miner
 from hardmine.records import Recipe, Verdict
-from hardmine.scenes import Scenes
-from hardmine.space import COLORS
+from hardmine.scenes import Colors, Scenes
 from hardmine.store import ParameterStore
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts/benchmarks"))  # `quality`, the benchmark and its rivals
@@ -45,7 +45,7 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     if not hasattr(session.config.option, "dist") or hasattr(session.config, "workerinput"):
         image, regions = make_images(1)
         recipe = make_recipe(1, make_store())
-        for colors in COLORS:
+        for colors in get_args(Colors):
             ColorTransfer(colors)(Scenes(image, regions, 3), recipe)
 
 

@@ -1,6 +1,7 @@
 """Small things that many tests need; no test reads data from outside its own temporary folder."""
 
 import csv
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -41,7 +42,11 @@ TINY = [
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Compile the conversion, for several seconds in a fresh clone, before any test has a limit of its own."""
+    """What all tests have in common, in each process that runs some."""
+    os.fsync = lambda file: (
+        None
+    )  # what they write need not outlive a power cut; on some disks it takes a tenth of a second
+    # compiled for several seconds in a fresh clone, before any test has a limit of its own
     if not hasattr(session.config.option, "dist") or hasattr(session.config, "workerinput"):
         image, regions = make_images(1)
         recipe = make_recipe(1, make_store())

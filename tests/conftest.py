@@ -43,9 +43,8 @@ TINY = [
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """What all tests have in common, in each process that runs some."""
-    os.fsync = lambda file: (
-        None
-    )  # what they write need not outlive a power cut; on some disks it takes a tenth of a second
+    # what they write need not outlive a power cut, and on some disks it takes a tenth of a second
+    os.fsync = lambda fd: None
     # compiled for several seconds in a fresh clone, before any test has a limit of its own
     if not hasattr(session.config.option, "dist") or hasattr(session.config, "workerinput"):
         image, regions = make_images(1)

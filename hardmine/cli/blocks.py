@@ -124,8 +124,11 @@ def _keys(part: Any, before: str) -> list[str]:
 
 
 def meant(key: str) -> str:
-    """` (did you mean ...?)` where a key is like one that there is, by itself or without its block; else nothing."""
+    """What a key that is not there may be: one of another choice, or like one that there is, by itself or without its
+    block; else nothing."""
     known = known_keys()
+    if key in known:
+        return f" with this choice of {key.split('.')[0]}"
     last = {each.split(".")[-1]: each for each in reversed(known)}
     near = get_close_matches(key, known, 1, 0.75) or [
         last[name] for name in get_close_matches(key.split(".")[-1], last, 1, 0.75)

@@ -25,6 +25,7 @@ from hardmine.records import VOID
 from hardmine.runs import RunFolder
 from hardmine.scenes import Colors
 from hardmine.store import ParameterStore
+from hardmine.store.environment import EnvironmentTable
 from hardmine.tasks.base import Task
 from hardmine.tasks.weights import load_weights
 from hardmine.view import View
@@ -172,8 +173,12 @@ def build_mining(cfg: Any, data: LabelledData) -> Mining | None:
     if data.kind == "boxes" and "scale" in conversion.space.names and not _areas_are_classes(data):
         raise InputError("conversion: it moves boxes by the area of their class, which needs data.regions=boxes")
     kind, settings = mining_settings(cfg)
+    store = build_store(cfg, data, conversion)
+    table: Any = OmegaConf.to_container(cfg.environment)
+    if table["order"] or table["associations"]:  # what no policy reads may be misspelt all the same
+        EnvironmentTable(store, **table)
     return kind(
-        build_store(cfg, data, conversion),
+        store,
         **settings,
         neighbourhood=instantiate(cfg.neighbourhood, _convert_="all"),
         first=instantiate(cfg.first, _convert_="all"),

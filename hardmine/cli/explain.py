@@ -47,7 +47,9 @@ def explain(error: BaseException, program: str) -> str:
     why = shorten(" ".join(str(cause).split()), 200)
     for pattern, line in _LINES.items():
         if found := re.match(pattern, lines[0]):
-            return line.format(found[1], key=key, meant=meant(found[1]), help=f"{program} --help", cause=why)
+            named = re.search(r"full_key: (\S+)", str(cause))
+            name = named[1] if named and named[1].startswith(f"{found[1]}.") else found[1]  # inside of what was given
+            return line.format(name, key=key, meant=meant(name), help=f"{program} --help", cause=why)
     return "; ".join([lines[0] if key in (*lines[0].split(), "config") else f"{key}: {lines[0]}", *lines[1:3]])
 
 

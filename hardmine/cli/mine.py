@@ -169,6 +169,6 @@ def _show(out: Path, threshold: float | None, miner: Any, kind: str, gallery: An
     if reason:
         console.print(f"the search was over before the end: {reason}")
     found = f"{tally.pieces} pieces from {tally.candidates} candidates (hit rate {tally.hit_rate:.0%})"
-    more = "mining.hardest" if threshold is None else f"mining.threshold above {threshold:g}, or set it to auto"
-    after = f"nothing to train on: raise search.searches, or {more}"
+    more = "raise mining.hardest" if threshold is None else f"set mining.threshold above {threshold:g}, or to auto"
+    after = f"nothing to train on: {more}"
     console.print(f"{found}\n{what_next(out, kind) if tally.pieces else after}", soft_wrap=True)

@@ -304,6 +304,8 @@ def quieten() -> None:
 
     for name in ("pytorch", "fabric"):
         logging.getLogger(f"lightning.{name}").setLevel(logging.WARNING)
+    # hardmine's progress has lines of its own
+    warnings.filterwarnings("ignore", message=".*The number of training batches .* is smaller than the logging.*")
     # images lie in memory: loader processes would only copy them
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     # one process is what was asked for; more are started by srun or torchrun

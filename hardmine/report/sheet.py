@@ -83,8 +83,9 @@ def show(candidates: Candidates, row: int, store: ParameterStore, target: Target
     aim, picture = _aim(recipe.target[0][recipe.counted[0]].tolist(), store, target, size)
     environment = " ".join(environments(recipe, store)[0].values())
     became = f"converted to {environment}" if environment else COLUMNS[3]
-    if not torch.equal(candidates.converted.regions[row].cpu(), regions):  # the prediction has another geometry
-        became += ", and moved"
+    areas = COLUMNS[1]
+    if not torch.equal(moved := candidates.converted.regions[row].cpu(), regions):  # to be compared with the prediction
+        regions, areas, became = moved, f"{areas}, moved", f"{became}, and moved"
     score, painted = float(candidates.score[row]), frozenset[int]()
     if isinstance(candidates.prediction, Tensor) and candidates.prediction.ndim == 4:
         painted = frozenset(torch.unique(candidates.prediction[row].argmax(0)).tolist())
@@ -98,7 +99,7 @@ def show(candidates: Candidates, row: int, store: ParameterStore, target: Target
             converted,
             draw_prediction(candidates.prediction, row, converted, classes, size[0] / image.shape[2]),
         ),
-        (*COLUMNS[:2], aim, became, COLUMNS[4]),
+        (COLUMNS[0], areas, aim, became, COLUMNS[4]),
         frozenset(torch.unique(regions).tolist()),
         painted,
     )

@@ -1,6 +1,7 @@
 """What the folder of a run, a search or an evaluation tells, as tables and curves that a page can show."""
 
 import json
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -283,6 +284,7 @@ def _logged(folder: Path, subject: Subject) -> list[Curve]:
         return []
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+    logging.getLogger("tensorboard").setLevel(logging.WARNING)  # it tells of every file that it opens
     found: dict[str, list[tuple[float, float]]] = {}
     for events in sorted({path.parent for path in folder.rglob("events.out.*")}):
         read = EventAccumulator(str(events), size_guidance={"scalars": 4 * _BINS})
@@ -297,8 +299,13 @@ def _logged(folder: Path, subject: Subject) -> list[Curve]:
     curves = [Curve("loss", "step", {"loss": sorted(found["loss"])})] if "loss" in found else []
     metrics = {name: line for name, line in found.items() if name.startswith("val/") and "/iou/" not in name}
     if metrics:
-        curves.append(Curve("validation", "step", {name: sorted(line) for name, line in metrics.items()}))
+        curves.append(Curve("validation", "step", {name: _first(line) for name, line in metrics.items()}))
     return curves
+
+
+def _first(line: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """One value for each step: the weights from before mining are measured at the end, too, after those of then."""
+    return sorted({step: value for step, value in reversed(line)}.items())
 
 
 def _pictures(folder: Path) -> list[Path]:

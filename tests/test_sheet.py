@@ -121,8 +121,10 @@ def test_the_captions_tell_where_labels_have_moved() -> None:
     moved = made.converted.regions.clone()
     moved[1, 10, 10] = (moved[1, 10, 10] + 1) % 3
     made.converted = made.converted.replace(made.converted.image, moved)
-    captions = [show(made, row, make_store(), nothing).captions[3] for row in range(2)]
-    assert captions == ["converted", "converted, and moved"]
+    still, other = (show(made, row, make_store(), nothing) for row in range(2))
+    assert (still.captions[1], still.captions[3]) == ("index image", "converted")
+    assert (other.captions[1], other.captions[3]) == ("index image, moved", "converted, and moved")
+    assert np.array_equal(other.pictures[1][::5, ::5], paint(moved[1]))  # the prediction is compared with it
 
 
 def test_what_has_no_target_image_is_blank_and_says_so() -> None:

@@ -101,11 +101,7 @@ class Signs:
             return f"{found}: set hardest to a larger share"
         below = float((self._latest < threshold).float().mean())
         few = below < 0.5 or self.hardest == 1
-        remedy = (
-            'set threshold above the median, or to "auto" (the hardest share)'
-            if few
-            else "set hardest to a larger share"
-        )
+        remedy = 'set threshold above the median, or to "auto"' if few else "set hardest to a larger share"
         return f"{found}, and {below:.0%} lie below Th1, {threshold:g}: {remedy}"
 
     def _begun(self, threshold: float | None) -> list[str]:

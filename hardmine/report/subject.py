@@ -305,7 +305,7 @@ def _logged(folder: Path, subject: Subject) -> list[Curve]:
 
 def _first(line: list[tuple[float, float]]) -> list[tuple[float, float]]:
     """One value for each step: the weights from before mining are measured at the end, too, after those of then."""
-    return sorted({step: value for step, value in reversed(line)}.items())
+    return sorted(dict(reversed(line)).items())
 
 
 def _pictures(folder: Path) -> list[Path]:

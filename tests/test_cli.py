@@ -1,5 +1,6 @@
 """Bad input: one line that names the file or key and the remedy, exit code 2, nothing half-written."""
 
+import json
 import re
 import struct
 import textwrap
@@ -69,7 +70,7 @@ SPOILT: dict[str, tuple[Spoil, str]] = {
     ),
     "label out of range": (
         lambda f: save(regions(f, "p03"), LABELS + 7),
-        r"p03\.png: label 7 is out of range: .* 0 to 2",
+        r"p03\.png: label 7 is out of range, classes\.csv names 0 to 2",
     ),
     "unreadable": (lambda f: image(f, "p03").write_bytes(b"no picture"), r"p03\.png: this image cannot be read"),
     "cut off": (
@@ -236,7 +237,7 @@ def test_store_and_train_on_a_folder(folder: Path, tmp_path: Path, capsys: pytes
     assert "4 pieces from 4 candidates" in shown
     assert "night" in shown
     (folder / "metadata.csv").unlink()  # a resumed run reads its own settings again, and says what is missing now
-    assert "metadata.csv" in fails(capsys, "train", f"resume={tmp_path / 'run'}")
+    assert "metadata.csv" in fails(capsys, "train", f"resume={tmp_path / 'run'}", "trainer.max_steps=9")
 
 
 def test_resume_takes_the_runs_own_settings(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -358,8 +359,12 @@ def test_help_of_commands_without_a_config(command: str, capsys: pytest.CaptureF
 
 
 def test_options_come_before_a_root(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    error = fails(capsys, "train", "-m", "data.root=nowhere", "seed=0,1", f"hydra.sweep.dir={tmp_path}")
-    assert "unrecognized arguments" not in error and "nowhere" in error
+    with pytest.raises(SystemExit) as caught:  # of both runs
+        main(["train", "-m", "data.root=nowhere", "seed=0,1", f"hydra.sweep.dir={tmp_path / 'sweep'}"])
+    assert caught.value.code == 2
+    outcomes = [json.loads(path.read_text()) for path in (tmp_path / "sweep").glob("*/outcome.json")]
+    assert [outcome["status"] for outcome in outcomes] == ["refused"] * 2
+    assert all("nowhere" in outcome["line"] for outcome in outcomes)
 
 
 def test_what_was_set_and_changes_nothing_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

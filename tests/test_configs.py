@@ -16,7 +16,7 @@ from hardmine.cli.train import lightnings
 from hardmine.mining import Mining
 
 GROUPS = sorted(path.relative_to(config_folder()) for path in config_folder().glob("*/*.yaml"))
-PLAIN = ("experiment", "callbacks", "store", "gate")  # no constructor of their own
+PLAIN = ("experiment", "callbacks", "store", "gate", "sweeper")  # no constructor of their own
 PARTS = [path for path in GROUPS if path.parts[0] not in PLAIN]
 BENCHMARK = f"hydra.searchpath=['file://{CONFIGS}']"
 
@@ -118,6 +118,6 @@ def test_the_readme_names_every_choice() -> None:
             told.setdefault(group, set()).update(re.findall(r"`(\w+)`", cells[1]))
     wanted: dict[str, set[str]] = {}
     for path in GROUPS:
-        if path.parts[0] not in ("experiment", "callbacks", "task"):
+        if path.parts[0] not in ("experiment", "callbacks", "task", "sweeper"):
             wanted.setdefault(path.parts[0], set()).add(path.stem)
     assert told == wanted

@@ -43,7 +43,14 @@ def test_admits_what_is_below_the_threshold() -> None:
     assert recipe.piece.tolist() == [0, -1, 1, -1]
     assert verdict.step.tolist() == [4] * 4
     assert len(miner.buffer) == 2
-    assert vars(miner.tally) == {"candidates": 4, "pieces": 2, "neighbours": 2, "neighbour_pieces": 1, "refused": 0}
+    assert vars(miner.tally) == {
+        "candidates": 4,
+        "pieces": 2,
+        "neighbours": 2,
+        "neighbour_pieces": 1,
+        "refused": 0,
+        "unscored": 0,
+    }
     assert miner.tally.hit_rate == 0.5
 
 

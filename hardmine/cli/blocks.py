@@ -36,11 +36,10 @@ def look_at_groups(values: Mapping[str, str]) -> None:
     """
     for group, value in values.items():
         there = options(group)
-        several = value.startswith("[") and group not in (
-            "experiment",
-            "gate",
-            "callbacks",
-        )  # one is put over the other
+        if re.match(r"\{\s*_target_\s*:", value):  # a block of the user's own, put over the option's
+            continue
+        # of these, one is put over the other
+        several = value.startswith("[") and group not in ("experiment", "gate", "callbacks")
         none = any(re.fullmatch(r"null|true|false|[\d.+-]+|\{.*", each, re.I) for each in value.split(","))
         if there and (several or none):
             raise InputError(f"{group}={value}: not the name of one option: take one of {', '.join(there)}")
@@ -109,7 +108,7 @@ def known_keys() -> tuple[str, ...]:
     keys: list[str] = []
     for path in sorted(folder.glob("**/*.yaml")):
         group = path.parent.name if path.parent != folder else ""
-        if group != "experiment":
+        if group not in ("experiment", "sweeper"):
             keys += [group, *_keys(OmegaConf.load(path), group)]
     return tuple(dict.fromkeys(key for key in keys if key and key.split(".")[0] not in ("defaults", "hydra")))
 

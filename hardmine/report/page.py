@@ -82,7 +82,7 @@ def color(value: float) -> str:
     >>> color(0), color(1)
     ('#00224e', '#fee838')
     """
-    red, green, blue, _ = _COLORS(min(max(float(value), 0.0), 1.0), bytes=True)
+    red, green, blue, _ = (round(255 * part) for part in _COLORS(min(max(float(value), 0.0), 1.0)))
     return f"#{red:02x}{green:02x}{blue:02x}"
 
 

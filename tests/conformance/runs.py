@@ -196,8 +196,9 @@ class Runs:
         root = self.folder / "_".join(sources)
         if not root.exists():
             root.mkdir()
-            for name in ("images", "regions", "classes.csv", "annotations.json"):
-                (root / name).symlink_to(self.photos / name)
+            for path in self.photos.iterdir():
+                if path.name != "metadata.csv":
+                    (root / path.name).symlink_to(path)
             rows = rows_of(self.photos / "metadata.csv")
             world.write_rows(root / "metadata.csv", [r for r in rows if r["split"] != "train" or r["id"] in sources])
         return f"data.root={root}"
@@ -244,7 +245,7 @@ class Runs:
 
         def write() -> Path:
             if command == "train":
-                main(["export", f"run={path}", f"out={pieces}", "sources=false"])
+                main(["export", f"run={path}", f"out={pieces}", "sources=false", "allow=[conformance]"])
                 return pieces
             for given in exports:
                 write_pieces(*given)

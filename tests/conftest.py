@@ -1,9 +1,11 @@
 """Small things that many tests need; no test reads data from outside its own temporary folder."""
 
 import csv
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pyarrow as pa
@@ -14,8 +16,10 @@ from omegaconf import DictConfig
 from PIL import Image
 
 from hardmine.cli import config_folder
+from hardmine.conversions import ColorTransfer
 from hardmine.miner import Miner
 from hardmine.records import Recipe, Verdict
+from hardmine.scenes import Colors, Scenes
 from hardmine.store import ParameterStore
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "scripts/benchmarks"))  # `quality`, the benchmark and its rivals
@@ -35,6 +39,18 @@ TINY = [
     "logger=none",
     "report=false",
 ]
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """What all tests have in common, in each process that runs some."""
+    # what they write need not outlive a power cut, and on some disks it takes a tenth of a second
+    os.fsync = lambda fd: None
+    # compiled for several seconds in a fresh clone, before any test has a limit of its own
+    if not hasattr(session.config.option, "dist") or hasattr(session.config, "workerinput"):
+        image, regions = make_images(1)
+        recipe = make_recipe(1, make_store())
+        for colors in get_args(Colors):
+            ColorTransfer(colors)(Scenes(image, regions, 3), recipe)
 
 
 @pytest.fixture

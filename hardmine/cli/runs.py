@@ -43,7 +43,7 @@ def command(arguments: list[str]) -> None:
         return
     usual = Path("outputs") if Path("outputs").is_dir() else Path()
     conditions = [part for key, value in pairs if key == "where" for part in value.split(",")]
-    _list(*(places or [usual]), conditions, given.get("sort", "when"), given)
+    _list(places[0] if places else usual, conditions, given.get("sort", "when"), given)
 
 
 def _list(folder: Path, conditions: Sequence[str], order: str, given: dict[str, str]) -> None:
@@ -133,15 +133,15 @@ def _compare(one: Path, other: Path, as_json: bool) -> None:
         entries.append(entry)
     names = ("one", "other") if one.name == other.name else (one.name, other.name)
     if as_json:
-        differs = {key: [old, new] for key, old, new in compared(*entries)}
+        differs = {key: [old, new] for key, old, new in compared(entries[0], entries[1])}
         print(json.dumps({"runs": [entry.told() for entry in entries], "settings": differs}, indent=2))
         return
     console = Console()
     for name, entry in zip(names, entries, strict=True):
         _say(console, [f"{name}: {entry.folder}, {entry.kind}, {entry.state}", *entry.lines])
-    for table in comparison(*entries, names):
+    for table in comparison(entries[0], entries[1], names):
         console.print(table)
-    if all(entry.settings for entry in entries) and not compared(*entries):
+    if all(entry.settings for entry in entries) and not compared(entries[0], entries[1]):
         console.print("no setting differs")
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.table import Table
 from rich.text import Text
@@ -49,12 +48,14 @@ def notes(entries: Sequence[Entry], below: Path) -> list[str]:
     return said
 
 
-def compared(one: Entry, other: Entry) -> list[tuple[str, Any, Any]]:
-    """Keys of the config that differ, with both values; the name of a key that one of them lacks stands alone."""
+def compared(one: Entry, other: Entry) -> list[tuple[str, str, str]]:
+    """Keys of the config that differ, with both values; empty where a run has no such key."""
     keys = [key for key in dict.fromkeys((*one.settings, *other.settings)) if key not in _OWN]
-    missing = object()
-    pairs = [(key, one.settings.get(key, missing), other.settings.get(key, missing)) for key in keys]
-    told = [(key, *("" if value is missing else written(value) for value in of)) for key, *of in pairs]
+
+    def value(entry: Entry, key: str) -> str:
+        return written(entry.settings[key]) if key in entry.settings else ""
+
+    told = [(key, value(one, key), value(other, key)) for key in keys]
     return [(key, old, new) for key, old, new in told if old != new]
 
 

@@ -5,11 +5,12 @@ Whoever made the folder may be somebody else. Hydra would call whatever function
 
 import inspect
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hardmine.errors import InputError
+from hardmine.files import read_text
 
 # classes below these names are made; `allow` adds others
 PACKAGES = (
@@ -25,6 +26,41 @@ FACTORIES: dict[str, tuple[str, ...]] = {
 }
 _SPECIAL = ("_target_", "_convert_", "_recursive_")  # not _args_ and _partial_, which call with anything
 _OWN_FOLDER = "${hydra:runtime.output_dir}"
+
+
+def read_yaml(path: Path) -> Any:
+    """What a YAML file holds, as plain values and containers.
+
+    Raises:
+        InputError: it is damaged, or no run writes such a file.
+    """
+    import yaml  # type: ignore[import-untyped]  # comes with omegaconf
+
+    loader, text = getattr(yaml, "CSafeLoader", yaml.SafeLoader), read_text(path)
+    try:
+        repeats = any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, loader))
+        plain = None if repeats else yaml.load(text, loader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        why = " ".join(str(error).split())
+        raise InputError(f"{path}: cannot be read ({why:.120}): name another run folder") from None
+    if repeats:  # a few lines may stand for billions
+        raise InputError(f"{path}: has aliases, which no run writes: name another run folder")
+    return plain
+
+
+def flat(settings: Mapping[str, Any], above: str = "") -> Iterable[tuple[str, Any]]:
+    """Keys with dots, and their values."""
+    for name, value in settings.items():
+        key = f"{above}{name}"
+        if isinstance(value, Mapping) and value:
+            yield from flat(value, f"{key}.")
+        else:
+            yield key, value
+
+
+def written(value: Any) -> str:
+    """A value as it is written on the command line."""
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def look_at_frozen(plain: Any, path: Path, allow: Sequence[str] = ()) -> None:

@@ -7,15 +7,17 @@ import os
 import shutil
 import socket
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hardmine.errors import InputError
-from hardmine.files import remove_parts, write_atomically
-from hardmine.frozen import look_at_frozen
+from hardmine.files import read_text, remove_parts, write_atomically
+from hardmine.frozen import look_at_frozen, read_yaml
 
 if TYPE_CHECKING:
     from hardmine.data.inventory import Inventory
+    from hardmine.machine import Machine
 
 FORMAT = 1  # of a run folder
 LOCK = "run.lock"
@@ -63,11 +65,16 @@ class RunFolder:
 
     @property
     def overrides(self) -> list[str]:
-        """What was set when the run was started, as Hydra kept it."""
-        from omegaconf import OmegaConf
+        """What was set when the run was started, as Hydra kept it.
 
+        Raises:
+            InputError: the file is damaged.
+        """
         kept = self.frozen.with_name("overrides.yaml")
-        return [str(one) for one in OmegaConf.load(kept)] if kept.is_file() else []
+        given = (read_yaml(kept) if kept.is_file() else None) or []
+        if not isinstance(given, list):
+            raise InputError(f"{kept}: cannot be read: it must be a list: name another run folder")
+        return [str(one) for one in given]
 
     def claim(self) -> None:
         """Keep the folder to this process until it ends, however it ends; what a killed one left half written goes.
@@ -101,9 +108,9 @@ class RunFolder:
         """Whether a process, this one or another, keeps the folder to itself."""
         if not (self.path / LOCK).is_file():
             return False
-        lock = os.open(self.path / LOCK, os.O_RDWR)
+        lock = os.open(self.path / LOCK, os.O_RDONLY)  # whoever may only read may look, and many at a time
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
         finally:
@@ -195,8 +202,8 @@ class RunFolder:
                 f"data: not the data that {self.path} began with: {change}: put it back, or begin in another folder"
             )
 
-    def begin(self, cfg: Any, data: "Inventory | None" = None) -> None:
-        """Say what made the folder and what of, and freeze the config of the run.
+    def begin(self, cfg: Any, data: "Inventory | None" = None, machine: "Machine | None" = None) -> None:
+        """Say what made the folder, where and what of, and freeze the config of the run.
 
         What was measured at an earlier end is no longer true of the weights that come.
         """
@@ -206,9 +213,34 @@ class RunFolder:
         if data is not None and not (cfg.resume and self.data.is_file()):
             data.save(self.data)
 
-        text = json.dumps({"format": FORMAT, "hardmine": __version__}, indent=2) + "\n"
+        starts = [*(self.starts if cfg.resume else ()), *([] if machine is None else [asdict(machine)])]
+        text = json.dumps({"format": FORMAT, "hardmine": __version__, "starts": starts}, indent=2) + "\n"
         write_atomically(self.path / "run.json", lambda file: file.write(text.encode()))
         self.freeze(cfg)
+
+    @property
+    def starts(self) -> list[dict[str, Any]]:
+        """When the run began and was gone on with, and on what, see `Machine`; empty where that is not recorded."""
+        try:
+            kept = json.loads(read_text(self.path / "run.json"))["starts"]
+        except (InputError, ValueError, KeyError, TypeError, RecursionError):
+            return []
+        return [each for each in kept if isinstance(each, dict)] if isinstance(kept, list) else []
+
+    def settings(self) -> dict[str, Any]:
+        """The frozen config to look at: nothing is resolved, and nothing made of it; empty where there is none.
+
+        Raises:
+            InputError: it is damaged.
+        """
+        if not self.frozen.is_file():
+            return {}
+        plain = read_yaml(self.frozen)
+        if not isinstance(plain, dict):
+            raise InputError(
+                f"{self.frozen}: cannot be read: it must hold keys and their values: name another run folder"
+            )
+        return plain
 
     def freeze(self, cfg: Any) -> None:
         """Keep a config in place of the one that was kept before."""

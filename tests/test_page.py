@@ -18,12 +18,13 @@ from PIL import Image
 from hardmine.cli import main
 from hardmine.cli.report import report_of
 from hardmine.errors import InputError
+from hardmine.machine import processor
 from hardmine.memory.graph import Graph
 from hardmine.memory.ledger import Ledger
 from hardmine.records import Recipe, Verdict
 from hardmine.report.evaluation import Evaluation, Hard
 from hardmine.report.page import Axes, color, ink, ticks, write_page
-from hardmine.report.subject import Cell, Curve, Panel, Point, Sheet, Subject, read_subject
+from hardmine.report.subject import Cell, Curve, Panel, Point, Sheet, Subject, made, read_subject
 from hardmine.whatif import what_if
 
 EVIL = '<script>alert("x")</script>&\'"'
@@ -132,6 +133,15 @@ def test_a_browser_shows_it_and_its_keys_and_filter_work(tmp_path: Path, width: 
     problems, told = json.loads(found[1])
     assert problems == []
     assert told == [EVIL, EVIL, "hollow", EVIL, "1 reach", "0", "2 1", "0 0", True]
+
+
+def test_the_machine_is_that_of_the_run() -> None:
+    one = {"began": "2030-01-01T10:00:00+01:00", "hardmine": "1", "python": "3", "torch": "2", "device": "A"}
+    assert made([None]) == made([]) == made([{"version": "0.2.0"}]) == [("made on", "not recorded")]
+    assert made([one, one]) == [("began", one["began"]), ("made on", "A (hardmine 1, torch 2, Python 3)")]
+    assert made([one, {**one, "device": "B", "processes": 4}])[1][1].endswith(
+        "; then B, 4 processes (hardmine 1, torch 2, Python 3)"
+    )
 
 
 def test_two_stand_side_by_side(tmp_path: Path) -> None:
@@ -278,5 +288,6 @@ def test_a_run_and_an_evaluation_of_it_leave_their_pages(folder: Path, tmp_path:
     assert "trainer.max_steps" in page.text and "mining.candidates" not in page.text  # what is not the default
     main(["evaluate", f"ckpt={run / 'checkpoints/last.ckpt'}", f"out={out}", "trainer.accelerator=cpu"])
     assert "in other light" in page_of(out / "report.html").text
+    assert processor() in page.text and "began" in page_of(out / "report.html").text
     main(["report", str(run), str(out)])
     assert page_of(run / "report_against_found.html").count("article") == 2

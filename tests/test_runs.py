@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from PIL import Image
 from hardmine import __version__
 from hardmine.cli import config_folder, main
 from hardmine.errors import InputError
+from hardmine.machine import processor
 from hardmine.runs import RunFolder
 
 Configured = Callable[..., DictConfig]
@@ -89,8 +91,11 @@ def fails(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 
 def test_a_run_says_what_made_it(run: Path) -> None:
-    assert json.loads((run / "run.json").read_text()) == {"format": 1, "hardmine": __version__}
-    folder = RunFolder(run)
+    told, folder = json.loads((run / "run.json").read_text()), RunFolder(run)
+    assert (told["format"], told["hardmine"]) == (1, __version__) and told["starts"] == folder.starts
+    (start,) = folder.starts
+    assert start["torch"] == torch.__version__ and start["device"] == processor() and start["processes"] == 1
+    assert datetime.fromisoformat(start["began"]).tzinfo is not None
     assert folder.checkpoint.is_file() and folder.store.is_file() and folder.ledger.is_dir()
     assert folder.config().run_dir == str(run)
     assert folder.config().mining.threshold == "auto"
@@ -112,6 +117,7 @@ def test_what_the_frozen_file_says_holds(run: Path) -> None:
     edit(run, "trainer.max_steps", 2)
     main(["train", f"resume={run}"])
     assert summary(run)["steps"] == 2
+    assert len(RunFolder(run).starts) == 2  # what it was gone on with is kept beside what it was begun on
 
 
 @pytest.mark.filterwarnings("ignore:The dirpath has changed")

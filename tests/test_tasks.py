@@ -17,8 +17,8 @@ from torchmetrics.classification import MulticlassJaccardIndex
 from torchvision.models.detection import FCOS
 
 from hardmine.errors import InputError
-from hardmine.report import environment_table
 from hardmine.report.prediction import draw_prediction, paint
+from hardmine.report.table import environment_table
 from hardmine.tasks import ClassificationTask, DetectionTask, SegmentationTask, Task
 from hardmine.tasks.detectors import fcos
 from hardmine.tasks.metrics import (

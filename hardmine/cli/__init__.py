@@ -33,6 +33,9 @@ usage: hardmine COMMAND [KEY=VALUE ...]
                                              in place of FILE.parquet also "sqlite:///FILE.db?table=NAME"
   hardmine store run=RUN_FOLDER              the environment table of a run: what was used, how well it was recognised
   hardmine report FOLDER [ANOTHER]           one page that shows a run, a search or an evaluation, or two side by side
+  hardmine runs [FOLDER] [sort=KEY] [where="KEY<VALUE"] [json=true]
+                                             every run, search, evaluation and sweep below a folder, as a table
+  hardmine runs RUN ANOTHER                  their metrics side by side, and the settings that differ
   hardmine sweep KEY=RANGE ... [out=FOLDER] [trials=20] [seeds=[0,1,2]] [metric=NAME]
                                              search for the settings that train best, by Optuna
   hardmine sweep report FOLDER               the table of a sweep, also of hardmine train -m
@@ -42,7 +45,7 @@ usage: hardmine COMMAND [KEY=VALUE ...]
 """
 
 CONFIGURED = ("train", "mine", "evaluate")  # their arguments are Hydra's
-COMMANDS = (*CONFIGURED, "report", "export", "store", "sweep")
+COMMANDS = (*CONFIGURED, "report", "runs", "export", "store", "sweep")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -61,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         if arguments[0] not in COMMANDS:
             raise InputError(f"{arguments[0]}: no such command: use one of {', '.join(COMMANDS)}")
-        if arguments[0] in ("report", "export", "store") and {"-h", "--help"} & set(arguments):
+        if arguments[0] in ("report", "runs", "export", "store") and {"-h", "--help"} & set(arguments):
             print(USAGE, end="")
             return
         command: Callable[[list[str]], None] = import_module(f"hardmine.cli.{arguments[0]}").command

@@ -32,16 +32,17 @@ def evaluate(cfg: Any) -> None:
     """Measure every split, put images into other light, show and write what came of it."""
     import torch
 
-    from hardmine import __version__
     from hardmine.cli.build import build_data, build_task
     from hardmine.cli.mine import autocasting
     from hardmine.cli.train import quieten
+    from hardmine.machine import Machine
     from hardmine.report.evaluation import NAME, Evaluation
 
     quieten()
     started, out = time.perf_counter(), Path(cfg.out)
     if (out / NAME).exists():
         raise InputError(f"{out}: already holds an evaluation: set out= to another folder")
+    RunFolder(out).claim()
     if cfg.fail_under is not None:
         look_at_number("fail_under", cfg.fail_under, 0, 1, "a recognition accuracy")
     if "targets" in cfg.data:
@@ -51,17 +52,17 @@ def evaluate(cfg: Any) -> None:
     tell_unused("evaluate trains nothing and searches for nothing", _UNUSED)
     device = torch.device("cuda" if torch.cuda.is_available() and cfg.trainer.accelerator != "cpu" else "cpu")
     task.to(device)
-    autocast = autocasting(cfg, device)
+    machine, autocast = Machine.here(device), autocasting(cfg, device)
     light = _Light(cfg, data, task, autocast) if cfg.store.path is not None or data.has("target") else None
     if light is None and cfg.fail_under is not None:
         raise InputError("fail_under: no store has other light to compare with: set store=file store.path=FILE")
     measured, areas, classes = _splits(cfg, data, task, autocast)
     found, hardest = (None, []) if light is None else light.look()
     about = {
-        "version": __version__,
+        "version": machine.hardmine,
         "ckpt": str(cfg.ckpt),
         "data": str(cfg.data.get("root", cfg.data["_target_"].rsplit(".", 1)[-1])),
-        "device": torch.cuda.get_device_name() if device.type == "cuda" else "CPU",
+        **{name: getattr(machine, name) for name in ("began", "python", "torch", "device")},
         **({} if light is None else light.about),
         "seconds": round(time.perf_counter() - started, 1),
     }
@@ -196,7 +197,7 @@ class _Light:
         """To the end, from where an earlier call was stopped: the `WhatIf`, and the hardest images."""
         import torch
 
-        from hardmine.report import write_graph
+        from hardmine.report.graph import write_graph
 
         per = max(1, 8 * self.cfg.rows // (1 + self.audit.targets.shape[1]))
         parts = torch.split(self.audit.images, per)

@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from hardmine.cli.config import tell_unused
 from hardmine.cli.lent import run_with_model
 from hardmine.errors import InputError
+from hardmine.machine import Machine
 from hardmine.runs import RunFolder
 
 # keys that a search has no use for
@@ -38,6 +40,7 @@ def mine(cfg: Any) -> None:
     out = Path(cfg.out)
     if (out / "metadata.csv").exists():
         raise InputError(f"{out}: already holds a data set: set out= to another folder")
+    RunFolder(out).claim()
     data = build_data(cfg, flip=False)
     task = build_task(cfg, data)
     mining = build_mining(cfg, data)
@@ -53,6 +56,7 @@ def mine(cfg: Any) -> None:
     else:
         given.save(search.data)
     device = torch.device("cuda" if torch.cuda.is_available() and cfg.trainer.accelerator != "cpu" else "cpu")
+    machine = Machine.here(device)
     numbered = Numbered(images)
 
     def load(rows: Any) -> Any:
@@ -63,7 +67,7 @@ def mine(cfg: Any) -> None:
     gallery = _search(cfg, mining, len(images), load, data, task.to(device), build_target_images(cfg, data))
     if mining.tally.pieces:
         write_pieces(out, data, mining.conversion, mining.store, mining.ledger.pieces(), cfg.sources)
-    _show(out, mining.threshold, mining.miner, data.kind, gallery)
+    _show(out, mining.threshold, mining.miner, data.kind, gallery, machine)
     report_of(out, cfg.report)
 
 
@@ -137,28 +141,21 @@ def autocasting(cfg: Any, device: Any) -> Callable[[], Any]:
     return lambda: torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16-mixed")
 
 
-def _show(out: Path, threshold: float | None, miner: Any, kind: str, gallery: Any) -> None:
+def _show(out: Path, threshold: float | None, miner: Any, kind: str, gallery: Any, machine: Machine) -> None:
     """Files and the table at the end of a search."""
     from rich.console import Console
 
     from hardmine.cli.export import what_next
     from hardmine.files import write_atomically
-    from hardmine.report import write_graph
     from hardmine.report.environments import environment_cells
+    from hardmine.report.graph import write_graph
 
     write_graph(out, miner.store, miner.graph, threshold)
     tally, reason = miner.tally, miner.stopping.reason
     gallery.write(out / "pictures", tally.pieces)
     summary: dict[str, Any] = {"pieces": tally.pieces, "candidates": tally.candidates, "hit_rate": tally.hit_rate}
-    summary.update(refused=tally.refused, unscored=tally.unscored, stopped=reason)
-    text = (
-        json.dumps(
-            {**summary, "refused": tally.refused, "unscored": tally.unscored, "stopped": reason},
-            indent=2,
-            sort_keys=True,
-        )
-        + "\n"
-    )
+    summary.update(refused=tally.refused, unscored=tally.unscored, stopped=reason, made=asdict(machine))
+    text = json.dumps(summary, indent=2, sort_keys=True) + "\n"
     write_atomically(out / "summary.json", lambda file: file.write(text.encode()))
     (out / "search.pt").unlink(missing_ok=True)
     RunFolder(out).data.unlink(missing_ok=True)

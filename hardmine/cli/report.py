@@ -1,8 +1,6 @@
 """`hardmine report`: one page that shows a run, a search or an evaluation."""
 
 import logging
-import os
-import platform
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -53,12 +51,9 @@ def report_of(folder: Path, wanted: bool) -> None:
 
 
 def _subject(folder: Path) -> Any:
-    from omegaconf import OmegaConf
-
     from hardmine.report.subject import read_subject
 
-    frozen = RunFolder(folder).frozen
-    settings: Any = OmegaConf.to_container(OmegaConf.load(frozen), resolve=False) if frozen.is_file() else {}
+    settings = RunFolder(folder).settings()
     policy = settings.get("neighbourhood") or {}
     subject = read_subject(folder, policy, [*(settings.get("gate") or {})])
     if settings:
@@ -72,7 +67,7 @@ def changes(settings: dict[str, Any]) -> list[tuple[str, str, str]]:
     from hydra.core.global_hydra import GlobalHydra
     from omegaconf import OmegaConf
 
-    from hardmine.report.subject import flat
+    from hardmine.frozen import flat, written
 
     name = "mine" if "search" in settings else "evaluate" if "budget" in settings else "train"
     running = GlobalHydra.instance().hydra  # a command, at the end of which the page is written
@@ -84,33 +79,13 @@ def changes(settings: dict[str, Any]) -> list[tuple[str, str, str]]:
         GlobalHydra.instance().hydra = running
     usual = dict(flat(default))
     return [
-        (key, _written(usual.get(key)) if key in usual else "", _written(value))
+        (key, written(usual.get(key)) if key in usual else "", written(value))
         for key, value in flat(settings)
         if key not in _OWN and (key not in usual or usual[key] != value)
     ]
 
 
-def _written(value: Any) -> str:
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
-
-
 def _about() -> Sequence[tuple[str, str]]:
-    import torch
-
     from hardmine import __version__
 
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{_processor()}, {cores} cores"
-    return [
-        ("page made by hardmine", __version__),
-        ("torch", torch.__version__),
-        ("Python", platform.python_version()),
-        ("on", device),
-    ]
-
-
-def _processor() -> str:
-    path = Path("/proc/cpuinfo")
-    text = path.read_text() if path.is_file() else ""
-    models = [line.split(":", 1)[1].strip() for line in text.splitlines() if line.startswith("model name")]
-    return models[0] if models else platform.processor() or platform.machine()
+    return [("page made by hardmine", __version__)]

@@ -125,6 +125,7 @@ def train(cfg: Any, watching: Sequence[Any] = ()) -> dict[str, Any]:
     from hardmine.cli.launch import distributed, environments, launched
     from hardmine.cli.report import report_of
     from hardmine.cli.trouble import explained
+    from hardmine.machine import Machine
     from hardmine.memory.ledger import Ledger
     from hardmine.numbered import Numbered
     from hardmine.tasks.precision import auto_precision
@@ -170,7 +171,7 @@ def train(cfg: Any, watching: Sequence[Any] = ()) -> dict[str, Any]:
 
     def begin(trainer: Any, task: Any) -> None:
         if trainer.is_global_zero:  # what was refused before leaves a folder as it was
-            folder.begin(cfg, given)
+            folder.begin(cfg, given, Machine.here(trainer.strategy.root_device, trainer.world_size))
 
     trainer = instantiate(
         lightnings(cfg.trainer),
@@ -260,7 +261,8 @@ def _show(folder: RunFolder, metric: str, mining: Any, before: Any, after: Any, 
     from rich.console import Console
 
     from hardmine.files import write_atomically
-    from hardmine.report import environment_table, write_graph
+    from hardmine.report.graph import write_graph
+    from hardmine.report.table import environment_table
 
     if mining is not None and mining.miner is not None:
         write_graph(folder.path, mining.miner.store, mining.miner.graph, mining.threshold)

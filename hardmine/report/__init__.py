@@ -1,6 +1,1 @@
-"""What a run shows when it is over."""
-
-from hardmine.report.graph import write_graph
-from hardmine.report.table import environment_table
-
-__all__ = ["environment_table", "write_graph"]
+"""What a run shows when it is over, and what is found in its folder later."""

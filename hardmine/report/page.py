@@ -110,7 +110,7 @@ def write_page(path: Path, subjects: Sequence[Subject], about: Sequence[tuple[st
     Args:
         path: of the file.
         subjects: one, or two to stand side by side.
-        about: versions and machine that made the page.
+        about: what made the page.
     """
     environment = Environment(
         loader=PackageLoader("hardmine", "report"),

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,13 @@ from hardmine.errors import InputError
 from hardmine.files import read_text, trouble
 from hardmine.memory.ledger import Ledger
 from hardmine.report.evaluation import NAME, Evaluation
+from hardmine.runs import RunFolder
 from hardmine.store import ParameterStore
 
 _BINS = 60  # of a curve
 _POINTS = 600  # of a panel of the graph
 _HARDEST = 20  # pieces in the table
+_TOLD = ("of", "version", "began", "python", "torch", "device")  # of an evaluation, in other words
 
 
 @dataclass(frozen=True)
@@ -105,13 +107,16 @@ def read_subject(folder: Path, neighbourhood: Mapping[str, Any] | None = None, g
         raise InputError(f"{folder}: no such folder: name a run, a search or an evaluation")
     name = folder.resolve().name
     if (folder / NAME).is_file():
-        subject = _of_evaluation(name, Evaluation.read(folder))
+        found = Evaluation.read(folder)
+        subject, starts = _of_evaluation(name, found), [found.about]
     elif (folder / "summary.json").is_file():
-        subject = _of_summary(name, _json(folder / "summary.json"))
+        summary = _json(folder / "summary.json")
+        subject, starts = _of_summary(name, summary), RunFolder(folder).starts or [summary.get("made")]
     else:
         raise InputError(
             f"{folder}: has neither summary.json nor {NAME}: name the folder of a run that has ended, or an evaluation"
         )
+    subject.facts += made(starts)
     environment = _environments(folder / "store.parquet")
     if (folder / "graph.parquet").is_file():
         subject.panels = list(_panels(folder / "graph.parquet", environment, neighbourhood or {}))
@@ -122,8 +127,27 @@ def read_subject(folder: Path, neighbourhood: Mapping[str, Any] | None = None, g
     return subject
 
 
+def made(starts: Sequence[Any]) -> list[tuple[str, str]]:
+    """When a run began and what it was made on, each machine that it was gone on with once.
+
+    Args:
+        starts: of the run, each what `Machine` holds; what is missing was not recorded.
+    """
+    told = [each for each in starts if isinstance(each, Mapping) and "began" in each]
+    if not told:
+        return [("made on", "not recorded")]
+
+    def words(start: Mapping[str, Any]) -> str:
+        many = start.get("processes", 1)
+        versions = f"hardmine {start.get('hardmine') or start.get('version')}, torch {start.get('torch')}"
+        processes = "" if many == 1 else f", {many} processes"
+        return f"{start.get('device')}{processes} ({versions}, Python {start.get('python')})"
+
+    return [("began", str(told[0]["began"])), ("made on", "; then ".join(dict.fromkeys(map(words, told))))]
+
+
 def _of_evaluation(name: str, found: Evaluation) -> Subject:
-    about = {key: str(value) for key, value in found.about.items() if key != "of"}  # a note says it
+    about = {key: str(value) for key, value in found.about.items() if key not in _TOLD}
     subject = Subject(name, "evaluation", list(about.items()), notes=found.lines())
     subject.metrics = {key: value for key, value in found.measured.items() if value is not None}
     if found.what_if is not None:
@@ -343,13 +367,3 @@ def _json(path: Path) -> dict[str, Any]:
     if not isinstance(told, dict):
         raise InputError(f"{path}: cannot be read: it must hold what the run came to")
     return told
-
-
-def flat(settings: Mapping[str, Any], above: str = "") -> Iterable[tuple[str, Any]]:
-    """Keys with dots, and their values."""
-    for name, value in settings.items():
-        key = f"{above}{name}"
-        if isinstance(value, Mapping) and value:
-            yield from flat(value, f"{key}.")
-        else:
-            yield key, value

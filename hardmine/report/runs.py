@@ -151,7 +151,9 @@ def read_entry(folder: Path) -> Entry | None:
     if outcome is not None and outcome.seconds:
         entry.figures["seconds"] = outcome.seconds
     entry.method = _method(settings, entry.kind, _experiment(run, lines))
-    _begin(entry, run.starts or [_mapping(summary.get("made"))] if not evaluated else [about], marked)
+    starts: list[Any] = run.starts
+    starts = starts or [_mapping(summary.get("made"))]
+    _begin(entry, [about] if evaluated else starts, marked)
     entry.state = _state(entry, outcome, bool(evaluation if evaluated else summary), lines)
     if outcome is not None and outcome.line:
         lines.insert(0, outcome.line)
@@ -179,11 +181,12 @@ def _state(entry: Entry, outcome: Outcome | None, ended: bool, lines: list[str])
 
 
 def _outcome(folder: Path, lines: list[str]) -> Outcome | None:
-    told = _json(folder / FILE, lines)
+    told: Any = _json(folder / FILE, lines)
     if not told:
         return None
     status, line, seconds = told.get("status"), told.get("line"), told.get("seconds")
-    if status not in (*_ENDED, "done", "unfinished") or not isinstance(line, str) or not _is_number(seconds):
+    good = status in (*_ENDED, "done", "unfinished") and isinstance(line, str)
+    if not good or not isinstance(seconds, int | float):
         lines.append(f"{FILE}: cannot be read: it must hold status, line and seconds")
         return None
     return Outcome([], status, line, seconds)

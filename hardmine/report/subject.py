@@ -106,12 +106,14 @@ def read_subject(folder: Path, neighbourhood: Mapping[str, Any] | None = None, g
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder: name a run, a search or an evaluation")
     name = folder.resolve().name
+    starts: list[Any]
     if (folder / NAME).is_file():
         found = Evaluation.read(folder)
         subject, starts = _of_evaluation(name, found), [found.about]
     elif (folder / "summary.json").is_file():
         summary = _json(folder / "summary.json")
-        subject, starts = _of_summary(name, summary), RunFolder(folder).starts or [summary.get("made")]
+        subject, starts = _of_summary(name, summary), list(RunFolder(folder).starts)
+        starts = starts or [summary.get("made")]
     else:
         raise InputError(
             f"{folder}: has neither summary.json nor {NAME}: name the folder of a run that has ended, or an evaluation"

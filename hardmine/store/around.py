@@ -49,7 +49,7 @@ class Around:
             return self._listed(query, self.parameter[query], first, stop, most)
         row, region = query // n, query % n
         pairs, more = [], torch.zeros_like(query, dtype=torch.bool)
-        for one in region.unique().tolist():
+        for one in torch.unique(region).tolist():
             here = region == one
             *pair, more[here] = self._listed(query[here], self.parameter[row[here]], one, one + 1, most)
             pairs.append(torch.stack(pair))

@@ -116,13 +116,13 @@ def _of_some(
     many = 1 + 4 * most * len(store) // LISTED  # where more than can be listed pass, as good as always enough
     for tries, listed in ((TRIES[0], 0), (TRIES[1], LISTED), (many, len(store))):
         still = [waiting[:0]]
-        for query in waiting.split(max(1, BUDGET // max(tries, listed))):
+        for query in torch.split(waiting, max(1, BUDGET // max(tries, listed))):
             target = pool.some(query, tries, generator).flatten()
             pair = _passing(test, query.repeat_interleave(tries), target, store)
             query = query[~_deal(found, *pair, generator, full=True)[query]]
             if listed and len(query):
-                *pair, more = pool.listed(query, listed)
-                _deal(found, *_passing(test, *pair, store), generator)
+                those, target, more = pool.listed(query, listed)
+                _deal(found, *_passing(test, those, target, store), generator)
                 query = query[more]
             still.append(query)
         waiting = torch.cat(still)
@@ -132,7 +132,7 @@ def _of_some(
 def _passing(test: Test, query: Tensor, target: Tensor, store: ParameterStore) -> tuple[Tensor, Tensor]:
     """The pairs that pass a test, each once, in order."""
     size = max(1, BUDGET // (store.regions * len(store.space)))
-    passed = [test(*pair) for pair in zip(query.split(size), target.split(size), strict=True)]
+    passed = [test(*pair) for pair in zip(torch.split(query, size), torch.split(target, size), strict=True)]
     passing = torch.cat(passed)
     pair = torch.unique(query[passing] * len(store) + target[passing])
     return pair // len(store), pair % len(store)

@@ -64,7 +64,7 @@ class Tree:
         found = np.empty((len(parameter), min(most, len(self._ids))), dtype=np.int32)
         values = parameter.flatten(1).contiguous().numpy()
         side = (each.sqrt() * unit * _SLACK).numpy()
-        inside: tuple[Any, ...] = unit.numpy(), side, np.float32(total * _SLACK)
+        inside: tuple[Any, Any, Any] = unit.numpy(), side, np.float32(total * _SLACK)
         self.visited = _search(values, self._values, self._branches, self._depth, *inside, found, count)
         number = torch.from_numpy(count)
         entered = (torch.arange(found.shape[1]) < number[:, None]) & (number[:, None] <= most)

@@ -14,8 +14,9 @@ from hardmine.memory.graph import Graph
 from hardmine.neighbourhood import Auto, Blend, Neighbourhood, Reach, SameCell, Select
 from hardmine.neighbourhood.stored import taken
 from hardmine.records import Recipe, Verdict
-from hardmine.store import ParameterStore, near as module
+from hardmine.store import ParameterStore, draw as module
 from hardmine.store.near import near, nearest
+from hardmine.store.tree import Tree
 
 SEEDS = st.integers(0, 10_000)
 REACHES = st.one_of(
@@ -26,11 +27,26 @@ REACHES = st.one_of(
 )
 
 
-@pytest.fixture(params=[module.BUDGET, 2000], ids=["one part", "many parts"])
-def budget(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
-    monkeypatch.setattr(module, "BUDGET", request.param)
-    size: int = request.param
-    return size
+WAYS: dict[str, dict[str, Any]] = {
+    "all in one part": {},
+    "all in many parts": {"BUDGET": 900},
+    "large": {"FEW": 0},  # as a large store is searched
+    "large in many parts": {"FEW": 0, "BUDGET": 900},
+    "listed": {"FEW": 0, "TRIES": (1, 1)},
+    "many tries": {"FEW": 0, "TRIES": (1, 1), "LISTED": 3},
+}
+
+
+@pytest.fixture(params=WAYS)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    take(request.param, monkeypatch)
+    name: str = request.param
+    return name
+
+
+def take(way: str, patch: pytest.MonkeyPatch) -> None:
+    for name, value in WAYS[way].items():
+        patch.setattr(module, name, value)
 
 
 def setting(seed: int, rows: int = 5, targets: int = 40) -> tuple[Recipe, ParameterStore]:
@@ -67,23 +83,24 @@ def ids(found: torch.Tensor) -> list[set[int]]:
 
 
 @settings(max_examples=60, deadline=None)
-@given(SEEDS, REACHES, st.booleans(), st.sampled_from([module.BUDGET, 900]))
-def test_near_ids_are_those_of_a_table_of_all_distances(seed: int, reach: Reach, independent: bool, size: int) -> None:
+@given(SEEDS, REACHES, st.booleans(), st.sampled_from([*WAYS]))
+def test_near_ids_are_those_of_a_table_of_all_distances(seed: int, reach: Reach, independent: bool, way: str) -> None:
     rows, store = setting(seed)
     wanted = table(rows, store, reach, independent)
     if independent:
         wanted = wanted.transpose(1, 2).flatten(0, 1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "BUDGET", size)
+        take(way, patch)
         found = near(rows, store, reach, len(store), torch.Generator().manual_seed(seed), independent)
-        few = near(rows, store, reach, 3, torch.Generator().manual_seed(seed), independent)
+        few, again = (near(rows, store, reach, 3, torch.Generator().manual_seed(seed), independent) for _ in range(2))
     assert found.shape == ((5, 4, 40) if independent else (5, 40)) and few.shape[-1] == 3
+    assert torch.equal(few, again)
     assert ids(found) == [set(row.nonzero().flatten().tolist()) for row in wanted]
     for some, row in zip(ids(few), ids(found), strict=True):
         assert some <= row and len(some) == min(3, len(row))
 
 
-def test_the_threshold_is_strict_to_the_last_bit(budget: int) -> None:
+def test_the_threshold_is_strict_to_the_last_bit(way: str) -> None:
     """Differences of exactly 5 do not lie inside, though the products of such numbers round to either side."""
     generator = torch.Generator().manual_seed(0)
     here = torch.rand(20, 5, 6, generator=generator)
@@ -102,8 +119,8 @@ def test_the_threshold_is_strict_to_the_last_bit(budget: int) -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(SEEDS, st.booleans())
-def test_what_is_taken_is_left_out(seed: int, independent: bool) -> None:
+@given(SEEDS, st.booleans(), st.sampled_from([*WAYS]))
+def test_what_is_taken_is_left_out(seed: int, independent: bool, way: str) -> None:
     rows, store = setting(seed)
     graph, generator = Graph(store), torch.Generator().manual_seed(seed)
     dense = torch.rand(len(rows), len(store), 4, generator=generator) < 0.1
@@ -115,13 +132,13 @@ def test_what_is_taken_is_left_out(seed: int, independent: bool) -> None:
     barred = (dense | own) & rows.counted[:, None] & store.valid
     wanted = (wanted & ~barred).transpose(1, 2).flatten(0, 1) if independent else wanted & ~barred.any(-1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "BUDGET", 1500)
+        take(way, patch)
         left_out = taken(rows, store, graph, "source")
         found = near(rows, store, reach, len(store), generator, independent, left_out)
     assert ids(found) == [set(row.nonzero().flatten().tolist()) for row in wanted]
 
 
-def test_each_id_has_the_same_chance(budget: int) -> None:
+def test_each_id_has_the_same_chance(way: str) -> None:
     store = make_store(30)
     parameters = store.parameters[:1].repeat(30, 1, 1)
     parameters[10:13] += 90.0  # a gap, after which no id may come more often
@@ -162,7 +179,7 @@ def test_the_nearest_is_that_of_a_table_of_all_distances(seed: int, independent:
 
 @pytest.mark.parametrize("independent", [False, True])
 @pytest.mark.parametrize("used", [0.0, 0.9])
-def test_each_unused_first_target_has_the_same_chance(independent: bool, used: float) -> None:
+def test_each_unused_first_target_has_the_same_chance(independent: bool, used: float, way: str) -> None:
     """By guessing where nothing is used, by going through all where nearly everything is."""
     store = make_store(20, environment={"time": ["night", "day"] * 10})
     count = store.count.clone()
@@ -184,6 +201,40 @@ def test_each_unused_first_target_has_the_same_chance(independent: bool, used: f
         share = share / 4000
         assert share.nonzero().flatten().tolist() == wanted.tolist()
         assert (share[wanted] - 1 / len(wanted)).abs().max() < 4.5 * (1 / len(wanted) / 4000) ** 0.5
+
+
+@pytest.mark.parametrize("independent", [False, True])
+def test_a_cell_gives_each_of_its_unused_targets_the_same_chance(independent: bool, way: str) -> None:
+    store = make_store(20, environment={"time": ["night", "day"] * 10})
+    count = store.count.clone()
+    count[4, 1] = 0
+    store = store.with_(count=count)
+    rows, graph = make_recipe(2000, store, target=2), Graph(store)
+    graph.used.add(*torch.cartesian_prod(torch.tensor([0]), torch.tensor([6, 8]), torch.arange(4)).unbind(1))
+    rows = rows.replace(source=torch.zeros(2000).long())
+    proposed, found = SameCell(independent=independent, used="source")(
+        rows, store, graph, torch.Generator().manual_seed(0)
+    )
+    assert found.all()
+    for area in range(3):
+        wanted = [one for one in (0, 4, 10, 12, 14, 16, 18) if not (independent and one == 4 and area == 1)]
+        target = proposed.target[:, area] if independent else proposed.target.amax(1)
+        share = target.bincount(minlength=20) / 2000
+        assert share.nonzero().flatten().tolist() == wanted
+        assert (share[wanted] - 1 / len(wanted)).abs().max() < 4.5 * (1 / len(wanted) / 2000) ** 0.5
+
+
+def test_a_tree_looks_at_few_targets() -> None:
+    generator = torch.Generator().manual_seed(0)
+    points = torch.rand(20_000, 6, 2, generator=generator) * 60
+    points[torch.rand(20_000, 6, generator=generator) < 0.02] = torch.nan
+    index, limit = Tree(points, torch.arange(20_000)), torch.tensor([100.0, 100.0])
+    near, count = index.near(points[:50], torch.ones(2), limit, 100.0, 100)
+    inside = ~((points[:50, None] - points).square().sum(-1) >= 100).any(-1)
+    row = torch.arange(50).repeat_interleave(count)
+    assert torch.equal(torch.stack([row, near], 1).unique(dim=0), inside.nonzero())
+    assert torch.equal(count, inside.sum(1))
+    assert index.visited < 50 * 20_000 / 8
 
 
 class Largest(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -42,23 +42,6 @@ def test_marks_equal_a_dense_table(seed: int, sizes: list[int]) -> None:
     assert torch.equal(again.state(), used.state())
 
 
-@settings(deadline=None)
-@given(st.integers(0, 10_000), st.integers(0, TARGETS), st.integers(0, TARGETS))
-def test_the_marks_of_some_sources_in_a_part_of_the_store(seed: int, one: int, other: int) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    used = Used(TARGETS, REGIONS)
-    for _ in range(4):
-        used.add(*marks(8, generator))
-    part, source = slice(min(one, other), max(one, other)), marks(6, generator)[0]  # a source may come twice
-    found = torch.stack(used.marks(source, part), dim=1)
-    table = torch.zeros(len(source), REGIONS, TARGETS, dtype=torch.bool)
-    table[found[:, 0], found[:, 1], found[:, 2]] = True
-    wanted = dense(used)[source + 1].transpose(1, 2).clone()
-    wanted[..., : part.start], wanted[..., part.stop :] = False, False
-    assert torch.equal(table, wanted)
-    assert len(found) == table.sum()
-
-
 def test_few_lists_for_many_marks() -> None:
     used, generator = Used(TARGETS, REGIONS), torch.Generator().manual_seed(0)
     for _ in range(2000):
@@ -71,6 +54,5 @@ def test_few_lists_for_many_marks() -> None:
 def test_nothing_is_used_at_first() -> None:
     used = Used(TARGETS, REGIONS)
     assert not dense(used).any() and not len(used)
-    assert [len(column) for column in used.marks(torch.arange(3), slice(0, TARGETS))] == [0, 0, 0]
     used.load(used.state())
     assert not len(used)

@@ -1,6 +1,7 @@
 """The first parameter of a search (R12, R17, R19)."""
 
 from collections.abc import Sequence
+from functools import cached_property, partial
 from typing import Literal
 
 import torch
@@ -11,11 +12,35 @@ from hardmine.memory.graph import Graph
 from hardmine.memory.used import Used
 from hardmine.neighbourhood.generate import Generate
 from hardmine.records import Recipe
+from hardmine.store.draw import Taken, draw, without
 from hardmine.store.environment import Wanted, matching
-from hardmine.store.near import common, cross_out, draw
+from hardmine.store.groups import Groups, Linked
 from hardmine.store.store import ParameterStore
 
 _HANDFUL = 4  # random targets that are tried before all are gone through
+
+
+class _Environment:
+    """The targets of an environment, of which `match` (M,) bool tells."""
+
+    def __init__(self, store: ParameterStore, match: Tensor) -> None:
+        self.match, self.offered = match, store.offered
+        self.targets = match.nonzero().flatten()
+        self.offers = store.offered[match].any(0)  # (R,)
+
+    def pool(self, rows: int, independent: bool) -> Linked:
+        """Where the first parameters of N rows are among; where areas are `independent`, those of each region."""
+        groups = self._of_regions if independent else self._all
+        return groups.of(torch.eye(len(groups.count), dtype=torch.bool).repeat(rows, 1))
+
+    @cached_property
+    def _all(self) -> Groups:
+        return Groups(torch.zeros_like(self.targets), self.targets, 1)
+
+    @cached_property
+    def _of_regions(self) -> Groups:
+        target, region = (self.offered & self.match[:, None]).nonzero(as_tuple=True)
+        return Groups(region, target, self.offered.shape[1])
 
 
 class First:
@@ -43,7 +68,7 @@ class First:
             raise InputError("first: no area is chosen and whole=false, so that nothing is converted: choose some")
         self.areas, self.whole, self.independent, self.environment = areas, whole, independent, environment
         self._generate = Generate(independent=independent)
-        self._known: tuple[ParameterStore, Tensor] | None = None
+        self._known: tuple[ParameterStore, _Environment] | None = None
 
     def __call__(
         self, rows: Recipe, store: ParameterStore, graph: Graph, generator: torch.Generator
@@ -56,10 +81,11 @@ class First:
         latest = graph.latest_of(rows.source)
         target = self._guess(rows.source, wanted, latest, store, graph.used, generator)
         # an area that no target has needs no search
-        possible = wanted & store.offered[self._matching(store)].any(0)
+        possible = wanted & self._environment(store).offers
         missing = ((target < 0) & (possible if self.independent else possible.any(1, keepdim=True))).any(1)
         if missing.any():
-            exact = self._search(rows.source[missing], wanted[missing], latest[missing], store, graph.used, generator)
+            still = possible & (target < 0) if self.independent else wanted
+            exact = self._search(rows.source[missing], still[missing], latest[missing], store, graph.used, generator)
             target[missing] = torch.where(target[missing] < 0, exact, target[missing])
         again = (target < 0) & possible  # there is none but the latest
         if not self.independent:
@@ -86,7 +112,7 @@ class First:
     ) -> Tensor:
         """(N, 1), or (N, R): the first of a handful of random targets that will do and is unused; -1 where none is."""
         columns, region = store.regions if self.independent else 1, torch.arange(store.regions)[:, None]
-        targets = self._matching(store).nonzero().flatten()
+        targets = self._environment(store).targets
         place = torch.randint(len(targets), (len(wanted), columns, _HANDFUL), generator=generator)
         guess = targets[place].expand(-1, store.regions, -1)
         possible = wanted[..., None] & store.offered[guess, region]
@@ -108,33 +134,39 @@ class First:
     ) -> Tensor:
         """(N, 1), or (N, R): any of all targets that will do and are unused; where all are used, any that will do but
         the latest; -1 where there is no other."""
-        there, matches = store.offered, self._matching(store)
-        own_row, own_region = (wanted & (latest >= 0)).nonzero(as_tuple=True)
-        own = latest[own_row, own_region]
+        environment = self._environment(store)
 
-        def possible(part: slice) -> Tensor:
-            those = there[part] & matches[part, None]
-            return wanted[..., None] & those.T if self.independent else common(wanted, those)
+        def possible(query: Tensor, target: Tensor) -> Tensor:
+            there = store.offered[target]
+            if self.independent:
+                there, about = there.gather(1, query[:, None] % store.regions), wanted.flatten()[query, None]
+            else:
+                about = wanted[query]
+            return (there & about).any(1) & environment.match[target]
 
-        def repeated(part: slice, passed: Tensor) -> None:
-            here = (own >= part.start) & (own < part.stop)
-            cross_out(passed, own_row[here], own_region[here], own[here] - part.start)
+        def repeated(row: Tensor, region: Tensor, target: Tensor) -> Tensor:
+            return wanted[row, region] & (latest[row, region] == target)
 
-        def seen(part: slice, passed: Tensor) -> None:
-            row, region, target = used.marks(source, part)
-            about = wanted[row, region] & there[target, region]
-            cross_out(passed, row[about], region[about], target[about] - part.start)
-            repeated(part, passed)
+        def seen(row: Tensor, region: Tensor, target: Tensor) -> Tensor:
+            about = wanted[row, region] & store.offered[target, region]
+            return about & used.holds(source[row], target, region) | repeated(row, region, target)
 
-        target = draw(possible, len(wanted), store, 1, generator, seen)
+        asked = wanted if self.independent else wanted.any(1)
+
+        def find(left_out: Taken) -> Tensor:
+            test = without(possible, left_out, store.regions, self.independent)
+            pool = partial(environment.pool, len(wanted), self.independent)
+            return draw(test, asked, store, 1, generator, pool)
+
+        target = find(seen)
         if (target < 0).any():
-            target = torch.where(target < 0, draw(possible, len(wanted), store, 1, generator, repeated), target)
+            target = torch.where(target < 0, find(repeated), target)
         return target[..., 0] if self.independent else target
 
-    def _matching(self, store: ParameterStore) -> Tensor:
-        """(M,) bool: the targets of the environment, looked up once for a store."""
+    def _environment(self, store: ParameterStore) -> _Environment:
+        """The targets of the environment, looked up once for a store."""
         if self._known is None or self._known[0] is not store:
-            self._known = store, matching(store, self.environment)
+            self._known = store, _Environment(store, matching(store, self.environment))
         return self._known[1]
 
     def _choose(self, rows: Recipe, store: ParameterStore, generator: torch.Generator) -> Tensor:

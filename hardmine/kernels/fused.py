@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hardmine.kernels.color import KNEE, LEVELS, SLOPE, Colors, decoding, encoding, matrices
+from hardmine.kernels.compiled import compiled
 from hardmine.kernels.places import places
 from hardmine.kernels.transfer import Table
 from hardmine.records import Distribution
@@ -32,23 +33,6 @@ Values = NDArray[Any]
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _KNEE, _SLOPE, _FOOT = np.float32(KNEE), np.float32(SLOPE), np.float32(KNEE ** (1 / 3))
 _UNSLOPE, _THIRD, _ZERO, _TOP = np.float32(1 / SLOPE), np.float32(1 / 3), np.float32(0), np.float32(LEVELS - 1)
-
-
-def _compiled(*fast: str) -> Callable[[_Function], _Function]:
-    """Numba without Python's lock.
-
-    Args:
-        fast: what LLVM may assume of floating point. Sums alone may be reordered; their order is the same in every run.
-    """
-
-    def compiled(function: _Function) -> _Function:
-        given: dict[str, Any] = {"nogil": True, "fastmath": {"contract", *fast}, "error_model": "numpy"}
-        try:
-            return njit(cache=True, **given)(function)  # type: ignore[no-any-return]
-        except RuntimeError:  # nowhere to keep it: it is compiled anew in each process
-            return njit(**given)(function)  # type: ignore[no-any-return]
-
-    return compiled
 
 
 def _inlined(function: _Function) -> _Function:
@@ -115,7 +99,7 @@ def _end(labels: Any, place: int, end: int) -> int:
     return place
 
 
-@_compiled("reassoc", "nsz")
+@compiled("reassoc", "nsz")
 def _measure(
     image: Any, regions: Any, lab: bool, light: Any, xyz: Any, first: int, last: int, count: Any, mean: Any, square: Any
 ) -> None:
@@ -160,7 +144,7 @@ def _measure(
             place = end
 
 
-@_compiled()
+@compiled()
 def _convert_lab(
     image: Any,
     regions: Any,
@@ -206,7 +190,7 @@ def _convert_lab(
             place = end
 
 
-@_compiled()
+@compiled()
 def _convert_rgb(
     image: Any, regions: Any, rows: Any, chosen: Any, gain: Any, offset: Any, first: int, last: int, made: Any
 ) -> None:

@@ -46,25 +46,6 @@ class Used:
         """
         return self._has(self._number(source.view(-1, *[1] * (target.ndim - 1)), target, region))
 
-    def marks(self, source: Tensor, part: slice) -> tuple[Tensor, Tensor, Tensor]:
-        """The marks of N sources (N,) at the targets `part.start` to `part.stop` - 1.
-
-        Returns:
-            Row of `source`, region and target of each, (K,) int64.
-        """
-        zero = torch.zeros((), dtype=torch.int64)
-        first = self._number(source, zero, 0)
-        rows, found = [zero[None][:0]], [zero[None][:0]]
-        for marks in self._lists:
-            low = torch.searchsorted(marks, first + part.start * self.regions)
-            count = torch.searchsorted(marks, first + part.stop * self.regions) - low
-            row = torch.arange(len(source)).repeat_interleave(count)
-            place = torch.arange(len(row)) - (count.cumsum(0) - count - low)[row]
-            rows.append(row)
-            found.append(marks[place] - first[row])
-        row, number = torch.cat(rows), torch.cat(found)
-        return row, number % self.regions, number // self.regions
-
     def _number(self, source: Tensor, target: Tensor, region: Tensor | int) -> Tensor:
         number = ((source + 1) * self.targets + target) * self.regions + region
         return number.contiguous()  # as it is searched for

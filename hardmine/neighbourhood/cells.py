@@ -10,8 +10,9 @@ from hardmine.neighbourhood.blend import Blend
 from hardmine.neighbourhood.reach import Reach
 from hardmine.neighbourhood.stored import Stored, Used
 from hardmine.records import Recipe
+from hardmine.store.draw import Taken, draw, without
 from hardmine.store.environment import Associations, EnvironmentTable, Order
-from hardmine.store.near import Taken, common, draw, nearest
+from hardmine.store.near import nearest
 from hardmine.store.store import ParameterStore
 
 
@@ -97,24 +98,28 @@ class Cells(Stored):
         self, rows: Recipe, store: ParameterStore, most: int, generator: torch.Generator, taken: Taken | None = None
     ) -> Tensor:
         """See `Stored`."""
-        table = self.table(store)
-        linked, regions = self.linked(table).expand(store.regions, -1, -1), range(store.regions)
-        cell = table.cell[home(rows, store, self.independent)]  # (N, R)
+        table, regions = self.table(store), torch.arange(store.regions)
+        linked = self.linked(table).expand(store.regions, -1, -1)
+        # the cells that each region of a row leads to, (N, R, C)
+        reached = linked[regions, table.cell[home(rows, store, self.independent)]] & rows.counted[..., None]
+        if not self.independent:
+            reached = reached.any(1, keepdim=True)  # from any of them
+        reached = reached.flatten(0, 1)
 
-        def each(part: slice) -> Tensor:
-            there = [linked[region][cell[:, region, None], table.cell[part]] for region in regions]
-            return torch.stack(there, dim=1) & rows.counted[..., None] & store.offered[part].T
+        def test(query: Tensor, target: Tensor) -> Tensor:
+            there = store.offered[target]
+            # that a row converts the region of a query, `reached` knows
+            there = there.gather(1, query[:, None] % store.regions) if self.independent else there & rows.counted[query]
+            return reached[query, table.cell[target]] & there.any(1)
 
-        if self.independent:
-            return draw(each, len(rows), store, most, generator, taken)
-        reached = torch.zeros(len(rows), len(table.cells), dtype=torch.bool)  # from any of a row's regions
-        for region in regions:
-            reached |= linked[region][cell[:, region]] & rows.counted[:, region, None]
-
-        def together(part: slice) -> Tensor:
-            return reached[:, table.cell[part]] & common(rows.counted, store.offered[part])
-
-        return draw(together, len(rows), store, most, generator, taken)
+        return draw(
+            without(test, taken, store.regions, self.independent),
+            rows.counted if self.independent else rows.counted.any(1),
+            store,
+            most,
+            generator,
+            lambda: table.targets.of(reached),
+        )
 
 
 def home(rows: Recipe, store: ParameterStore, independent: bool = False) -> Tensor:

@@ -1,5 +1,6 @@
 """The second threshold: how far a neighbour may be (Expr. 3 and 4; R37, R38; D57-D60)."""
 
+from math import inf
 from typing import Literal
 
 import torch
@@ -61,6 +62,12 @@ class Reach:
         if self.radius is not None:
             return squares.sum(-1) < self.radius**2
         return (squares < self._sides(space).square()).all(-1)
+
+    def limits(self, space: Space) -> tuple[Tensor, float]:
+        """(d,) what no squared difference inside reaches, and what their sum does not, infinite for a box."""
+        if self.radius is not None:
+            return torch.full((int(self.axes(space).sum()),), self.radius**2), self.radius**2
+        return self._sides(space).square(), inf
 
     def draw(self, shape: tuple[int, ...], space: Space, generator: torch.Generator) -> Tensor:
         """(*shape, D): shifts, uniform inside; 0 along the axes that are not moved."""

@@ -6,7 +6,8 @@ from torch import Tensor
 from hardmine.neighbourhood.reach import Channels, Reach
 from hardmine.neighbourhood.stored import Stored, Used
 from hardmine.records import Recipe
-from hardmine.store.near import Taken, near
+from hardmine.store.draw import Taken
+from hardmine.store.near import near
 from hardmine.store.store import ParameterStore
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from hardmine.errors import InputError
 from hardmine.memory.graph import Graph
 from hardmine.records import Recipe
-from hardmine.store.near import Taken, common, cross_out
+from hardmine.store.draw import Taken
 from hardmine.store.store import ParameterStore
 
 Used = Literal["graph", "source"]
@@ -42,7 +42,7 @@ class Stored:
             store: the targets.
             most: C; each with the same chance where more are near, -1 where fewer are.
             generator: the only source of chance.
-            taken: crosses out those that are left out.
+            taken: those that are left out.
         """
         raise TypeError(f"{type(self).__name__} must say which targets are near")
 
@@ -67,22 +67,14 @@ def taken(rows: Recipe, store: ParameterStore, graph: Graph | None = None, used:
 
     Both only where a row converts the region and the target has something for it.
     """
-    own_row, own_region = (rows.counted & (rows.target >= 0)).nonzero(as_tuple=True)
-    own = rows.target[own_row, own_region].long()
 
-    def cross(part: slice, passed: Tensor) -> None:
-        here = (own >= part.start) & (own < part.stop)
-        row, region, target = own_row[here], own_region[here], own[here]
-        if graph is not None and used == "source":
-            seen = graph.used.marks(rows.source, part)
-            row, region, target = (torch.cat(both) for both in zip((row, region, target), seen, strict=True))
-        about = rows.counted[row, region] & store.offered[target, region]
-        cross_out(passed, row[about], region[about], target[about] - part.start)
-        if graph is not None and used == "graph":
-            tried = (graph.uses[part] > 0) & store.offered[part]
-            if passed.ndim == 2:
-                passed &= ~common(rows.counted, tried)
-            else:
-                passed &= ~(rows.counted[..., None] & tried.T)
+    counted = rows.counted
 
-    return cross
+    def is_taken(row: Tensor, region: Tensor, target: Tensor) -> Tensor:
+        seen = rows.target[row, region] == target
+        if graph is not None:
+            by_source = used == "source"
+            seen |= graph.used.holds(rows.source[row], target, region) if by_source else graph.uses[target, region] > 0
+        return seen & counted[row, region] & store.offered[target, region]
+
+    return is_taken

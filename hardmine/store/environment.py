@@ -1,6 +1,7 @@
 """Environments: the time, the weather, the stain in which a target was taken (R12, R29-R32; D37, D50-D53)."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import product
 from math import prod
 
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from hardmine.errors import InputError
 from hardmine.store.file import WHOLE
+from hardmine.store.groups import Groups
 from hardmine.store.store import ParameterStore
 
 Wanted = str | Mapping[str, str]  # "sunny night", or {time: night}
@@ -137,6 +139,11 @@ class EnvironmentTable:
         self._codes = torch.tensor([[ranks[v] for ranks, v in zip(rank, c, strict=True)] for c in combinations])
         self.adjacent = self._adjacent(order)
         self.associated = self._associated(store, associations or {})
+
+    @cached_property
+    def targets(self) -> Groups:
+        """The targets of each cell."""
+        return Groups(self.cell, torch.arange(len(self.cell)), len(self.cells))
 
     def _adjacent(self, order: Order) -> Tensor:
         components = torch.zeros(len(self.cells), len(self.cells), dtype=torch.int64)  # in which two cells differ

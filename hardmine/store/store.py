@@ -120,6 +120,11 @@ class ParameterStore:
         return self.valid | self.valid[:, -1:] if self.missing == "whole" else self.valid
 
     @cached_property
+    def offers(self) -> Tensor:
+        """(R,) bool: the regions that any target has something for."""
+        return self.offered.any(0)
+
+    @cached_property
     def points(self) -> Tensor:
         """(M, R, D) float32: what a region gets that takes a target, where it is `offered`."""
         if self.missing == "keep":

@@ -226,7 +226,7 @@ def test_without_other_light_the_measures_stand_alone(checkpoint: Path, tmp_path
     alone = "data.counts={train: 1, val: 4, target: 0, test: 0}"
     found = evaluate(checkpoint, tmp_path / "a", alone)
     assert "no images in other light: the data has no split target" in capsys.readouterr().out
-    assert found.what_if is None and list(found.areas) == ["val"]
+    assert found.what_if is None and list(found.areas) == ["train", "val"]
     assert refused(checkpoint, tmp_path / "b", alone, "fail_under=0.5") == 2
     assert "fail_under: no store" in capsys.readouterr().err
     assert not (tmp_path / "b").exists()

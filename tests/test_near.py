@@ -232,7 +232,7 @@ def test_a_tree_looks_at_few_targets() -> None:
     near, count = index.near(points[:50], torch.ones(2), limit, 100.0, 100)
     inside = ~((points[:50, None] - points).square().sum(-1) >= 100).any(-1)
     row = torch.arange(50).repeat_interleave(count)
-    assert torch.equal(torch.stack([row, near], 1).unique(dim=0), inside.nonzero())
+    assert torch.equal(torch.unique(torch.stack([row, near], 1), dim=0), inside.nonzero())
     assert torch.equal(count, inside.sum(1))
     assert index.visited < 50 * 20_000 / 8
 

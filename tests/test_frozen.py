@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from test_cli import fails
 
+from hardmine.cli.blocks import config_folder
 from hardmine.errors import InputError
 from hardmine.frozen import look_at_frozen
 from hardmine.runs import RunFolder
@@ -45,15 +46,30 @@ CALLED = re.findall(
     hardmine.files.tempfile.NamedTemporaryFile hardmine.__main__.main
     hardmine.frozen.look_at_frozen.__globals__ torch.nn.Module.__init__ torch.nn
     lightning.pytorch.callbacks.callback.os.system torchvision.models._api.WeightsEnum hardminer.Evil
+    torch.nn.modules.module.torch.package.PackageImporter torch.nn.modules.module.torch.jit.CompilationUnit
+    torch.nn.modules.module.torch.jit.ScriptModule torch.nn.Parameter torch.optim.lr_scheduler.StepLR
+    timm.data.ImageDataset torchvision.models.ResNet18_Weights hardmine.data.folder.Folder hardmine.store.ParameterStore
+    hardmine.memory.Ledger hardmine.data.export.Export hardmine.callbacks.AtomicCheckpointIO
     torch.nn.modules.module.OrderedDict hardmine hardmine. .hardmine.Mining hardmine..Mining
     """,
 )
+CREATE = "${oc.${a}:{_target_:numpy.load,file:'evil.npy',allow_pickle:true}}"
 
 
 def with_(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
     plain: dict[str, Any] = json.loads(json.dumps(GOOD))
     change(plain)
     return plain
+
+
+def made(part: Any) -> Iterator[str]:
+    """What a config of the program's own names as a run may write it; Hydra's own classes are not among it."""
+    plain = OmegaConf.to_container(part, resolve=False) if OmegaConf.is_config(part) else part
+    for name, value in plain.items() if isinstance(plain, dict) else ():
+        if name == "_target_" and value and ".cli." not in value:
+            yield value
+        elif name != "hydra":
+            yield from made(value)
 
 
 def refused(plain: Any, message: str, allow: tuple[str, ...] = ()) -> None:
@@ -64,6 +80,16 @@ def refused(plain: Any, message: str, allow: tuple[str, ...] = ()) -> None:
 
 def test_what_runs_write_is_read() -> None:
     look_at_frozen(GOOD, Path("config.yaml"))
+    text = {"a": "${run_dir}/${model.encoder_name}", "b": "${model}", "c": ["${a}", "costs {5} $"]}
+    look_at_frozen({**GOOD, **text}, Path("config.yaml"))
+
+
+TARGETS = sorted({name for path in config_folder().glob("**/*.yaml") for name in made(OmegaConf.load(path))})
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_what_the_configs_make_may_be_made(target: str) -> None:
+    look_at_frozen(with_(lambda plain: plain.update(more={"_target_": target})), Path("config.yaml"))
 
 
 @pytest.mark.parametrize("network", NETWORKS, ids=lambda network: str(network["_target_"]))
@@ -88,6 +114,18 @@ def test_what_is_never_called(target: str) -> None:
         (lambda plain: plain["model"].update(_partial_=True), r"model\._partial_"),
         (lambda plain: plain.update(seed="${oc.env:HOME}"), r"seed: .*allow=\[oc\.env\]"),
         (lambda plain: plain.update(seed="a ${ oc.decode : ${task.lr}}"), r"allow=\[oc\.decode\]"),
+        (lambda plain: plain.update(seed=CREATE, a="create"), "seed: .* asks for more than a key"),
+        (lambda plain: plain.update(seed="\\" + CREATE, a="create"), "seed: .* asks for more than a key"),
+        (lambda plain: plain.update(seed="\\${run_dir}"), "seed: .* asks for more than a key"),
+        (lambda plain: plain.update(seed="${a.${b}}", a=[1], b=0), "seed: .* asks for more than a key"),
+        (lambda plain: plain.update(seed="${hydra:runtime.output_dir}"), "seed: .* asks for more than a key"),
+        (lambda plain: plain.update(seed="${a}${b}", a="$", b="{oc.env:HOME}"), "seed: .* comes of what it refers to"),
+        (lambda plain: plain.update(seed="${a}", a="${seed}"), "references: "),
+        (lambda plain: plain.update(seed="${nowhere}"), "references: .*nowhere"),
+        (lambda plain: plain.update(a=[{"b": "${a}"}]), "references: "),
+        (lambda plain: plain.update({f"a{n}": [f"${{a{n + 1}}}"] * 10 for n in range(9)}, a9="x"), "references: "),
+        (lambda plain: plain.update({f"a{n}": f"${{a{n + 1}}}" * 10 for n in range(9)}, a9="x"), "references: "),
+        (lambda plain: plain.update({f"a{n}": [f"${{a{n + 1}.0}}"] * 10 for n in range(9)}, a9="x"), "references: "),
         (lambda plain: plain.update(seed="${now:%Y}"), r"allow=\[now\]"),
         (lambda plain: plain.update(more=[{"deep": ["${oc.env:HOME}"]}]), r"more\.0\.deep\.0"),
         (lambda plain: plain.update(run_dir="${hydra:runtime.cwd}"), "run_dir"),
@@ -95,6 +133,11 @@ def test_what_is_never_called(target: str) -> None:
         (lambda plain: plain.update(defaults=["a"]), "defaults: no run writes that"),
         (lambda plain: plain.update(model={**NETWORKS[1], "checkpoint_path": "x.pth"}), "would read checkpoint_path"),
         (lambda plain: plain.update(model={**NETWORKS[1], "model_name": "hf-hub:a/b"}), "would read model_name"),
+        (lambda plain: plain.update(model={**NETWORKS[1], "model_name": "${b}"}, b="local-dir:x"), "read model_name"),
+        (lambda plain: plain.update(b="x.pth", model={**NETWORKS[1], "checkpoint_path": "${b}"}), "checkpoint_path"),
+        (lambda plain: plain["model"].update(encoder_name="tu-local-dir:x"), "would read encoder_name"),
+        (lambda plain: plain["model"].update(checkpoint_path="x.pth"), "would read checkpoint_path"),
+        (lambda plain: plain["model"].update(encoder_params={"cache_dir": "x"}), "would read cache_dir"),
     ],
 )
 def test_other_ways_round(change: Callable[[dict[str, Any]], object], message: str) -> None:
@@ -112,7 +155,10 @@ def test_what_the_user_allows() -> None:
     look_at_frozen(plain, Path("config.yaml"), ["mine"])
     look_at_frozen(plain, Path("config.yaml"), ["mine.nets"])
     refused(plain, "mine", ("min",))
-    look_at_frozen(with_(lambda plain: plain.update(seed="${oc.env:SEED}")), Path("config.yaml"), ["oc.env"])
+    for text in ("${oc.env:SEED}", "a/${ oc.env : SEED}/${task.lr}", "${oc.env:SEED,${task.lr}}"):
+        look_at_frozen(with_(lambda plain, text=text: plain.update(seed=text)), Path("config.yaml"), ["oc.env"])
+    refused(with_(lambda plain: plain.update(seed="${oc.env:${now:x}}")), "asks for more than a key", ("oc.env", "now"))
+    refused(with_(lambda plain: plain.update(seed=CREATE, a="env")), "asks for more than a key", ("oc.env", "oc"))
 
 
 @pytest.fixture

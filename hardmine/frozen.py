@@ -4,12 +4,14 @@ Whoever made the folder may be somebody else. Hydra would call whatever function
 """
 
 import inspect
+import io
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from hardmine.errors import InputError
+from hardmine.files import trouble
 
 # classes that lie below these names are made, where they are a kind of the class beside; `allow` adds others
 PACKAGES = {
@@ -34,6 +36,57 @@ _SPECIAL = ("_target_", "_convert_", "_recursive_")  # not _args_ and _partial_,
 _OWN_FOLDER = "${hydra:runtime.output_dir}"
 _KEY = r"\$\{([A-Za-z]\w*(?:\.\w+)*)\}"
 _LARGEST = 1_000_000  # letters and values of a config with each reference written out
+
+# blocks of a config, by their names; a config of an older version may lack some
+BLOCKS = (
+    *("data", "model", "task", "store", "conversion", "first", "neighbourhood", "scoring", "gate", "update"),
+    *("callbacks", "logger", "mining", "buffer", "stopping", "environment", "trainer"),
+)
+_DEEPEST = 50
+_LONGEST = 1 << 20  # bytes
+
+
+def read_frozen(path: Path) -> dict[str, Any]:
+    """A config as containers, not resolved.
+
+    Args:
+        path: of the YAML file.
+
+    Raises:
+        InputError: it is none that a run writes.
+    """
+    import yaml  # type: ignore[import-untyped]  # comes with omegaconf
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    if why := trouble(path):
+        raise InputError(f"{path}: {why}: name the folder of a run")
+    try:
+        if path.stat().st_size > _LONGEST:
+            raise ValueError("it is too long")
+        text = path.read_bytes().decode()
+        if re.match(r"\s*#\s*@", text):  # Hydra would put the keys where this says
+            raise ValueError("it begins with a directive of Hydra's")
+        depth = 0
+        for event in yaml.parse(text, yaml.SafeLoader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > _DEEPEST:
+                raise ValueError("it is nested too deeply")
+            if getattr(event, "anchor", None):  # ten of ten of ten of these are a thousand
+                raise ValueError("it has a YAML anchor or alias")
+        cfg = OmegaConf.load(io.StringIO(text))
+        plain: Any = OmegaConf.to_container(cfg, resolve=False)
+        if not isinstance(plain, dict) or not plain or not all(isinstance(key, str) for key in plain):
+            raise ValueError("it must hold keys")
+    except (yaml.YAMLError, OmegaConfBaseException, OSError, ValueError) as error:
+        why = " ".join(str(error).split())
+        raise InputError(f"{path}: cannot be read ({why:.120}): name another run folder") from None
+    for name in BLOCKS:
+        if name in plain and not isinstance(plain[name], dict):
+            raise InputError(
+                f"{path}: {name}: must be a block of keys, got {plain[name]!r:.60}: name another run folder"
+            )
+    return plain
 
 
 def look_at_frozen(plain: Any, path: Path, allow: Sequence[str] = ()) -> None:

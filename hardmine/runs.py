@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from hardmine.errors import InputError
 from hardmine.files import remove_parts, write_atomically
-from hardmine.frozen import look_at_frozen
+from hardmine.frozen import look_at_frozen, read_frozen
 
 if TYPE_CHECKING:
     from hardmine.data.inventory import Inventory
@@ -228,8 +228,6 @@ class RunFolder:
                 what it should not.
         """
         from omegaconf import OmegaConf
-        from omegaconf.errors import OmegaConfBaseException
-        from yaml import YAMLError  # type: ignore[import-untyped]  # comes with omegaconf
 
         if not self.frozen.is_file():
             raise InputError(f"{self.frozen}: no such file: name the folder of a run")
@@ -245,12 +243,9 @@ class RunFolder:
             raise InputError(f"{about}: cannot be read: it must hold format and hardmine") from None
         if kind != FORMAT:
             raise InputError(f"{about}: format {kind} of hardmine {version}; this version reads format {FORMAT}")
-        try:
-            cfg: Any = OmegaConf.load(self.frozen)
-        except (YAMLError, OmegaConfBaseException, OSError, ValueError) as error:
-            why = " ".join(str(error).split())
-            raise InputError(f"{self.frozen}: cannot be read ({why:.120}): name another run folder") from None
-        look_at_frozen(OmegaConf.to_container(cfg, resolve=False), self.frozen, allow)
+        plain = read_frozen(self.frozen)
+        look_at_frozen(plain, self.frozen, allow)
+        cfg = OmegaConf.create(plain)
         cfg.run_dir, cfg.allow = str(self.path), list(allow)  # whatever the folder itself would allow
         return cfg
 

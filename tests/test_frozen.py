@@ -12,8 +12,9 @@ from omegaconf import OmegaConf
 from test_cli import fails
 
 from hardmine.cli.blocks import config_folder
+from hardmine.cli.report import write_report
 from hardmine.errors import InputError
-from hardmine.frozen import look_at_frozen
+from hardmine.frozen import BLOCKS, look_at_frozen
 from hardmine.runs import RunFolder
 
 GOOD: dict[str, Any] = {
@@ -198,8 +199,34 @@ def test_a_folder_does_not_allow_itself_anything(evil: Path) -> None:
     assert RunFolder(evil).config(["mine"]).allow == ["mine"]
 
 
-def test_a_config_that_is_no_yaml(evil: Path) -> None:
-    for text in ("a: [", "!!python/object/apply:os.mkdir [x]", "\x00", "- 1", ""):
-        (evil / ".hydra/config.yaml").write_text(text)
-        with pytest.raises(InputError, match=r"config\.yaml: .*: name another run folder"):
-            RunFolder(evil).config()
+ALIASES = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{f'*a{n - 1},' * 10}]\n" for n in range(1, 9))
+ODD = ("x", "3", "null", "[1]") * 5
+UNREAD = {
+    **dict.fromkeys(("a: [", "a: [1\n\t2", "\x00", "a: \xff", "3", ""), "cannot be read"),
+    **dict.fromkeys(("- 1", "[a]", "{}", "1: x"), "it must hold keys"),
+    "!!python/object/apply:os.mkdir [x]": "cannot be read",
+    ALIASES: "it has a YAML anchor or alias",
+    "a: &b 1": "it has a YAML anchor or alias",
+    f"a: {'[' * 3000}{']' * 3000}": "it is nested too deeply",
+    f"a: {'{b: ' * 60}1{'}' * 60}": "it is nested too deeply",
+    f"a: {'x' * (1 << 20)}": "it is too long",
+    "# @package hydra\njob_logging: {version: 1}": "a directive of Hydra's",
+    "\n \u2028#\t@package hydra\njob_logging: {version: 1}": "a directive of Hydra's",
+    **{f"{name}: {value}": f"{name}: must be a block" for name, value in zip(BLOCKS, ODD, strict=False)},
+}
+
+
+@pytest.mark.parametrize("text", UNREAD, ids=lambda text: ascii(text[:20]))
+def test_a_file_that_no_run_writes(text: str, evil: Path) -> None:
+    """Whatever of it is used."""
+    path = evil / ".hydra/config.yaml"
+    path.write_bytes(text.encode("latin-1" if "\xff" in text else "utf-8"))
+    for read in (lambda: RunFolder(evil).config(), lambda: write_report(evil)):
+        with pytest.raises(InputError, match=rf"config\.yaml: .*{UNREAD[text]}.*: name another run folder"):
+            read()
+
+
+def test_blocks() -> None:
+    common: Any = OmegaConf.to_container(OmegaConf.load(config_folder() / "common.yaml"), resolve=False)
+    groups = {name for entry in common["defaults"] if isinstance(entry, dict) for name in entry}
+    assert {*BLOCKS} == groups | {name for name, value in common.items() if isinstance(value, dict)} - {"hydra"}

@@ -9,6 +9,7 @@ from typing import Any
 
 from hardmine.cli.blocks import config_folder
 from hardmine.errors import InputError
+from hardmine.frozen import read_frozen
 from hardmine.runs import RunFolder
 
 _log = logging.getLogger("hardmine")
@@ -53,14 +54,11 @@ def report_of(folder: Path, wanted: bool) -> None:
 
 
 def _subject(folder: Path) -> Any:
-    from omegaconf import OmegaConf
-
     from hardmine.report.subject import read_subject
 
     frozen = RunFolder(folder).frozen
-    settings: Any = OmegaConf.to_container(OmegaConf.load(frozen), resolve=False) if frozen.is_file() else {}
-    policy = settings.get("neighbourhood") or {}
-    subject = read_subject(folder, policy, [*(settings.get("gate") or {})])
+    settings = read_frozen(frozen) if frozen.exists() else {}
+    subject = read_subject(folder, settings.get("neighbourhood"), [*map(str, settings.get("gate", ()))])
     if settings:
         subject.settings = changes(settings)
     return subject

@@ -4,28 +4,90 @@ Whoever made the folder may be somebody else. Hydra would call whatever function
 """
 
 import inspect
+import io
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 from hardmine.errors import InputError
-from hardmine.files import read_text
+from hardmine.files import read_text, trouble
 
-# classes below these names are made; `allow` adds others
-PACKAGES = (
-    *("hardmine", "segmentation_models_pytorch", "timm", "torchvision.models", "torch.nn", "torch.optim"),
-    *("lightning.Trainer", "lightning.pytorch.Trainer", "lightning.pytorch.callbacks"),
+# classes that lie below these names are made, where they are a kind of the class beside; `allow` adds others
+PACKAGES = {
+    **dict.fromkeys(("segmentation_models_pytorch", "timm", "torchvision.models", "torch.nn"), "torch.nn.Module"),
+    **dict.fromkeys(("hardmine.callbacks", "lightning.pytorch.callbacks"), "lightning.pytorch.Callback"),
+    "torch.optim": "torch.optim.Optimizer",
+    "hardmine.data": "hardmine.data.LabelledData",
+    "hardmine.tasks": "hardmine.tasks.base.Task",
+    **dict.fromkeys(("hardmine.conversions", "hardmine.first", "hardmine.judge"), "builtins.object"),
+    **dict.fromkeys(("hardmine.memory.buffer", "hardmine.memory.stopping"), "builtins.object"),
+    **dict.fromkeys(("hardmine.neighbourhood", "hardmine.search", "hardmine.update"), "builtins.object"),
+}
+# and these by their names alone; some are functions, which make a network
+NAMES = (
+    *("hardmine.Mining", "hardmine.tasks.detectors.fcos", "timm.create_model", "torchvision.models.get_model"),
+    *("lightning.Trainer", "lightning.pytorch.Trainer"),
     *("lightning.pytorch.loggers.TensorBoardLogger", "lightning.pytorch.loggers.CSVLogger"),
 )
-# functions that make a network, and their arguments that would read another file
-FACTORIES: dict[str, tuple[str, ...]] = {
-    "hardmine.tasks.detectors.fcos": (),
-    "timm.create_model": ("checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"),
-    "torchvision.models.get_model": (),
-}
+_READS = ("checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")  # arguments of networks
+_SCHEMES = ("model_name", "encoder_name")  # of networks, `local-dir:FOLDER` or `hf-hub:NAME`
 _SPECIAL = ("_target_", "_convert_", "_recursive_")  # not _args_ and _partial_, which call with anything
 _OWN_FOLDER = "${hydra:runtime.output_dir}"
+_KEY = r"\$\{([A-Za-z]\w*(?:\.\w+)*)\}"
+_LARGEST = 1_000_000  # letters and values of a config with each reference written out
+
+# blocks of a config, by their names; a config of an older version may lack some
+BLOCKS = (
+    *("data", "model", "task", "store", "conversion", "first", "neighbourhood", "scoring", "gate", "update"),
+    *("callbacks", "logger", "mining", "buffer", "stopping", "environment", "trainer"),
+)
+_DEEPEST = 50
+_LONGEST = 1 << 20  # bytes
+
+
+def read_frozen(path: Path) -> dict[str, Any]:
+    """A config as containers, not resolved.
+
+    Args:
+        path: of the YAML file.
+
+    Raises:
+        InputError: it is none that a run writes.
+    """
+    import yaml  # type: ignore[import-untyped]  # comes with omegaconf
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    if why := trouble(path):
+        raise InputError(f"{path}: {why}: name the folder of a run")
+    try:
+        if path.stat().st_size > _LONGEST:
+            raise ValueError("it is too long")
+        text = path.read_bytes().decode()
+        if re.match(r"\s*#\s*@", text):  # Hydra would put the keys where this says
+            raise ValueError("it begins with a directive of Hydra's")
+        depth = 0
+        for event in yaml.parse(text, yaml.SafeLoader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > _DEEPEST:
+                raise ValueError("it is nested too deeply")
+            if getattr(event, "anchor", None):  # ten of ten of ten of these are a thousand
+                raise ValueError("it has a YAML anchor or alias")
+        cfg = OmegaConf.load(io.StringIO(text))
+        plain: Any = OmegaConf.to_container(cfg, resolve=False)
+        if not isinstance(plain, dict) or not plain or not all(isinstance(key, str) for key in plain):
+            raise ValueError("it must hold keys")
+    except (yaml.YAMLError, OmegaConfBaseException, OSError, ValueError) as error:
+        why = " ".join(str(error).split())
+        raise InputError(f"{path}: cannot be read ({why:.120}): name another run folder") from None
+    for name in BLOCKS:
+        if name in plain and not isinstance(plain[name], dict):
+            raise InputError(
+                f"{path}: {name}: must be a block of keys, got {plain[name]!r:.60}: name another run folder"
+            )
+    return plain
 
 
 def read_yaml(path: Path) -> Any:
@@ -78,16 +140,11 @@ def look_at_frozen(plain: Any, path: Path, allow: Sequence[str] = ()) -> None:
     strange = [name for name in ("hydra", "defaults") if name in blocks]
     if strange or not blocks:
         raise InputError(f"{path}: {strange[0] if strange else 'keys'}: no run writes that: name another run folder")
-    for key, part in _parts(plain, ""):
-        if isinstance(part, dict):
-            _look_at_call(path, key, part, allow)
-        elif isinstance(part, str) and part != _OWN_FOLDER:
-            for resolver in re.findall(r"\$\{\s*([^{}:]*?)\s*:", part):
-                if resolver not in allow:
-                    raise InputError(
-                        f"{path}: {key}: {part!r:.80} asks for more than a key: write the value itself, or set "
-                        f"allow=[{resolver}] where you trust the folder"
-                    )
+    for key, part in _parts(blocks, ""):
+        if isinstance(part, str) and (key, part) != ("run_dir", _OWN_FOLDER):
+            _look_at_references(path, key, part, allow)
+    _look_at_calls(path, blocks, allow)
+    _look_at_calls(path, _resolved(path, blocks, allow), allow)
 
 
 def _parts(value: Any, key: str) -> Iterator[tuple[str, Any]]:
@@ -100,42 +157,119 @@ def _parts(value: Any, key: str) -> Iterator[tuple[str, Any]]:
         yield from _parts(part, f"{key}.{name}" if key else str(name))
 
 
-def _look_at_call(path: Path, key: str, part: dict[Any, Any], allow: Sequence[str]) -> None:
-    for name in part:
-        if isinstance(name, str) and re.fullmatch(r"_\w+_", name) and name not in _SPECIAL:
-            raise InputError(f"{path}: {key}.{name}: a run folder cannot say that: name another run folder")
-    target = part.get("_target_")
-    if target is None or (isinstance(target, str) and _below(target, allow)):
+def _calls(allow: Sequence[str]) -> str:
+    """A pattern of the resolvers that are allowed, with arguments that name keys at most."""
+    names = "|".join(map(re.escape, allow)) or r"(?!)"
+    return rf"\$\{{\s*(?:{names})\s*:(?:[^{{}}$\\]|{_KEY})*\}}"
+
+
+def _look_at_references(path: Path, key: str, text: str, allow: Sequence[str]) -> None:
+    """References are to keys, by their plain names: whatever else OmegaConf would make of a text is not looked into."""
+    left = re.sub(f"{_calls(allow)}|{_KEY}", "", text, flags=re.ASCII)
+    if "${" not in text or not re.search(r"[${}\\]", left):
         return
-    why = _refused(target, part)
-    if why:
-        package = str(target).split(".")[0]
-        raise InputError(
-            f"{path}: {key}._target_: {target!r:.80} {why}: a run folder may not call it; set allow=[{package}] where "
-            "you trust the folder"
-        )
+    resolver = re.search(r"\$\{\s*([\w.]+)\s*:", left, re.ASCII)
+    trust = (
+        f", or set allow=[{resolver[1]}] where you trust the folder" if resolver and resolver[1] not in allow else ""
+    )
+    raise InputError(f"{path}: {key}: {text!r:.80} asks for more than a key: write the value itself{trust}")
 
 
-def _refused(target: Any, part: dict[Any, Any]) -> str | None:
+def _resolved(path: Path, blocks: dict[Any, Any], allow: Sequence[str]) -> dict[Any, Any]:
+    """The config with a value in place of each reference; what comes of a resolver that is allowed is left out."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    def without(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: without(part) for name, part in value.items()}
+        if isinstance(value, list):
+            return [without(part) for part in value]
+        return re.sub(_calls(allow), "", value, flags=re.ASCII) if isinstance(value, str) else value
+
+    known = {**without(blocks), "run_dir": str(path.parent.parent)}
+    if _size(known) > _LARGEST:
+        raise InputError(f"{path}: references: they lead to one another without end: name another run folder")
+    try:
+        plain: Any = OmegaConf.to_container(OmegaConf.create(known), resolve=True)
+    except (OmegaConfBaseException, ValueError) as error:
+        why = " ".join(str(error).split())
+        raise InputError(f"{path}: references: {why:.120}: name another run folder") from None
+    for key, part in _parts(plain, ""):
+        if isinstance(part, str) and "${" in part:  # it would be resolved once more
+            raise InputError(f"{path}: {key}: {part!r:.80} comes of what it refers to: write the value itself")
+    return dict(plain)
+
+
+def _size(blocks: dict[Any, Any]) -> int:
+    """Letters and values with each reference written out, which may be too many to do it."""
+    known: dict[str, int] = {}
+
+    def size(value: Any) -> int:
+        if isinstance(value, dict | list):
+            return 1 + sum(map(size, value.values() if isinstance(value, dict) else value))
+        if not isinstance(value, str):
+            return 1
+        return len(value) + sum(size_of(found[1]) for found in re.finditer(_KEY, value, re.ASCII))
+
+    def size_of(name: str) -> int:
+        if name not in known:
+            known[name] = _LARGEST + 1  # where it comes to itself
+            value: Any = blocks
+            for part in name.split("."):
+                if isinstance(value, dict | list):  # what a reference leads to is no smaller than a part of it
+                    inside = value.items() if isinstance(value, dict) else enumerate(value)
+                    value = next((each for key, each in inside if str(key) == part), None)
+            known[name] = size(value)
+        return known[name]
+
+    return size(blocks)
+
+
+def _look_at_calls(path: Path, blocks: dict[Any, Any], allow: Sequence[str]) -> None:
+    for key, part in _parts(blocks, ""):
+        if not isinstance(part, dict):
+            continue
+        for name in part:
+            if isinstance(name, str) and re.fullmatch(r"_\w+_", name) and name not in _SPECIAL:
+                raise InputError(f"{path}: {key}.{name}: a run folder cannot say that: name another run folder")
+        target = part.get("_target_")
+        if isinstance(target, str) and _below(target, allow):
+            continue
+        if why := _reads(part) or (target is not None and _refused(target)):
+            package = str(target).split(".")[0]
+            raise InputError(
+                f"{path}: {key}._target_: {target!r:.80} {why}: a run folder may not call it; set allow=[{package}] "
+                "where you trust the folder"
+            )
+
+
+def _reads(part: dict[Any, Any]) -> str | None:
+    """Why a call would read another file; None where it would not."""
+    names = [name for name in _READS if part.get(name)] + [name for name in _SCHEMES if ":" in str(part.get(name))]
+    return f"would read {names[0]}" if names else None
+
+
+def _refused(target: Any) -> str | None:
     """Why something is not called; None where it may be."""
     if not isinstance(target, str) or not re.fullmatch(r"[A-Za-z]\w*(\.[A-Za-z]\w*)+", target, re.ASCII):
         return "is no plain name of a class"
-    if target in FACTORIES:
-        reads = [name for name in FACTORIES[target] if part.get(name)]
-        if reads or ":" in str(part.get("model_name")):
-            return f"would read {reads[0] if reads else 'model_name'}"
+    if target in NAMES:
         return None
-    if not _below(target, PACKAGES):
-        return f"is outside of {', '.join(PACKAGES)}"
-    from hydra.utils import get_object
-
+    package = next((package for package in PACKAGES if _below(target, [package])), None)
+    if package is None:
+        return f"is outside of {', '.join([*PACKAGES, *NAMES])}"
     try:
-        found = get_object(target)
+        found = resolve_name(target)
     except Exception:  # whoever needs it says that it is not there
         return "is not there"
     if not inspect.isclass(found):
         return "is no class"
-    return None if found.__module__.split(".")[0] == target.split(".")[0] else f"is {found.__module__}'s"
+    own = f"{found.__module__}.{found.__qualname__}"  # by attributes of modules one comes to any class
+    kind = PACKAGES[package]
+    if not _below(own, [package]):
+        return f"is {own}"
+    return None if issubclass(found, resolve_name(kind)) else f"is no {kind}"
 
 
 def _below(name: str, packages: Sequence[str]) -> bool:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from hardmine.errors import InputError
 from hardmine.files import read_text, remove_parts, write_atomically
-from hardmine.frozen import look_at_frozen, read_yaml
+from hardmine.frozen import look_at_frozen, read_frozen, read_yaml
 
 if TYPE_CHECKING:
     from hardmine.data.inventory import Inventory
@@ -233,14 +233,7 @@ class RunFolder:
         Raises:
             InputError: it is damaged.
         """
-        if not self.frozen.is_file():
-            return {}
-        plain = read_yaml(self.frozen)
-        if not isinstance(plain, dict):
-            raise InputError(
-                f"{self.frozen}: cannot be read: it must hold keys and their values: name another run folder"
-            )
-        return plain
+        return read_frozen(self.frozen) if self.frozen.is_file() else {}
 
     def freeze(self, cfg: Any) -> None:
         """Keep a config in place of the one that was kept before."""
@@ -260,8 +253,6 @@ class RunFolder:
                 what it should not.
         """
         from omegaconf import OmegaConf
-        from omegaconf.errors import OmegaConfBaseException
-        from yaml import YAMLError  # type: ignore[import-untyped]  # comes with omegaconf
 
         if not self.frozen.is_file():
             raise InputError(f"{self.frozen}: no such file: name the folder of a run")
@@ -277,12 +268,9 @@ class RunFolder:
             raise InputError(f"{about}: cannot be read: it must hold format and hardmine") from None
         if kind != FORMAT:
             raise InputError(f"{about}: format {kind} of hardmine {version}; this version reads format {FORMAT}")
-        try:
-            cfg: Any = OmegaConf.load(self.frozen)
-        except (YAMLError, OmegaConfBaseException, OSError, ValueError) as error:
-            why = " ".join(str(error).split())
-            raise InputError(f"{self.frozen}: cannot be read ({why:.120}): name another run folder") from None
-        look_at_frozen(OmegaConf.to_container(cfg, resolve=False), self.frozen, allow)
+        plain = read_frozen(self.frozen)
+        look_at_frozen(plain, self.frozen, allow)
+        cfg = OmegaConf.create(plain)
         cfg.run_dir, cfg.allow = str(self.path), list(allow)  # whatever the folder itself would allow
         return cfg
 

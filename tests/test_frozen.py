@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,10 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from test_cli import fails
 
+from hardmine.cli.blocks import config_folder
+from hardmine.cli.report import write_report
 from hardmine.errors import InputError
-from hardmine.frozen import look_at_frozen
+from hardmine.frozen import BLOCKS, look_at_frozen
 from hardmine.runs import RunFolder
 
 GOOD: dict[str, Any] = {
@@ -45,15 +47,30 @@ CALLED = re.findall(
     hardmine.files.tempfile.NamedTemporaryFile hardmine.__main__.main
     hardmine.frozen.look_at_frozen.__globals__ torch.nn.Module.__init__ torch.nn
     lightning.pytorch.callbacks.callback.os.system torchvision.models._api.WeightsEnum hardminer.Evil
+    torch.nn.modules.module.torch.package.PackageImporter torch.nn.modules.module.torch.jit.CompilationUnit
+    torch.nn.modules.module.torch.jit.ScriptModule torch.nn.Parameter torch.optim.lr_scheduler.StepLR
+    timm.data.ImageDataset torchvision.models.ResNet18_Weights hardmine.data.folder.Folder hardmine.store.ParameterStore
+    hardmine.memory.Ledger hardmine.data.export.Export hardmine.callbacks.AtomicCheckpointIO
     torch.nn.modules.module.OrderedDict hardmine hardmine. .hardmine.Mining hardmine..Mining
     """,
 )
+CREATE = "${oc.${a}:{_target_:numpy.load,file:'evil.npy',allow_pickle:true}}"
 
 
 def with_(change: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
     plain: dict[str, Any] = json.loads(json.dumps(GOOD))
     change(plain)
     return plain
+
+
+def made(part: Any) -> Iterator[str]:
+    """What a config of the program's own names as a run may write it; Hydra's own classes are not among it."""
+    plain = OmegaConf.to_container(part, resolve=False) if OmegaConf.is_config(part) else part
+    for name, value in plain.items() if isinstance(plain, dict) else ():
+        if name == "_target_" and value and ".cli." not in value:
+            yield value
+        elif name != "hydra":
+            yield from made(value)
 
 
 def refused(plain: Any, message: str, allow: tuple[str, ...] = ()) -> None:
@@ -64,6 +81,16 @@ def refused(plain: Any, message: str, allow: tuple[str, ...] = ()) -> None:
 
 def test_what_runs_write_is_read() -> None:
     look_at_frozen(GOOD, Path("config.yaml"))
+    text = {"a": "${run_dir}/${model.encoder_name}", "b": "${model}", "c": ["${a}", "costs {5} $"]}
+    look_at_frozen({**GOOD, **text}, Path("config.yaml"))
+
+
+TARGETS = sorted({name for path in config_folder().glob("**/*.yaml") for name in made(OmegaConf.load(path))})
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_what_the_configs_make_may_be_made(target: str) -> None:
+    look_at_frozen(with_(lambda plain: plain.update(more={"_target_": target})), Path("config.yaml"))
 
 
 @pytest.mark.parametrize("network", NETWORKS, ids=lambda network: str(network["_target_"]))
@@ -88,6 +115,18 @@ def test_what_is_never_called(target: str) -> None:
         (lambda plain: plain["model"].update(_partial_=True), r"model\._partial_"),
         (lambda plain: plain.update(seed="${oc.env:HOME}"), r"seed: .*allow=\[oc\.env\]"),
         (lambda plain: plain.update(seed="a ${ oc.decode : ${task.lr}}"), r"allow=\[oc\.decode\]"),
+        (lambda plain: plain.update(seed=CREATE, a="create"), "seed: .* asks for more than a key"),
+        (lambda plain: plain.update(seed="\\" + CREATE, a="create"), "seed: .* asks for more than a key"),
+        (lambda plain: plain.update(seed="\\${run_dir}"), "seed: .* asks for more than a key"),
+        (lambda plain: plain.update(seed="${a.${b}}", a=[1], b=0), "seed: .* asks for more than a key"),
+        (lambda plain: plain.update(seed="${hydra:runtime.output_dir}"), "seed: .* asks for more than a key"),
+        (lambda plain: plain.update(seed="${a}${b}", a="$", b="{oc.env:HOME}"), "seed: .* comes of what it refers to"),
+        (lambda plain: plain.update(seed="${a}", a="${seed}"), "references: "),
+        (lambda plain: plain.update(seed="${nowhere}"), "references: .*nowhere"),
+        (lambda plain: plain.update(a=[{"b": "${a}"}]), "references: "),
+        (lambda plain: plain.update({f"a{n}": [f"${{a{n + 1}}}"] * 10 for n in range(9)}, a9="x"), "references: "),
+        (lambda plain: plain.update({f"a{n}": f"${{a{n + 1}}}" * 10 for n in range(9)}, a9="x"), "references: "),
+        (lambda plain: plain.update({f"a{n}": [f"${{a{n + 1}.0}}"] * 10 for n in range(9)}, a9="x"), "references: "),
         (lambda plain: plain.update(seed="${now:%Y}"), r"allow=\[now\]"),
         (lambda plain: plain.update(more=[{"deep": ["${oc.env:HOME}"]}]), r"more\.0\.deep\.0"),
         (lambda plain: plain.update(run_dir="${hydra:runtime.cwd}"), "run_dir"),
@@ -95,6 +134,11 @@ def test_what_is_never_called(target: str) -> None:
         (lambda plain: plain.update(defaults=["a"]), "defaults: no run writes that"),
         (lambda plain: plain.update(model={**NETWORKS[1], "checkpoint_path": "x.pth"}), "would read checkpoint_path"),
         (lambda plain: plain.update(model={**NETWORKS[1], "model_name": "hf-hub:a/b"}), "would read model_name"),
+        (lambda plain: plain.update(model={**NETWORKS[1], "model_name": "${b}"}, b="local-dir:x"), "read model_name"),
+        (lambda plain: plain.update(b="x.pth", model={**NETWORKS[1], "checkpoint_path": "${b}"}), "checkpoint_path"),
+        (lambda plain: plain["model"].update(encoder_name="tu-local-dir:x"), "would read encoder_name"),
+        (lambda plain: plain["model"].update(checkpoint_path="x.pth"), "would read checkpoint_path"),
+        (lambda plain: plain["model"].update(encoder_params={"cache_dir": "x"}), "would read cache_dir"),
     ],
 )
 def test_other_ways_round(change: Callable[[dict[str, Any]], object], message: str) -> None:
@@ -112,7 +156,10 @@ def test_what_the_user_allows() -> None:
     look_at_frozen(plain, Path("config.yaml"), ["mine"])
     look_at_frozen(plain, Path("config.yaml"), ["mine.nets"])
     refused(plain, "mine", ("min",))
-    look_at_frozen(with_(lambda plain: plain.update(seed="${oc.env:SEED}")), Path("config.yaml"), ["oc.env"])
+    for text in ("${oc.env:SEED}", "a/${ oc.env : SEED}/${task.lr}", "${oc.env:SEED,${task.lr}}"):
+        look_at_frozen(with_(lambda plain, text=text: plain.update(seed=text)), Path("config.yaml"), ["oc.env"])
+    refused(with_(lambda plain: plain.update(seed="${oc.env:${now:x}}")), "asks for more than a key", ("oc.env", "now"))
+    refused(with_(lambda plain: plain.update(seed=CREATE, a="env")), "asks for more than a key", ("oc.env", "oc"))
 
 
 @pytest.fixture
@@ -152,8 +199,34 @@ def test_a_folder_does_not_allow_itself_anything(evil: Path) -> None:
     assert RunFolder(evil).config(["mine"]).allow == ["mine"]
 
 
-def test_a_config_that_is_no_yaml(evil: Path) -> None:
-    for text in ("a: [", "!!python/object/apply:os.mkdir [x]", "\x00", "- 1", ""):
-        (evil / ".hydra/config.yaml").write_text(text)
-        with pytest.raises(InputError, match=r"config\.yaml: .*: name another run folder"):
-            RunFolder(evil).config()
+ALIASES = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{f'*a{n - 1},' * 10}]\n" for n in range(1, 9))
+ODD = ("x", "3", "null", "[1]") * 5
+UNREAD = {
+    **dict.fromkeys(("a: [", "a: [1\n\t2", "\x00", "a: \xff", "3", ""), "cannot be read"),
+    **dict.fromkeys(("- 1", "[a]", "{}", "1: x"), "it must hold keys"),
+    "!!python/object/apply:os.mkdir [x]": "cannot be read",
+    ALIASES: "it has a YAML anchor or alias",
+    "a: &b 1": "it has a YAML anchor or alias",
+    f"a: {'[' * 3000}{']' * 3000}": "it is nested too deeply",
+    f"a: {'{b: ' * 60}1{'}' * 60}": "it is nested too deeply",
+    f"a: {'x' * (1 << 20)}": "it is too long",
+    "# @package hydra\njob_logging: {version: 1}": "a directive of Hydra's",
+    "\n \u2028#\t@package hydra\njob_logging: {version: 1}": "a directive of Hydra's",
+    **{f"{name}: {value}": f"{name}: must be a block" for name, value in zip(BLOCKS, ODD, strict=False)},
+}
+
+
+@pytest.mark.parametrize("text", UNREAD, ids=lambda text: ascii(text[:20]))
+def test_a_file_that_no_run_writes(text: str, evil: Path) -> None:
+    """Whatever of it is used."""
+    path = evil / ".hydra/config.yaml"
+    path.write_bytes(text.encode("latin-1" if "\xff" in text else "utf-8"))
+    for read in (lambda: RunFolder(evil).config(), lambda: write_report(evil)):
+        with pytest.raises(InputError, match=rf"config\.yaml: .*{UNREAD[text]}.*: name another run folder"):
+            read()
+
+
+def test_blocks() -> None:
+    common: Any = OmegaConf.to_container(OmegaConf.load(config_folder() / "common.yaml"), resolve=False)
+    groups = {name for entry in common["defaults"] if isinstance(entry, dict) for name in entry}
+    assert {*BLOCKS} == groups | {name for name, value in common.items() if isinstance(value, dict)} - {"hydra"}

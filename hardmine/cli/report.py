@@ -54,8 +54,7 @@ def _subject(folder: Path) -> Any:
     from hardmine.report.subject import read_subject
 
     settings = RunFolder(folder).settings()
-    policy = settings.get("neighbourhood") or {}
-    subject = read_subject(folder, policy, [*(settings.get("gate") or {})])
+    subject = read_subject(folder, settings.get("neighbourhood"), [*map(str, settings.get("gate", ()))])
     if settings:
         subject.settings = changes(settings)
     return subject

@@ -121,6 +121,7 @@ def train(cfg: Any, watching: Sequence[Any] = ()) -> dict[str, Any]:
     from torch.utils.data import default_collate
 
     from hardmine.callbacks import AtomicCheckpointIO, Finite, Signals
+    from hardmine.callbacks.checkpoint import look_at_state
     from hardmine.cli.build import build_data, build_inventory, build_mining, build_target_images, build_task
     from hardmine.cli.launch import distributed, environments, launched
     from hardmine.cli.report import report_of
@@ -148,6 +149,8 @@ def train(cfg: Any, watching: Sequence[Any] = ()) -> dict[str, Any]:
         folder.claim()
         if not cfg.resume:
             folder.forget() if auto else folder.look_unused()
+    if cfg.resume:
+        look_at_state(folder.resumable(), cfg.neighbourhood["_target_"] is not None)
     data = build_data(cfg)
     task = build_task(cfg, data)
     mining = build_mining(cfg, data)

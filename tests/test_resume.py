@@ -188,6 +188,20 @@ def test_a_checkpoint_without_its_state_is_not_gone_on_with(tmp_path: Path, caps
     look_at_state(last, mines=False)
 
 
+def test_damaged_weights_of_before_do_not_cost_the_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "run"
+    main(["train", *RIVERSIDE, *SMALL, "~callbacks.pictures", "trainer.max_steps=1", f"hydra.run.dir={run}"])
+    before = run / "checkpoints/before.ckpt"
+    before.write_bytes(before.read_bytes()[:5000])
+    capsys.readouterr()
+    main(["train", f"resume={run}", "trainer.max_steps=2"])
+    shown = capsys.readouterr()
+    assert f"{before} is damaged: the table at the end shows nothing before" in shown.out + shown.err
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["steps"] == 2 and not any(name.startswith("before/") for name in summary)
+    assert "│ all" in shown.out
+
+
 # Data
 
 
@@ -280,6 +294,16 @@ def test_other_scenes_and_stores() -> None:
     stores = [make_store(seed=seed) for seed in (0, 0, 1)]
     one, same, other = (Inventory.of(scenes[0], ("train",), store) for store in stores)
     assert one.change(same) is None and one.change(other) == "the store holds others"
+
+
+def test_another_predictor_is_named(folder: Path, tmp_path: Path) -> None:
+    """Its areas change with its weights, and no file of the data does."""
+    weights, data = tmp_path / "last.ckpt", FolderData(str(folder), size=(32, 32))
+    weights.write_bytes(b"one")
+    then, same = (Inventory.of(data, ("train",), predictor=weights) for _ in range(2))
+    weights.write_bytes(b"two")
+    now = Inventory.of(data, ("train",), predictor=weights)
+    assert then.change(same) is None and then.change(now) == "the predictor has other weights"
 
 
 def test_a_resume_refuses_other_data_and_touches_nothing(

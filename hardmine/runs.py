@@ -41,6 +41,11 @@ class RunFolder:
         return self.path / "checkpoints/last.ckpt"
 
     @property
+    def before(self) -> Path:
+        """The weights when mining started."""
+        return self.path / "checkpoints/before.ckpt"
+
+    @property
     def ledger(self) -> Path:
         return self.path / "ledger"
 
@@ -169,6 +174,17 @@ class RunFolder:
         if whole[0] != self.checkpoint:
             _log.warning("hardmine: %s is damaged: the run goes on from the one before it", self.checkpoint)
         return whole[0]
+
+    def before_is_whole(self) -> bool:
+        """Whether there are weights to compare the last ones with; it is told where they are damaged."""
+        from hardmine.callbacks.checkpoint import is_whole
+
+        if not self.before.is_file():
+            return False
+        whole = is_whole(self.before)
+        if not whole:
+            _log.warning("hardmine: %s is damaged: the table at the end shows nothing before", self.before)
+        return whole
 
     def finished(self, steps: int) -> dict[str, Any] | None:
         """The summary of a run that made so many steps and has its last checkpoint; None where it is not at its end."""

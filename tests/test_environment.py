@@ -131,6 +131,9 @@ def test_names_of_several_words() -> None:
         ({}, {"night": ["sea"]}, r"associations: nothing is called 'sea' .*: take some of these"),
         ({}, {"night": ["sunny rainy"]}, r"associations: 'sunny rainy' has two values of weather"),
         ({}, {"night": "day"}, r"associations: 'night' leads to 'day': write a list, \[day\]"),
+        ({}, {"night": None}, r"associations: 'night' leads to None: write a list"),
+        ({}, {"night": 3}, r"associations: 'night' leads to 3: write a list"),
+        ({"time": None}, {}, r"order.time: None: write a list"),
         ({}, {"river night": ["pole day"]}, r"associations: 'river night' leads to 'pole day', another"),
     ],
 )

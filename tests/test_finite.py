@@ -19,6 +19,7 @@ from hardmine.errors import InputError, TrainingError
 from hardmine.finite import look_at_weights, nan_weight
 from hardmine.miner import Miner
 from hardmine.neighbourhood import Random
+from hardmine.runs import RunFolder
 
 NAN, INF = float("nan"), float("inf")
 
@@ -108,6 +109,19 @@ def test_a_run_that_diverges(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     checkpoint = run / "checkpoints/last.ckpt"
     if checkpoint.exists():
         assert nan_weight(torch.load(checkpoint, weights_only=True)["state_dict"]) is None
+
+
+def test_weights_that_are_lost_at_the_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In fewer steps than are waited for: the run is not finished, and no weights are kept."""
+    run = tmp_path / "run"
+    with pytest.raises(SystemExit) as caught:
+        main(arguments(run, "task.weight_decay=1e30", "task.lr=1e20", "trainer.max_steps=3", "neighbourhood=none"))
+    error = capsys.readouterr().err
+    assert caught.value.code == 1 and "Traceback" not in error
+    (line,) = [line for line in error.splitlines() if line.startswith("hardmine: error: ")]
+    assert "weights are NaN or infinite" in line and "after step 3: lower task.lr" in line
+    assert not (run / "summary.json").exists() and not (run / "checkpoints/last.ckpt").exists()
+    assert RunFolder(run).finished(3) is None
 
 
 def test_weights_that_are_nan_are_not_gone_on_with(

@@ -7,6 +7,8 @@ from omegaconf import DictConfig, OmegaConf
 from test_configs import GROUPS as ALL
 
 from hardmine.cli.hints import look_at_types
+from hardmine.cli.ranges import look_at_ranges
+from hardmine.data import RiversideData
 from hardmine.errors import InputError
 
 GROUPS = [path for path in ALL if path.parts[0] != "sweeper"]  # of another command
@@ -51,6 +53,27 @@ def test_a_value_of_another_type(override: str, message: str, configured: Callab
 )
 def test_what_fits(override: str, configured: Callable[..., DictConfig]) -> None:
     look_at_types(configured("data=riverside", override))
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "task.lr=1e300",
+        "conversion.parts.color.min_std=1e300",
+        "neighbourhood.radius=1e300",
+        f"buffer.capacity={10**20}",
+    ],
+)
+def test_what_no_tensor_can_hold(override: str, configured: Callable[..., DictConfig]) -> None:
+    key = override.split("=")[0]
+    with pytest.raises(InputError, match=rf"^{key} must be a number from \S+ to \S+, got "):
+        look_at_ranges(configured("data=riverside", override))
+
+
+def test_scenes_have_a_least_size() -> None:
+    with pytest.raises(InputError) as refused:
+        RiversideData(size=(3, 64))
+    assert refused.value.keyed == "data.size must be 32 pixels or more of each side, got [3, 64]"
 
 
 def placed(names: tuple[str, int], counts: tuple[int, ...] = (), unknown: "nowhere.Type" = None) -> None:  # type: ignore[name-defined]  # noqa: F821

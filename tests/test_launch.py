@@ -216,3 +216,47 @@ def test_a_run_that_is_told_to_end_keeps_its_last_step(
         for name in ("whole", "part")
     )
     assert all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def test_a_signal_in_the_last_validation_is_heeded(
+    configured: Configured, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import lightning as L
+
+    def told(self: Any) -> None:
+        if self.trainer.global_step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(L.LightningModule, "on_validation_end", told)
+    config = configured("trainer.max_steps=2", "trainer.val_check_interval=2", "neighbourhood=none")
+    with pytest.raises(SystemExit) as ended:
+        train(config)
+    assert ended.value.code == 143 and "SIGTERM: ended after step 2: resume=" in caplog.text
+    assert (tmp_path / "run/checkpoints/last.ckpt").exists() and not (tmp_path / "run/summary.json").exists()
+
+
+@pytest.mark.parametrize("place", ["hardmine.cli.import_module", "hardmine.cli.build.build_data"])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGUSR1, 0)])
+def test_a_signal_before_training_ends_in_a_line(
+    place: str,
+    number: signal.Signals,
+    code: int,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """From the first import on; nothing is left behind, and Slurm starts the job again that it ended."""
+    called: list[list[str]] = []
+    monkeypatch.setattr(place, lambda *_: os.kill(os.getpid(), number))
+    monkeypatch.setattr("subprocess.run", lambda command, **_: called.append(command))
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    handler = signal.getsignal(number)
+    with pytest.raises(SystemExit) as ended:
+        main(arguments(tmp_path / "run"))
+    assert ended.value.code == code and signal.getsignal(number) == handler
+    shown = capsys.readouterr()
+    said = shown.out + shown.err + caplog.text  # Hydra may have taken the log over
+    assert said.count(f"hardmine: {number.name}: ended outside of training: no checkpoint is kept") == 1
+    assert called == ([["scontrol", "requeue", "7"]] if number == signal.SIGUSR1 else [])
+    assert not (tmp_path / "run").exists()

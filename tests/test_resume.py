@@ -1,12 +1,14 @@
 """What a disk or a changed data set does to a run: one line, and what was there before stays whole."""
 
 import errno
+import io
 import json
 import re
 import resource
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,7 +17,7 @@ import torch
 from conftest import RIVERSIDE, TINY, UNET, make_store
 from PIL import Image
 
-from hardmine.callbacks.checkpoint import is_whole
+from hardmine.callbacks.checkpoint import is_whole, look_at_state
 from hardmine.cli import main
 from hardmine.data import FolderData, ImageFolderData, RiversideData
 from hardmine.data.inventory import Inventory
@@ -153,6 +155,55 @@ def test_a_run_that_was_killed_after_its_last_step_comes_to_its_end(tmp_path: Pa
     assert found == kept
 
 
+# Checkpoints
+
+PARTS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
+    "callbacks": (lambda held: held.pop("callbacks"), "the search missing"),
+    "the search": (lambda held: held["callbacks"].pop("HardMining"), "the search missing"),
+    "an empty search": (lambda held: held["callbacks"].update(HardMining={}), "the search missing"),
+    "the optimizer": (lambda held: held.update(optimizer_states=[]), "the state of the optimizer missing"),
+    "the loop": (lambda held: held.pop("loops"), "the state of the loop missing"),
+    "weights": (lambda held: held.pop("state_dict"), "weights missing"),
+    "all but weights": (
+        lambda held: [held.pop(name) for name in ("callbacks", "loops", "optimizer_states")],
+        "the state of the loop and the state of the optimizer and the search missing",
+    ),
+    "another kind": (lambda held: held.update(callbacks=[1]), "cannot be read as a checkpoint"),
+}
+
+
+def test_a_checkpoint_without_its_state_is_not_gone_on_with(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever is missing is named, before anything is built; a run that does not mine needs no search."""
+    run, last = tmp_path / "run", tmp_path / "run/checkpoints/last.ckpt"
+    main(["train", *RIVERSIDE, *SMALL, "~callbacks.pictures", "trainer.max_steps=1", f"hydra.run.dir={run}"])
+    whole = last.read_bytes()
+    for remove, told in PARTS.values():
+        last.write_bytes(whole)
+        held = torch.load(last, weights_only=True)
+        remove(held)
+        torch.save(held, last)
+        line = ends(capsys, 2, "train", f"resume={run}", "trainer.max_steps=2")
+        assert line.startswith(f"hardmine: error: {last}: {told}")
+    held = torch.load(io.BytesIO(whole), weights_only=True)
+    del held["callbacks"]["HardMining"]
+    torch.save(held, last)
+    look_at_state(last, mines=False)
+
+
+def test_damaged_weights_of_before_do_not_cost_the_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "run"
+    main(["train", *RIVERSIDE, *SMALL, "~callbacks.pictures", "trainer.max_steps=1", f"hydra.run.dir={run}"])
+    before = run / "checkpoints/before.ckpt"
+    before.write_bytes(before.read_bytes()[:5000])
+    capsys.readouterr()
+    main(["train", f"resume={run}", "trainer.max_steps=2"])
+    shown = capsys.readouterr()
+    assert f"{before} is damaged: the table at the end shows nothing before" in shown.out + shown.err
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["steps"] == 2 and not any(name.startswith("before/") for name in summary)
+    assert "│ all" in shown.out
+
+
 # Data
 
 
@@ -245,6 +296,16 @@ def test_other_scenes_and_stores() -> None:
     stores = [make_store(seed=seed) for seed in (0, 0, 1)]
     one, same, other = (Inventory.of(scenes[0], ("train",), store) for store in stores)
     assert one.change(same) is None and one.change(other) == "the store holds others"
+
+
+def test_another_predictor_is_named(folder: Path, tmp_path: Path) -> None:
+    """Its areas change with its weights, and no file of the data does."""
+    weights, data = tmp_path / "last.ckpt", FolderData(str(folder), size=(32, 32))
+    weights.write_bytes(b"one")
+    then, same = (Inventory.of(data, ("train",), predictor=weights) for _ in range(2))
+    weights.write_bytes(b"two")
+    now = Inventory.of(data, ("train",), predictor=weights)
+    assert then.change(same) is None and then.change(now) == "the predictor has other weights"
 
 
 def test_a_resume_refuses_other_data_and_touches_nothing(

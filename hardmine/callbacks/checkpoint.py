@@ -10,6 +10,7 @@ import lightning as L
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
+from hardmine.errors import InputError
 from hardmine.files import write_atomically
 from hardmine.finite import nan_weight
 
@@ -47,6 +48,36 @@ def is_whole(path: Path) -> bool:
             return container.testzip() is None
     except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError):
         return False
+
+
+def look_at_state(path: Path, mines: bool) -> None:
+    """See that a checkpoint has all that a run goes on from; Lightning takes what is there and begins the rest anew.
+
+    Args:
+        path: of the checkpoint.
+        mines: the run has a search.
+
+    Raises:
+        InputError: no checkpoint, or one without a part of it.
+    """
+    try:
+        held = dict(torch.load(path, map_location="cpu", mmap=True, weights_only=True))
+        parts = {
+            "weights": held.get("state_dict"),
+            "the state of the loop": dict(held.get("loops") or {}).get("fit_loop"),
+            "the state of the optimizer": held.get("optimizer_states"),
+            "the search": dict(held.get("callbacks") or {}).get("HardMining") or not mines,
+        }
+    except Exception as error:  # whatever another file makes torch raise
+        raise InputError(
+            f"{path}: cannot be read as a checkpoint ({type(error).__name__}): start the run anew"
+        ) from None
+    missing = [what for what, part in parts.items() if not part]
+    if missing:
+        raise InputError(
+            f"{path}: {' and '.join(missing)} missing, without which the run cannot go on: begin a new one from "
+            f"its weights with ckpt={path}"
+        )
 
 
 class Snapshot(L.Callback):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from hardmine.errors import TrainingError
-from hardmine.finite import look_at_weights
+from hardmine.finite import look_at_weights, nan_weight
 
 
 class Finite(L.Callback):
@@ -18,7 +18,7 @@ class Finite(L.Callback):
         patience: batches in a row.
 
     Raises:
-        TrainingError: in training, after `patience` batches.
+        TrainingError: in training, after `patience` batches; at its end, where weights are NaN or infinite.
         InputError: a checkpoint to go on from has weights that are NaN.
     """
 
@@ -50,6 +50,14 @@ class Finite(L.Callback):
                     f"{trainer.global_step} (trainer.patience_nonfinite): lower task.lr, or look at the labels and at "
                     "trainer.precision"
                 )
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        infinite = (name for name, value in pl_module.named_parameters() if not value.isfinite().all())
+        if name := nan_weight(pl_module.state_dict()) or next(infinite, None):
+            raise TrainingError(
+                f"weights are NaN or infinite ({name}) after step {trainer.global_step}: lower task.lr or "
+                "task.weight_decay, or look at the labels and at trainer.precision"
+            )
 
     def state_dict(self) -> dict[str, Any]:
         return {"steps": self.steps}

@@ -1,25 +1,20 @@
 """What a run does when it is asked to end: it finishes its step, keeps a checkpoint and says so."""
 
-import logging
-import os
 import signal
-import subprocess
-from typing import Any
+from typing import Any, NoReturn
 
 import lightning as L
 import torch
 from torch import distributed
 
-_log = logging.getLogger("hardmine")
-# numbers of signals by how they end a run; SIGUSR1 is what Slurm sends where the time of a job is nearly up
-CODES = {signal.SIGTERM: 128 + signal.SIGTERM, signal.SIGINT: 128 + signal.SIGINT, signal.SIGUSR1: 0}
+from hardmine.ending import CODES, leave, set_usual
 
 
 class Signals(L.Callback):
-    """Ends training after the step in which SIGTERM, SIGINT or SIGUSR1 came to any of the ranks.
+    """Ends training after the step, or the last validation, in which SIGTERM, SIGINT or SIGUSR1 came to any rank.
 
-    A second signal of the same kind does what it always does. Where Slurm sent SIGUSR1, the job is put into the queue
-    again.
+    A second signal of the same kind does what it does to any process. Where Slurm sent SIGUSR1, the job is put into the
+    queue again.
 
     Attributes:
         came: the signal; None where none did.
@@ -38,11 +33,17 @@ class Signals(L.Callback):
 
     def _note(self, number: int, frame: Any) -> None:
         self._seen = number
-        signal.signal(number, self._before[signal.Signals(number)] or signal.SIG_DFL)
+        set_usual(number)
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        self._agree()
+        if self.came is not None:
+            trainer.should_stop = True
+
+    def _agree(self) -> None:
+        """What came to any rank; all of them ask at the same time."""
         seen = self._seen
         if self._group is not None:
             flag = torch.tensor([seen])
@@ -50,10 +51,10 @@ class Signals(L.Callback):
             seen = int(flag)
         if seen and self.came is None:
             self.came = signal.Signals(seen)
-            trainer.should_stop = True
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._restore()
+        self._restore()  # from here on a signal ends the process where it stands
+        self._agree()
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         self._restore()
@@ -63,7 +64,7 @@ class Signals(L.Callback):
             signal.signal(number, handler or signal.SIG_DFL)
         self._before = {}
 
-    def leave(self, folder: Any, step: int, kept: bool, first: bool) -> None:
+    def leave(self, folder: Any, step: int, kept: bool, first: bool) -> NoReturn:
         """End the process as the signal wants it.
 
         Args:
@@ -73,13 +74,5 @@ class Signals(L.Callback):
             first: this is the rank that speaks.
         """
         assert self.came is not None
-        job = os.environ.get("SLURM_JOB_ID") if self.came == signal.SIGUSR1 else None
-        if first:
-            again = (
-                "no checkpoint is kept (callbacks.checkpoint)" if not kept else f"resume={folder} goes on from there"
-            )
-            _log.warning("hardmine: %s: ended after step %d: %s", self.came.name, step, again)
-            if job and kept:
-                _log.warning("hardmine: job %s is put into the queue again", job)
-                subprocess.run(["scontrol", "requeue", job], check=False)
-        raise SystemExit(CODES[self.came])
+        again = f"resume={folder} goes on from there" if kept else "no checkpoint is kept (callbacks.checkpoint)"
+        raise leave(self.came, f"ended after step {step}: {again}", first, kept)

@@ -2,17 +2,16 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from importlib import import_module
+from pathlib import Path
 
 from hardmine import __version__
-from hardmine.cli.blocks import config_folder
-from hardmine.cli.config import failed
-from hardmine.cli.flags import parted
-from hardmine.cli.paths import with_paths
+from hardmine.ending import heeded
 from hardmine.errors import InputError
 from hardmine.files import unwritten
 
-__all__ = ["config_folder", "main"]
+__all__ = ["config_folder", "failed", "main"]
 
 USAGE = """\
 usage: hardmine COMMAND [KEY=VALUE ...]
@@ -48,6 +47,20 @@ CONFIGURED = ("train", "mine", "evaluate")  # their arguments are Hydra's
 COMMANDS = (*CONFIGURED, "report", "runs", "export", "store", "sweep")
 
 
+def config_folder() -> Path:
+    """Where the configs are: inside the package when installed from a wheel, beside it in a checkout."""
+    package = Path(__file__).parent.parent
+    inside = package / "conf"
+    return inside if inside.is_dir() else package.parent / "conf"
+
+
+def failed(message: str, code: int = 2) -> SystemExit:
+    """Print the one line that says what is wrong; exit code 2, or 1 where no input is to blame."""
+    line = "\\n".join(message.splitlines())  # the name of a file may have line breaks
+    print(f"hardmine: error: {line}", file=sys.stderr)
+    return SystemExit(code)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point. Bad input prints one line to standard error and exits with 2."""
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -67,12 +80,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         if arguments[0] in ("report", "runs", "export", "store") and {"-h", "--help"} & set(arguments):
             print(USAGE, end="")
             return
-        command: Callable[[list[str]], None] = import_module(f"hardmine.cli.{arguments[0]}").command
-        rest = arguments[1:]
-        if arguments[0] in CONFIGURED:
-            given = parted(rest)
-            rest = [*given.flags, *with_paths(given.values, given.sweep)]
-        command(rest)
+        # what takes seconds to import comes when signals are heeded
+        with heeded(_speaks) if arguments[0] == "train" else nullcontext():
+            _run(arguments[0], arguments[1:])
     except InputError as error:
         raise failed(error.keyed) from None
     except KeyboardInterrupt:  # before training or after it; in between the step is finished
@@ -84,3 +94,20 @@ def main(argv: Sequence[str] | None = None) -> None:
         if line := unwritten(error):
             raise failed(line, 1) from None
         raise
+
+
+def _run(name: str, arguments: list[str]) -> None:
+    from hardmine.cli.flags import parted
+    from hardmine.cli.paths import with_paths
+
+    command: Callable[[list[str]], None] = import_module(f"hardmine.cli.{name}").command
+    if name in CONFIGURED:
+        given = parted(arguments)
+        arguments = [*given.flags, *with_paths(given.values, given.sweep)]
+    command(arguments)
+
+
+def _speaks() -> bool:
+    from hardmine.cli.launch import is_first
+
+    return is_first()

@@ -4,20 +4,13 @@ import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 
+from hardmine.cli import config_folder
 from hardmine.errors import InputError
-
-
-def config_folder() -> Path:
-    """Where the configs are: inside the package when installed from a wheel, beside it in a checkout."""
-    package = Path(__file__).parent.parent
-    inside = package / "conf"
-    return inside if inside.is_dir() else package.parent / "conf"
 
 
 def options(group: str) -> list[str]:

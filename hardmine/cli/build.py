@@ -203,7 +203,8 @@ def build_inventory(cfg: Any, data: LabelledData, mining: Mining | None) -> Inve
     """What is trained and measured on; the colours of targets follow from their images, unless a store was given."""
     measured = mining is not None and cfg.store.path is None
     splits = ("train", "val", "test", *(["target"] if data.with_targets or measured else []))
-    return Inventory.of(data, splits, None if mining is None or measured else mining.store)
+    predictor = Path(cfg.predictor).expanduser() if cfg.data.get("regions") == "predicted" else None
+    return Inventory.of(data, splits, None if mining is None or measured else mining.store, predictor)
 
 
 def _build_predictor(cfg: Any) -> Any:

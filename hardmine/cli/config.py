@@ -14,9 +14,11 @@ from typing import Any
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
-from hardmine.cli.blocks import config_folder, look_at_blocks, look_at_groups
+from hardmine.cli import config_folder, failed
+from hardmine.cli.blocks import look_at_blocks, look_at_groups
 from hardmine.cli.explain import explain
 from hardmine.cli.paths import at_home, is_path
+from hardmine.ending import AskedError
 from hardmine.errors import InputError, TrainingError
 from hardmine.files import told_once, unwritten
 from hardmine.runs import LOCK, RunFolder
@@ -68,6 +70,11 @@ def run_configured(
             return nan
         try:
             return one(cfg)
+        except AskedError as asked:
+            _remove_empty_run()
+            if (folder := cfg.get("run_dir")) and RunFolder(folder).begun:
+                asked.left = f"ended outside of training: resume={folder} goes on from its checkpoint"
+            raise
         except TrainingError as error:
             raise failed(str(error), 1) from None
         except BAD as error:
@@ -124,13 +131,6 @@ def tell_unused(why: str, names: Collection[str]) -> None:
     unused = [argument for argument in given if {(key := key_of(argument)), key.split(".")[0]} & set(names)]
     if unused:
         logging.getLogger("hardmine").warning("hardmine: %s: not used: %s", why, ", ".join(unused))
-
-
-def failed(message: str, code: int = 2) -> SystemExit:
-    """Print the one line that says what is wrong; exit code 2, or 1 where no input is to blame."""
-    line = "\\n".join(message.splitlines())  # the name of a file may have line breaks
-    print(f"hardmine: error: {line}", file=sys.stderr)
-    return SystemExit(code)
 
 
 def _remove_empty_run() -> None:

@@ -17,7 +17,7 @@ class Multirun(Callback):
 
     def on_multirun_start(self, config: Any, **kwargs: Any) -> None:
         """Refuse what would mix up runs; Hydra swallows exceptions here, so that the process is left at once."""
-        from hardmine.cli.config import failed
+        from hardmine.cli import failed
 
         launch = launched()
         if launch is not None and launch.ranks > 1:
@@ -54,7 +54,7 @@ def told() -> Iterator[None]:
     Raises:
         SystemExit: not all went well; 1 where a run crashed or did not end, 2 where one was refused.
     """
-    from hardmine.cli.config import failed
+    from hardmine.cli import failed
     from hardmine.errors import InputError
 
     Multirun.folder = None

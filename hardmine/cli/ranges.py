@@ -110,6 +110,7 @@ RANGES: dict[str, Range] = {
     "trainer.gradient_clip_val": Range(0, inf, "the gradient's norm", above=True),
 }
 
+WHOLE, FRACTION = 2**53, 1e30  # larger numbers leave int64 and float32 as soon as something is done with them
 ENDLESS = ("conversion*.max_gain", "data.cache_gib")  # where infinity says that there is no limit
 
 
@@ -117,11 +118,14 @@ def look_at_ranges(cfg: Any) -> None:
     """See that each number of the config lies in its range, and that training has an end.
 
     Raises:
-        InputError: the first one that does not; NaN, and infinity where it says nothing.
+        InputError: the first one that does not; NaN, infinity where it says nothing, and what no tensor can hold.
     """
     for key, value in _numbers(OmegaConf.to_container(cfg, resolve=False), ""):
         if isnan(value) or (isinf(value) and not _matches(key, ENDLESS)):
             raise InputError(f"{key} must be a finite number, got {value!r}")
+        end = WHOLE if isinstance(value, int) else FRACTION
+        if abs(value) > end and not isinf(value):
+            raise InputError(f"{key} must be a number from {-end:g} to {end:g}, got {value!r:.60}")
         found = next((found for pattern, found in RANGES.items() if fnmatchcase(key, pattern)), None)
         if found is not None:
             look_at_number(key, value, found.least, found.most, found.unit, above=found.above)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hardmine.cli.blocks import config_folder
+from hardmine.cli import config_folder
 from hardmine.errors import InputError
 from hardmine.runs import RunFolder
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from hardmine.cli.blocks import config_folder
+from hardmine.cli import config_folder
 from hardmine.cli.config import key_of, plain_arguments, run_configured, with_root
 from hardmine.cli.explain import explain
 from hardmine.cli.paths import quoted, with_paths

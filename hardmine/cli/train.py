@@ -121,6 +121,7 @@ def train(cfg: Any, watching: Sequence[Any] = ()) -> dict[str, Any]:
     from torch.utils.data import default_collate
 
     from hardmine.callbacks import AtomicCheckpointIO, Finite, Signals
+    from hardmine.callbacks.checkpoint import look_at_state
     from hardmine.cli.build import build_data, build_inventory, build_mining, build_target_images, build_task
     from hardmine.cli.launch import distributed, environments, launched
     from hardmine.cli.report import report_of
@@ -149,6 +150,9 @@ def train(cfg: Any, watching: Sequence[Any] = ()) -> dict[str, Any]:
         folder.claim()
         if not cfg.resume:
             folder.forget() if auto else folder.look_unused()
+    if cfg.resume:
+        look_at_state(folder.resumable(), cfg.neighbourhood["_target_"] is not None)
+        folder.before_is_whole()
     data = build_data(cfg)
     task = build_task(cfg, data)
     mining = build_mining(cfg, data)
@@ -208,8 +212,7 @@ def train(cfg: Any, watching: Sequence[Any] = ()) -> dict[str, Any]:
             folder.freeze(cfg)
         signals.leave(run_dir, steps, "checkpoint" in callbacks, trainer.is_global_zero)
     after = _measure(trainer, task, data, None)
-    before_path = run_dir / "checkpoints/before.ckpt"
-    before = _measure(trainer, task, data, before_path) if before_path.is_file() else {}
+    before = _measure(trainer, task, data, folder.before) if folder.before_is_whole() else {}
     summary = {**after, **{f"before/{key}": value for key, value in before.items()}}
     summary.update(_found(mining), steps=steps, seconds=round(seconds, 1), nonfinite_steps=finite.steps)
     if trainer.is_global_zero:

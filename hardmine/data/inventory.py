@@ -13,6 +13,7 @@ from hardmine.data.module import LabelledData
 from hardmine.files import write_atomically
 from hardmine.store import ParameterStore
 
+_DIGESTS = {"store": "the store holds others", "predictor": "the predictor has other weights"}
 _COLUMNS = ("split", "id", "image", "labels")
 
 
@@ -25,25 +26,35 @@ class Inventory:
     Args:
         splits: that were looked at, with images or without.
         rows: split, id, image and labels of each image.
-        names: what belongs to no single image: areas, classes, the digest of a store that was given.
+        names: what belongs to no single image: areas, classes, the digests of a store and a predictor that were given.
     """
 
     def __init__(self, splits: Sequence[str], rows: Sequence[tuple[str, str, str, str]], names: dict[str, str]) -> None:
         self.splits, self.rows, self.names = tuple(splits), list(rows), names
 
     @classmethod
-    def of(cls, data: LabelledData, splits: Sequence[str], store: ParameterStore | None = None) -> "Inventory":
+    def of(
+        cls,
+        data: LabelledData,
+        splits: Sequence[str],
+        store: ParameterStore | None = None,
+        predictor: Path | None = None,
+    ) -> "Inventory":
         """Look at data.
 
         Args:
             data: whose images are there.
             splits: of it that count.
             store: one that was read from a table; one that is measured follows from the images.
+            predictor: a checkpoint that tells the areas of images without index images.
         """
         names = {"areas": ", ".join(data.areas), "classes": ", ".join(data.classes)}
         if store is not None:
             said = repr((store.ids, store.environment)).encode()
             names["store"] = _digest(said + store.parameters.numpy().tobytes() + store.count.numpy().tobytes())
+        if predictor is not None:
+            with predictor.open("rb") as file:
+                names["predictor"] = hashlib.file_digest(file, "blake2b").hexdigest()
         rows = [
             (split, *row)
             for split in splits
@@ -66,10 +77,8 @@ class Inventory:
     def change(self, now: "Inventory") -> str | None:
         """What is otherwise now, as far as both tell of it; None where nothing is."""
         for what, then in self.names.items():
-            if what == "store" and now.names.get(what, then) != then:
-                return "the store holds others"
             if now.names.get(what, then) != then:
-                return f"the {what} are {now.names[what]}, not {then}"
+                return _DIGESTS.get(what, f"the {what} are {now.names[what]}, not {then}")
         for split in self.splits:
             if split in now.splits and (why := _change(self._of(split), now._of(split))):
                 return f"{why} in the split {split}"

@@ -1,9 +1,10 @@
 """Environments: the time, the weather, the stain in which a target was taken (R12, R29-R32; D37, D50-D53)."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import product
 from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -161,8 +162,8 @@ class EnvironmentTable:
         values = {**self.values, _AREA: areas}
         associated = torch.zeros(len(areas), len(self.cells), len(self.cells), dtype=torch.bool)
         for start, ends in associations.items():
-            if isinstance(ends, str):
-                raise InputError(f"`{argument}`: {start!r} leads to {ends!r}: write a list, [{ends}]", block)
+            if not _several(ends):
+                raise InputError(f"`{argument}`: {start!r} leads to {ends!r}: write a list, [{ends or ''}]", block)
             source = named(str(start), values, argument, block)
             for end in ends:
                 target = {**source, **named(str(end), values, argument, block)}
@@ -194,7 +195,7 @@ def _values(store: ParameterStore, order: Order) -> dict[str, tuple[str, ...]]:
             raise InputError(
                 f"`order`: no component is called {component!r}: take some of {', '.join(store.environment)}", block
             )
-        if isinstance(entries, str) or len(set(entries)) < len(entries):
+        if not _several(entries) or len(set(entries)) < len(entries):
             raise InputError(f"`order.{component}`: {entries!r}: write a list that has each value once", block)
         lacking = sorted(set(store.environment[component]) - {str(entry) for entry in entries})
         if lacking:
@@ -205,6 +206,10 @@ def _values(store: ParameterStore, order: Order) -> dict[str, tuple[str, ...]]:
         component: tuple(str(entry) for entry in order.get(component, sorted(set(entries))))
         for component, entries in store.environment.items()
     }
+
+
+def _several(values: Any) -> bool:
+    return isinstance(values, Iterable) and not isinstance(values, str | Mapping)
 
 
 def _few(values: Mapping[str, Sequence[str]]) -> bool:

@@ -12,7 +12,7 @@ from hydra import compose, initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from hardmine.cli.blocks import config_folder
+from hardmine.cli import config_folder
 from hardmine.cli.config import BAD, look_at
 from hardmine.cli.explain import explain
 from malformed.ground import refused

@@ -5,7 +5,8 @@ import torch
 
 from hardmine.data.labelled import LabelledImages, Sample
 from hardmine.data.module import LabelledData
-from hardmine.data.riverside.render import AREAS, render
+from hardmine.data.riverside.render import AREAS, SMALLEST, render
+from hardmine.errors import InputError
 from hardmine.rng import key
 
 # Environments of each split: a model is trained on day, and tested on light it has not been trained on.
@@ -66,6 +67,8 @@ class RiversideData(LabelledData):
     ) -> None:
         super().__init__(batch_size, num_workers, flip, cache_gib, targets, seed)
         self.size, self.scene_seed = (int(size[0]), int(size[1])), scene_seed
+        if min(self.size) < SMALLEST:
+            raise InputError(f"`size` must be {SMALLEST} pixels or more of each side, got {list(self.size)}", "data")
         self.counts = {"train": 240, "val": 40, "target": 32, "test": 96, **(counts or {})}
 
     def has(self, split: str) -> bool:

@@ -14,9 +14,9 @@ from hardmine.data.riverside.light import TIMES, WEATHERS, draw_light
 from hardmine.data.riverside.photo import expose
 from hardmine.data.riverside.place import AREAS, VOID, lay_out
 
-__all__ = ["AREAS", "TIMES", "VOID", "WEATHERS", "render"]
+__all__ = ["AREAS", "SMALLEST", "TIMES", "VOID", "WEATHERS", "render"]
 
-_SMALLEST = 32  # pixels; a pole of two pixels would fill the banks of a smaller picture
+SMALLEST = 32  # pixels; a pole of two pixels would fill the banks of a smaller picture
 
 
 def render(
@@ -40,7 +40,7 @@ def render(
         raise ValueError(f"unknown time {time!r}; one of {', '.join(TIMES)}")
     if weather not in WEATHERS:
         raise ValueError(f"unknown weather {weather!r}; one of {', '.join(WEATHERS)}")
-    if min(size) < _SMALLEST:
-        raise ValueError(f"size {size!r} is under {_SMALLEST} pixels")
+    if min(size) < SMALLEST:
+        raise ValueError(f"size {size!r} is under {SMALLEST} pixels")
     scene = lay_out(rng, size)
     return expose(scene, draw_light(rng, time, weather), rng), scene.regions

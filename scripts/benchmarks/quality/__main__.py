@@ -12,7 +12,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from hardmine.cli.config import failed
+from hardmine.cli import failed
 from hardmine.cli.explain import explain
 from hardmine.errors import InputError
 from quality.runs import Run, collect, found, plan, present, run_all

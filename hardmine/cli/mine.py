@@ -10,6 +10,7 @@ from hardmine.cli.lent import run_with_model
 from hardmine.errors import InputError
 from hardmine.runs import RunFolder
 
+KEPT = "search.pt"  # what a search that was stopped goes on from
 # keys that a search has no use for
 _OF_TRAINING = (
     *("trainer.max_steps", "update", "callbacks", "logger"),
@@ -20,7 +21,7 @@ _OF_TRAINING = (
 def command(arguments: list[str]) -> None:
     """Search with the model of `ckpt`; settings of the run it stands in hold, where not given anew."""
     needed = {"ckpt": "a checkpoint or a state dict", "out": "the folder to write to"}
-    run_with_model("mine", arguments, needed, mine)
+    run_with_model("mine", arguments, needed, KEPT, mine)
 
 
 def mine(cfg: Any) -> None:
@@ -36,8 +37,6 @@ def mine(cfg: Any) -> None:
 
     quieten()
     out = Path(cfg.out)
-    if (out / "metadata.csv").exists():
-        raise InputError(f"{out}: already holds a data set: set out= to another folder")
     data = build_data(cfg, flip=False)
     task = build_task(cfg, data)
     mining = build_mining(cfg, data)
@@ -48,7 +47,7 @@ def mine(cfg: Any) -> None:
     images.preload()
     mining.ledger = Ledger(out / "ledger")
     given, search = build_inventory(cfg, data, mining), RunFolder(out)
-    if (out / "search.pt").exists():
+    if (out / KEPT).exists():
         search.look_at_data(given)
     else:
         given.save(search.data)
@@ -89,7 +88,7 @@ def _search(cfg: Any, mining: Any, sources: int, load: Any, data: Any, task: Any
         return mining.store.target_image(row) if image is None else image
 
     gallery = Gallery(mining.store, target, data.classes)
-    kept = Path(cfg.out) / "search.pt"
+    kept = Path(cfg.out) / KEPT
     if kept.exists():
         saved = torch.load(kept, weights_only=True)
         mining.load_state_dict(saved["mining"])
@@ -160,7 +159,7 @@ def _show(out: Path, threshold: float | None, miner: Any, kind: str, gallery: An
         + "\n"
     )
     write_atomically(out / "summary.json", lambda file: file.write(text.encode()))
-    (out / "search.pt").unlink(missing_ok=True)
+    (out / KEPT).unlink(missing_ok=True)
     RunFolder(out).data.unlink(missing_ok=True)
     console = Console()
     console.print(environment_cells(miner.store, miner.graph))

@@ -59,8 +59,7 @@ def prepared(arguments: list[str]) -> tuple[list[str], Path | None]:
             )
         return _resumed(folder, arguments), folder.frozen
     for argument in [one for one in arguments if key_of(one) == "hydra.run.dir"][-1:]:
-        # before Hydra writes the settings of this run over those of another one
-        RunFolder(look_at_output("hydra.run.dir", path_of(argument))).look_unused()
+        look_at_output("hydra.run.dir", path_of(argument))
     return arguments, None
 
 

@@ -109,12 +109,12 @@ def told_once() -> Iterator[None]:
         threading.excepthook, logging.raiseExceptions = hook, raising
 
 
-_PART = ".part"  # ends the names of files that are not whole
+_PART = ".hardmine-part"  # ends the names of files that are not whole, and of no others
 
 
 def remove_parts(folder: Path) -> None:
-    """Remove what processes that were killed have left half written; nobody else may write there."""
-    for path in folder.rglob(f".*{_PART}"):
+    """Remove what processes that were killed have left half written in a folder; nobody else may write there."""
+    for path in folder.glob(f".*{_PART}"):
         path.unlink(missing_ok=True)
 
 

@@ -29,6 +29,7 @@ _HELD = {
     "metadata.csv": "a data set",
 }
 _log = logging.getLogger("hardmine")
+_WRITTEN = (".", ".hydra", "checkpoints", "ledger", "pictures", "images", "regions")  # folders that commands write to
 _claimed: dict[int, int] = {}  # locks that this process holds, by their inode: a folder may be moved
 _NOTHING = object()
 
@@ -97,7 +98,8 @@ class RunFolder:
         os.ftruncate(lock, 0)
         os.write(lock, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
         _claimed[os.fstat(lock).st_ino] = lock
-        remove_parts(self.path)
+        for name in _WRITTEN:
+            remove_parts(self.path / name)
 
     @property
     def claimed(self) -> bool:

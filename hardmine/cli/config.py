@@ -147,7 +147,11 @@ def plain_arguments(command: str, arguments: Sequence[str], known: Sequence[str]
     Raises:
         InputError: anything else.
     """
-    given = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
+    pairs = [argument.split("=", 1) for argument in arguments if "=" in argument]
+    given = dict(pairs)
+    if len(given) < len(pairs):
+        twice = next(key for key in given if [other for other, _ in pairs].count(key) > 1)
+        raise InputError(f"{command}: {twice} is given twice: give it once")
     strange = [argument for argument in arguments if "=" not in argument] + sorted(given.keys() - set(known))
     if strange:
         raise InputError(f"{command}: {strange[0]!r} is unknown: it takes {', '.join(f'{key}=...' for key in known)}")

@@ -5,6 +5,7 @@ A kill at any moment of writing leaves the old file or the new one, never half o
 
 import errno
 import io
+import json
 import logging
 import os
 import stat
@@ -61,6 +62,21 @@ def read_text(path: Path) -> str:
         line = text.count("\n", 0, place) + 1
         raise InputError(f"{path}: line {line} cannot be read, it has a NUL byte (UTF-16 perhaps): save it as UTF-8")
     return text
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """What a JSON file of hardmine's own holds.
+
+    Raises:
+        InputError: no such file, or it is damaged.
+    """
+    try:
+        found = json.loads(read_text(path))
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: is damaged, it holds no JSON object: delete it, or name another folder")
+    return found
 
 
 # what a person does about it; other errors are those of a program

@@ -4,9 +4,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import RIVERSIDE, TINY, UNET
 
 from hardmine.cli import main
+from hardmine.cli.mine import _kept
+from hardmine.errors import InputError
+from hardmine.outcome import Outcome
 from hardmine.runs import RunFolder
 
 SMALL = [*RIVERSIDE, *UNET, *TINY, "trainer.max_steps=1", "callbacks.pictures.every=99"]
@@ -118,3 +122,22 @@ def test_a_store_is_written_where_it_can_be_before_it_is_measured(
 def test_a_key_is_given_once(capsys: pytest.CaptureFixture[str]) -> None:
     refused("store", "root=a", "root=b", "out=c.parquet")
     assert "store: root is given twice" in capsys.readouterr().err
+
+
+def test_a_search_goes_on_with_what_it_began_with_alone(tmp_path: Path) -> None:
+    said = {"ckpt": "a digest", "mining": "threshold: 0.7"}
+    torch.save({"said": said}, tmp_path / "search.pt")
+    assert _kept(tmp_path / "search.pt", said)["said"] == said
+    for key in said:
+        with pytest.raises(InputError, match=f"^{key}: is not what the search"):
+            _kept(tmp_path / "search.pt", {**said, key: "other"})
+    (tmp_path / "search.pt").write_bytes(b"half")
+    with pytest.raises(InputError, match="is damaged"):
+        _kept(tmp_path / "search.pt", said)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff", b"[" * 100_000, b'{"strange": 1}'])
+def test_a_damaged_outcome_is_told(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "outcome.json").write_bytes(content)
+    with pytest.raises(InputError, match=r"outcome\.json"):
+        Outcome.load(tmp_path)

@@ -222,14 +222,14 @@ class _Light:
         """
         from omegaconf import OmegaConf
 
-        from hardmine.files import write_atomically
+        from hardmine.files import read_json, write_atomically
 
         path = Path(self.cfg.out) / PLAN
         said = {**self.about, "store": self.mining.store.mark, "rows": self.cfg.rows}
         said["weights"] = hashlib.blake2b(Path(self.cfg.ckpt).expanduser().read_bytes(), digest_size=16).hexdigest()
         said["ids"] = hashlib.blake2b(repr(self.images.ids).encode(), digest_size=16).hexdigest()
         said["settings"] = OmegaConf.to_yaml({name: self.cfg[name] for name in ("data", "conversion", "scoring")})
-        if path.exists() and json.loads(path.read_text()) != said:
+        if path.exists() and read_json(path) != said:
             raise InputError(f"{path.parent}: holds the beginning of another evaluation: set out= to another folder")
         text = json.dumps(said, indent=2) + "\n"
         write_atomically(path, lambda file: file.write(text.encode()))

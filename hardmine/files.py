@@ -5,6 +5,7 @@ A kill at any moment of writing leaves the old file or the new one, never half o
 
 import errno
 import io
+import json
 import logging
 import os
 import stat
@@ -63,6 +64,21 @@ def read_text(path: Path) -> str:
     return text
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """What a JSON file of hardmine's own holds.
+
+    Raises:
+        InputError: no such file, or it is damaged.
+    """
+    try:
+        found = json.loads(read_text(path))
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: is damaged, it holds no JSON object: delete it, or name another folder")
+    return found
+
+
 # what a person does about it; other errors are those of a program
 _REMEDIES = {
     errno.ENOSPC: "make room there",
@@ -109,12 +125,12 @@ def told_once() -> Iterator[None]:
         threading.excepthook, logging.raiseExceptions = hook, raising
 
 
-_PART = ".part"  # ends the names of files that are not whole
+_PART = ".hardmine-part"  # ends the names of files that are not whole, and of no others
 
 
 def remove_parts(folder: Path) -> None:
-    """Remove what processes that were killed have left half written; nobody else may write there."""
-    for path in folder.rglob(f".*{_PART}"):
+    """Remove what processes that were killed have left half written in a folder; nobody else may write there."""
+    for path in folder.glob(f".*{_PART}"):
         path.unlink(missing_ok=True)
 
 

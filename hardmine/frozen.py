@@ -96,7 +96,7 @@ def read_yaml(path: Path) -> Any:
     Raises:
         InputError: it is damaged, or no run writes such a file.
     """
-    import yaml  # type: ignore[import-untyped]  # comes with omegaconf
+    import yaml  # comes with omegaconf
 
     loader, text = getattr(yaml, "CSafeLoader", yaml.SafeLoader), read_text(path)
     try:

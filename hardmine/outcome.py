@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from hardmine.errors import TrainingError
-from hardmine.files import write_atomically
+from hardmine.errors import InputError, TrainingError
+from hardmine.files import read_json, write_atomically
 from hardmine.runs import RunFolder
 
 Status = Literal["done", "pruned", "refused", "crashed", "running", "unfinished"]
@@ -46,7 +46,10 @@ class Outcome:
         """That of a run, whether it has ended or not."""
         run = RunFolder(folder)
         if (folder / FILE).is_file():
-            found = cls(**json.loads((folder / FILE).read_text()))
+            try:
+                found = cls(**read_json(folder / FILE))
+            except TypeError:
+                raise InputError(f"{folder / FILE}: is damaged: delete it to run this point anew") from None
         else:
             found = cls(run.overrides, "done" if (folder / "summary.json").is_file() else "unfinished")
         return replace(found, status="running") if found.status == "unfinished" and run.busy else found

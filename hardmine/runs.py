@@ -21,7 +21,17 @@ if TYPE_CHECKING:
 
 FORMAT = 1  # of a run folder
 LOCK = "run.lock"
+_RUN = "a run"
+# files by which a folder is known
+_HELD = {
+    "run.json": _RUN,
+    **dict.fromkeys(("multirun.yaml", "sweep.json"), "a sweep"),
+    **dict.fromkeys(("evaluation.json", "plan.json"), "an evaluation"),
+    "search.pt": "a search",
+    "metadata.csv": "a data set",
+}
 _log = logging.getLogger("hardmine")
+_WRITTEN = (".", ".hydra", "checkpoints", "ledger", "pictures", "images", "regions")  # folders that commands write to
 _claimed: dict[int, int] = {}  # locks that this process holds, by their inode: a folder may be moved
 _NOTHING = object()
 
@@ -100,7 +110,8 @@ class RunFolder:
         os.ftruncate(lock, 0)
         os.write(lock, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
         _claimed[os.fstat(lock).st_ino] = lock
-        remove_parts(self.path)
+        for name in _WRITTEN:
+            remove_parts(self.path / name)
 
     @property
     def claimed(self) -> bool:
@@ -122,17 +133,32 @@ class RunFolder:
             os.close(lock)
         return False
 
-    def look_unused(self) -> None:
-        """See that no run has been here.
+    def held(self, own: str | None = None) -> str | None:
+        """What the folder holds, of all that hardmine writes; None where that is nothing.
+
+        Args:
+            own: a file that does not count.
+        """
+        return next((what for name, what in _HELD.items() if name != own and (self.path / name).is_file()), None)
+
+    def look_unused(self, key: str = "hydra.run.dir", own: str | None = None) -> None:
+        """See that nothing is here that would be written over.
+
+        Args:
+            key: that names the folder.
+            own: file of what may be gone on with.
 
         Raises:
-            InputError: one has.
+            InputError: something is.
         """
-        if (self.path / "run.json").is_file():
+        what = self.held(own)
+        if what == _RUN and key == "hydra.run.dir":
             raise InputError(
                 f"{self.path}: holds a run already: go on with it by resume={self.path}, or name another folder with "
                 "hydra.run.dir=FOLDER"
             )
+        if what:
+            raise InputError(f"{self.path}: already holds {what}: set {key}= to another folder")
 
     @property
     def begun(self) -> bool:

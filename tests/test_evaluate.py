@@ -218,7 +218,7 @@ def test_a_training_run_is_not_written_over(checkpoint: Path, capsys: Said) -> N
     run = checkpoint.parent.parent
     before = (run / ".hydra/config.yaml").read_bytes()
     assert refused(checkpoint, run) == 2
-    assert "holds a run already" in capsys.readouterr().err
+    assert "already holds a run: set out= to another folder" in capsys.readouterr().err
     assert (run / ".hydra/config.yaml").read_bytes() == before
 
 

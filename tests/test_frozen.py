@@ -11,7 +11,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from test_cli import fails
 
-from hardmine.cli.blocks import config_folder
+from hardmine.cli import config_folder
 from hardmine.cli.report import write_report
 from hardmine.errors import InputError
 from hardmine.frozen import BLOCKS, look_at_frozen
@@ -157,7 +157,9 @@ def test_what_the_user_allows() -> None:
     look_at_frozen(plain, Path("config.yaml"), ["mine.nets"])
     refused(plain, "mine", ("min",))
     for text in ("${oc.env:SEED}", "a/${ oc.env : SEED}/${task.lr}", "${oc.env:SEED,${task.lr}}"):
-        look_at_frozen(with_(lambda plain, text=text: plain.update(seed=text)), Path("config.yaml"), ["oc.env"])
+        asking = with_(lambda plain: None)
+        asking.update(seed=text)
+        look_at_frozen(asking, Path("config.yaml"), ["oc.env"])
     refused(with_(lambda plain: plain.update(seed="${oc.env:${now:x}}")), "asks for more than a key", ("oc.env", "now"))
     refused(with_(lambda plain: plain.update(seed=CREATE, a="env")), "asks for more than a key", ("oc.env", "oc"))
 

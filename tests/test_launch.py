@@ -145,7 +145,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(
     last = RunFolder(config.run_dir).checkpoint
     wanted = torch.load(last, weights_only=True)["state_dict"]
     assert is_whole(last) and is_whole(before(last))
-    stray = last.with_name(".last.ckpt.abc.part")
+    stray = last.with_name(".last.ckpt.abc.hardmine-part")
     stray.write_bytes(b"half")
     damaged(last, how)
     config.resume = config.run_dir

@@ -3,10 +3,8 @@
 import logging
 import os
 import re
-import shutil
 import sys
 from collections.abc import Callable, Collection, Sequence
-from contextlib import suppress
 from math import nan
 from pathlib import Path
 from typing import Any
@@ -134,22 +132,13 @@ def tell_unused(why: str, names: Collection[str]) -> None:
 
 
 def _remove_empty_run() -> None:
-    """Remove the folder of a run that was refused, where nothing is in it but what Hydra wrote about the run."""
+    """Remove what a run that was refused has written, where it has not begun."""
     from hydra.core.hydra_config import HydraConfig
 
+    from hardmine.cli.place import Place
+
     hydra = HydraConfig.get()
-    folder = Path(hydra.runtime.output_dir)
-    of_hydra = {hydra.output_subdir, f"{hydra.job.name}.log", "run.json"}
-    if (folder / LOCK).exists() and not RunFolder(folder).claimed:
-        return  # another process is at work there
-    of_hydra.add(LOCK)
-    with suppress(OSError):  # another rank may have been faster
-        if folder != Path.cwd() and {path.name for path in folder.iterdir()} <= of_hydra:
-            shutil.rmtree(folder)
-            for parent in folder.parents:  # those of the date, which Hydra made
-                if not parent.is_relative_to(Path.cwd() / "outputs"):
-                    break
-                parent.rmdir()
+    Place.restore({hydra.output_subdir or "", f"{hydra.job.name}.log", LOCK, "data.parquet"})
 
 
 def plain_arguments(command: str, arguments: Sequence[str], known: Sequence[str]) -> dict[str, str]:
@@ -158,7 +147,11 @@ def plain_arguments(command: str, arguments: Sequence[str], known: Sequence[str]
     Raises:
         InputError: anything else.
     """
-    given = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
+    pairs = [argument.split("=", 1) for argument in arguments if "=" in argument]
+    given = dict(pairs)
+    if len(given) < len(pairs):
+        twice = next(key for key in given if [other for other, _ in pairs].count(key) > 1)
+        raise InputError(f"{command}: {twice} is given twice: give it once")
     strange = [argument for argument in arguments if "=" not in argument] + sorted(given.keys() - set(known))
     if strange:
         raise InputError(f"{command}: {strange[0]!r} is unknown: it takes {', '.join(f'{key}=...' for key in known)}")

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from hardmine.arguments import look_at_number
-from hardmine.cli.config import key_of, tell_unused
+from hardmine.cli.config import tell_unused
 from hardmine.cli.lent import run_with_model
-from hardmine.cli.paths import path_of
 from hardmine.errors import InputError
-from hardmine.runs import RunFolder
 
+PLAN = "plan.json"  # what an evaluation that was stopped goes on by
 # keys that an evaluation has no use for
 _UNUSED = ("update", "callbacks", "logger", "neighbourhood", "first", "gate", "buffer", "stopping", "mining", "resume")
 _SPLITS = ("train", "val", "target", "test")
@@ -23,9 +22,7 @@ _HARDEST = 20  # images
 
 def command(arguments: list[str]) -> None:
     """Evaluate the model of `ckpt`; settings of the run it stands in hold, where not given anew."""
-    for argument in [one for one in arguments if key_of(one) == "out"]:
-        RunFolder(path_of(argument)).look_unused()
-    run_with_model("evaluate", arguments, {"ckpt": "a checkpoint or a state dict"}, evaluate)
+    run_with_model("evaluate", arguments, {"ckpt": "a checkpoint or a state dict"}, PLAN, evaluate)
 
 
 def evaluate(cfg: Any) -> None:
@@ -36,13 +33,10 @@ def evaluate(cfg: Any) -> None:
     from hardmine.cli.mine import autocasting
     from hardmine.cli.train import quieten
     from hardmine.machine import Machine
-    from hardmine.report.evaluation import NAME, Evaluation
+    from hardmine.report.evaluation import Evaluation
 
     quieten()
     started, out = time.perf_counter(), Path(cfg.out)
-    if (out / NAME).exists():
-        raise InputError(f"{out}: already holds an evaluation: set out= to another folder")
-    RunFolder(out).claim()
     if cfg.fail_under is not None:
         look_at_number("fail_under", cfg.fail_under, 0, 1, "a recognition accuracy")
     if "targets" in cfg.data:
@@ -228,14 +222,14 @@ class _Light:
         """
         from omegaconf import OmegaConf
 
-        from hardmine.files import write_atomically
+        from hardmine.files import read_json, write_atomically
 
-        path = Path(self.cfg.out) / "plan.json"
+        path = Path(self.cfg.out) / PLAN
         said = {**self.about, "store": self.mining.store.mark, "rows": self.cfg.rows}
         said["weights"] = hashlib.blake2b(Path(self.cfg.ckpt).expanduser().read_bytes(), digest_size=16).hexdigest()
         said["ids"] = hashlib.blake2b(repr(self.images.ids).encode(), digest_size=16).hexdigest()
         said["settings"] = OmegaConf.to_yaml({name: self.cfg[name] for name in ("data", "conversion", "scoring")})
-        if path.exists() and json.loads(path.read_text()) != said:
+        if path.exists() and read_json(path) != said:
             raise InputError(f"{path.parent}: holds the beginning of another evaluation: set out= to another folder")
         text = json.dumps(said, indent=2) + "\n"
         write_atomically(path, lambda file: file.write(text.encode()))

@@ -21,8 +21,8 @@ def command(arguments: list[str]) -> None:
     if not given.keys() >= {"run", "out"}:
         raise InputError("export: use hardmine export run=RUN_FOLDER out=FOLDER [sources=false]")
     run, out = RunFolder(given["run"]), look_at_output("out", given["out"])
-    if (out / "metadata.csv").exists():
-        raise InputError(f"{out}: already holds a data set: set out= to another folder")
+    for folder in (out, *out.resolve().parents):
+        RunFolder(folder).look_unused("out", own=None if folder == out else "metadata.csv")
     cfg = run.config([name for name in given.get("allow", "").strip("[]").split(",") if name])
     data = build_data(cfg)
     run.look_at_data(Inventory.of(data, ("train", *(["target"] if data.with_targets else []))))

@@ -1,5 +1,6 @@
 """`hardmine mine`: the first embodiment, a search with a frozen model whose pieces become a data set."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict
@@ -12,6 +13,12 @@ from hardmine.errors import InputError
 from hardmine.machine import Machine
 from hardmine.runs import RunFolder
 
+KEPT = "search.pt"  # what a search that was stopped goes on from
+# blocks that decide on what is found
+_DECIDING = (
+    *("model", "task", "conversion", "scoring", "environment", "neighbourhood", "first", "gate"),
+    *("mining", "search", "stopping", "seed"),
+)
 # keys that a search has no use for
 _OF_TRAINING = (
     *("trainer.max_steps", "update", "callbacks", "logger"),
@@ -22,7 +29,7 @@ _OF_TRAINING = (
 def command(arguments: list[str]) -> None:
     """Search with the model of `ckpt`; settings of the run it stands in hold, where not given anew."""
     needed = {"ckpt": "a checkpoint or a state dict", "out": "the folder to write to"}
-    run_with_model("mine", arguments, needed, mine)
+    run_with_model("mine", arguments, needed, KEPT, mine)
 
 
 def mine(cfg: Any) -> None:
@@ -38,9 +45,6 @@ def mine(cfg: Any) -> None:
 
     quieten()
     out = Path(cfg.out)
-    if (out / "metadata.csv").exists():
-        raise InputError(f"{out}: already holds a data set: set out= to another folder")
-    RunFolder(out).claim()
     data = build_data(cfg, flip=False)
     task = build_task(cfg, data)
     mining = build_mining(cfg, data)
@@ -51,7 +55,7 @@ def mine(cfg: Any) -> None:
     images.preload()
     mining.ledger = Ledger(out / "ledger")
     given, search = build_inventory(cfg, data, mining), RunFolder(out)
-    if (out / "search.pt").exists():
+    if (out / KEPT).exists():
         search.look_at_data(given)
     else:
         given.save(search.data)
@@ -93,16 +97,16 @@ def _search(cfg: Any, mining: Any, sources: int, load: Any, data: Any, task: Any
         return mining.store.target_image(row) if image is None else image
 
     gallery = Gallery(mining.store, target, data.classes)
-    kept = Path(cfg.out) / "search.pt"
+    kept, said = Path(cfg.out) / KEPT, _said(cfg)
     if kept.exists():
-        saved = torch.load(kept, weights_only=True)
+        saved = _kept(kept, said)
         mining.load_state_dict(saved["mining"])
         search.load_state_dict(saved["search"])
     mining.go_on_from(mining.ledger.truncate(mining.step))
 
     def keep() -> None:
         mining.ledger.flush()
-        saved = {"mining": mining.state_dict(), "search": search.state_dict()}
+        saved = {"said": said, "mining": mining.state_dict(), "search": search.state_dict()}
         write_atomically(kept, lambda file: torch.save(saved, file))
 
     autocast = autocasting(cfg, next(task.parameters()).device)
@@ -131,6 +135,36 @@ def _search(cfg: Any, mining: Any, sources: int, load: Any, data: Any, task: Any
     return gallery
 
 
+def _said(cfg: Any) -> dict[str, str]:
+    """What decides on a search beside its data, by key."""
+    from omegaconf import OmegaConf
+
+    weights = hashlib.blake2b(Path(cfg.ckpt).expanduser().read_bytes(), digest_size=16).hexdigest()
+    return {"ckpt": weights, **{key: OmegaConf.to_yaml({key: cfg[key]}) for key in _DECIDING}}
+
+
+def _kept(path: Path, said: dict[str, str]) -> dict[str, Any]:
+    """The state of a search that was stopped.
+
+    Raises:
+        InputError: the file is damaged, or of another search.
+    """
+    import torch
+
+    try:
+        saved: dict[str, Any] = torch.load(path, weights_only=True)
+        then = dict(saved["said"])
+    except Exception:  # torch has many kinds
+        raise InputError(f"{path}: is damaged: set out= to another folder") from None
+    for key, value in said.items():
+        if then.get(key) != value:
+            raise InputError(
+                f"{key}: is not what the search in {path.parent} began with: set it as it was, or set "
+                "out= to another folder"
+            )
+    return saved
+
+
 def autocasting(cfg: Any, device: Any) -> Callable[[], Any]:
     """The precision that a training run would score with."""
     import torch
@@ -157,7 +191,7 @@ def _show(out: Path, threshold: float | None, miner: Any, kind: str, gallery: An
     summary.update(refused=tally.refused, unscored=tally.unscored, stopped=reason, made=asdict(machine))
     text = json.dumps(summary, indent=2, sort_keys=True) + "\n"
     write_atomically(out / "summary.json", lambda file: file.write(text.encode()))
-    (out / "search.pt").unlink(missing_ok=True)
+    (out / KEPT).unlink(missing_ok=True)
     RunFolder(out).data.unlink(missing_ok=True)
     console = Console()
     console.print(environment_cells(miner.store, miner.graph))

@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 from hydra.experimental.callback import Callback
 
 from hardmine.cli.launch import launched
+from hardmine.errors import InputError
+from hardmine.runs import RunFolder
 
 
 class Multirun(Callback):
@@ -26,6 +28,10 @@ class Multirun(Callback):
                 "search with hardmine sweep, or let hydra/launcher=submitit_slurm start the processes of each run"
             )
         folder = Path(config.hydra.sweep.dir).resolve()
+        try:
+            RunFolder(folder).look_unused("hydra.sweep.dir", own="multirun.yaml")
+        except InputError as error:
+            raise failed(error.keyed) from None
         if line := _used(folder, list(config.hydra.overrides.task)):
             raise failed(line)
         Multirun.folder = folder

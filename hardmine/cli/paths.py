@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from hydra.core.override_parser.types import Quote, QuotedString
 
@@ -86,8 +87,11 @@ def look_at_output(key: str, value: str) -> Path:
         why = (getattr(error, "strerror", None) or str(error)).lower()
     if why:
         raise InputError(f"{key}: {place}: {why}: name another folder")
-    if not os.access(place, os.W_OK | os.X_OK):
-        raise InputError(f"{key}: {place}: cannot be written to: name another folder, or mend its rights")
+    try:
+        with TemporaryFile(dir=place):
+            pass
+    except OSError:  # of rights, and of what is a folder in name alone, as /proc is
+        raise InputError(f"{key}: {place}: cannot be written to: name another folder, or mend its rights") from None
     return path
 
 

@@ -1,11 +1,15 @@
 """`hardmine store`: measure targets beforehand, and look at a store."""
 
+import logging
 from pathlib import Path
 
 from hardmine.cli.config import plain_arguments
 from hardmine.cli.paths import look_at_output
 from hardmine.errors import InputError
+from hardmine.files import trouble
 from hardmine.records import VOID
+
+FACTS = b"hardmine.store"  # metadata of the schema of a store
 
 
 def command(arguments: list[str]) -> None:
@@ -24,7 +28,7 @@ def command(arguments: list[str]) -> None:
             if given.get(key, choices[0]) not in choices:
                 raise InputError(f"store: {key}={given[key]} is unknown: take {' or '.join(choices)}")
         if "://" not in given["out"]:
-            look_at_output("out", str(Path(given["out"]).parent))
+            _look_at_file(given["out"])
         store = ParameterStore.from_folder(
             given["root"],
             given.get("split", "target"),
@@ -42,3 +46,28 @@ def command(arguments: list[str]) -> None:
         Console().print(environment_cells(store, read_graph(run / "graph.parquet")))
     else:
         raise InputError("store: use hardmine store root=PATH out=FILE.parquet, or hardmine store run=RUN_FOLDER")
+
+
+def _look_at_file(value: str) -> None:
+    """See that a store can be written to a file, before anything is measured.
+
+    Raises:
+        InputError: it cannot, or would take the place of something else.
+    """
+    import pyarrow.parquet as pq
+
+    path = Path(value)
+    if not value or path.name in ("", ".."):
+        raise InputError(f"out: {value!r} names no file: set out=FILE.parquet")
+    look_at_output("out", str(path.parent))
+    if not path.exists() and not path.is_symlink():
+        return
+    if why := trouble(path):
+        raise InputError(f"out: {path}: {why}: name another file")
+    try:
+        ours = FACTS in (pq.read_schema(path).metadata or {})
+    except (OSError, ValueError):  # of pyarrow, for what is not Parquet
+        ours = False
+    if not ours:
+        raise InputError(f"out: {path}: is there already and is no store of hardmine's: name another file")
+    logging.getLogger("hardmine").warning("hardmine: %s: the store that is there is replaced", path)

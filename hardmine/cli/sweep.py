@@ -160,13 +160,13 @@ def _keep(
     Raises:
         InputError: another one is there.
     """
-    from hardmine.files import write_atomically
+    from hardmine.files import read_json, write_atomically
     from hardmine.report.sweep import SETTINGS
 
     kept = folder / SETTINGS
     now = {"metric": settings.metric, "direction": direction, "seeds": settings.seeds, "arguments": sorted(others)}
     if kept.is_file():
-        before = json.loads(kept.read_text())
+        before = read_json(kept)
         for name, value in now.items():
             if before.get(name) != value:
                 raise InputError(

@@ -5,6 +5,7 @@ import logging
 import time
 import warnings
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +60,7 @@ def prepared(arguments: list[str]) -> tuple[list[str], Path | None]:
             )
         return _resumed(folder, arguments), folder.frozen
     for argument in [one for one in arguments if key_of(one) == "hydra.run.dir"][-1:]:
-        # before Hydra writes the settings of this run over those of another one
-        RunFolder(look_at_output("hydra.run.dir", path_of(argument))).look_unused()
+        look_at_output("hydra.run.dir", path_of(argument))
     return arguments, None
 
 
@@ -173,14 +173,21 @@ def train(cfg: Any, watching: Sequence[Any] = ()) -> dict[str, Any]:
 
     signals, finite = Signals(), Finite(cfg.trainer.get("patience_nonfinite", 10))
 
-    def begin(trainer: Any, task: Any) -> None:
-        if trainer.is_global_zero:  # what was refused before leaves a folder as it was
+    @cache
+    def begin() -> None:  # with the first step: what is refused before leaves a folder as it was
+        if first:
             folder.begin(cfg, given, Machine.here(trainer.strategy.root_device, trainer.world_size))
 
     trainer = instantiate(
         lightnings(cfg.trainer),
         precision=auto_precision(cfg.trainer.accelerator) if cfg.trainer.precision == "auto" else cfg.trainer.precision,
-        callbacks=[*callbacks.values(), LambdaCallback(on_train_start=begin), finite, signals, *watching],
+        callbacks=[
+            LambdaCallback(on_train_batch_end=lambda *_: begin()),
+            *callbacks.values(),
+            finite,
+            signals,
+            *watching,
+        ],
         logger=instantiate(cfg.logger) if cfg.logger["_target_"] else False,
         plugins=[AtomicCheckpointIO(), *environments()],
         **distributed(cfg.trainer, cfg.timeout),
@@ -203,6 +210,7 @@ def train(cfg: Any, watching: Sequence[Any] = ()) -> dict[str, Any]:
     steps = trainer.global_step
     if cfg.resume and (summary := folder.finished(steps)):  # trainer.max_epochs, say
         return _finished(folder, summary)
+    begin()
     if mining is not None and mining.miner is None and cfg.resume:  # it was killed between its last step and its end
         mining.read(default_collate([Numbered(data.training)[0, 0]]))
     if "checkpoint" in callbacks:

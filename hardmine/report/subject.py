@@ -240,8 +240,8 @@ def _panels(path: Path, environment: Mapping[str, str], policy: Mapping[str, Any
     table = pq.read_table(path)
     axes = [name for name in table.column_names if name not in ("target", "area", "valid", "uses", "accuracy", "step")]
     across, up = axes[0], next((name for name in axes if name.startswith("std")), axes[-1])
-    said = (policy.get(name) for name in ("radius", "mean_radius", "std_radius"))
-    radius, mean, std = (value if isinstance(value, int | float) else None for value in said)
+    given = (policy.get(name) for name in ("radius", "mean_radius", "std_radius"))
+    radius, mean, std = (value if isinstance(value, int | float) else None for value in given)
     reach = (radius, radius) if radius else (mean, std) if mean and std else None
     for area in dict.fromkeys(table["area"].to_pylist()):
         rows = table.filter(pc.and_(pc.equal(table["area"], area), table["valid"])).to_pylist()

@@ -1,6 +1,5 @@
 """A sweep as a table, read back from the folders of its runs."""
 
-import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,7 @@ from matplotlib.figure import Figure
 from rich.table import Table
 
 from hardmine.errors import InputError
-from hardmine.files import write_atomically
+from hardmine.files import read_json, write_atomically
 from hardmine.outcome import FILE, Outcome
 from hardmine.report.metric import Direction, direction_of, main_metric
 
@@ -140,7 +139,7 @@ def _differs(key: str, runs: Any) -> bool:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    return dict(json.loads(path.read_text())) if path.is_file() else {}
+    return read_json(path) if path.is_file() else {}
 
 
 def sweep_table(sweep: Sweep) -> Table:

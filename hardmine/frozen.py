@@ -168,7 +168,7 @@ def _look_at_references(path: Path, key: str, text: str, allow: Sequence[str]) -
     left = re.sub(f"{_calls(allow)}|{_KEY}", "", text, flags=re.ASCII)
     if "${" not in text or not re.search(r"[${}\\]", left):
         return
-    resolver = re.search(r"\$\{\s*([\w.]+)\s*:", left, re.ASCII)
+    resolver = re.search(r"\$\{\s*([\w.]+)\s*:", text, re.ASCII)
     trust = (
         f", or set allow=[{resolver[1]}] where you trust the folder" if resolver and resolver[1] not in allow else ""
     )
@@ -188,11 +188,11 @@ def _resolved(path: Path, blocks: dict[Any, Any], allow: Sequence[str]) -> dict[
         return re.sub(_calls(allow), "", value, flags=re.ASCII) if isinstance(value, str) else value
 
     known = {**without(blocks), "run_dir": str(path.parent.parent)}
-    if _size(known) > _LARGEST:
-        raise InputError(f"{path}: references: they lead to one another without end: name another run folder")
     try:
+        if _size(known) > _LARGEST:
+            raise ValueError("they lead to one another without end")
         plain: Any = OmegaConf.to_container(OmegaConf.create(known), resolve=True)
-    except (OmegaConfBaseException, ValueError) as error:
+    except (OmegaConfBaseException, ValueError, RecursionError) as error:
         why = " ".join(str(error).split())
         raise InputError(f"{path}: references: {why:.120}: name another run folder") from None
     for key, part in _parts(plain, ""):

@@ -75,6 +75,8 @@ def command(arguments: list[str]) -> None:
             watched = None if asked is None else asked.trial
             for seed, run in _runs(settings, place).items():
                 numbered = [] if seed is None else [f"seed={seed}"]
+                if study is not None:
+                    _log.warning("hardmine: sweep: %s", " ".join([*values, *numbered]))
                 outcome = share(_run([*fixed, *values, *numbered], run, settings, watched))
                 watched = None  # a trial has one curve: that of its first seed
                 if outcome.status != "done":

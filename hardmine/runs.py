@@ -97,8 +97,12 @@ class RunFolder:
         Raises:
             InputError: another process has it.
         """
-        if self.claimed:
-            return
+        if not self.claimed:
+            self._lock()
+        for name in _WRITTEN:
+            remove_parts(self.path / name)
+
+    def _lock(self) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
         lock = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT, 0o666)  # a plain number: it is held to the very end
         try:
@@ -110,8 +114,6 @@ class RunFolder:
         os.ftruncate(lock, 0)
         os.write(lock, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
         _claimed[os.fstat(lock).st_ino] = lock
-        for name in _WRITTEN:
-            remove_parts(self.path / name)
 
     @property
     def claimed(self) -> bool:

@@ -88,7 +88,7 @@ SABOTAGES = [  # row, function, a line of it, and what is made of that
     (31, f"{ENVIRONMENT}EnvironmentTable._adjacent", "steps <= 1", "steps <= 2"),
     (33, f"{GRAPH}update", "accumulate=True", "accumulate=False"),
     (34, f"{GRAPH}_mark", "~accuracy.isnan()", "~accuracy.isnan() & self.accuracy[target, region].isnan()"),
-    (35, f"{STORED}taken", "(graph.uses[part] > 0)", "(graph.uses[part] < 0)"),
+    (35, f"{STORED}taken", "graph.uses[target, region] > 0", "graph.uses[target, region] < 0"),
     (36, "hardmine.memory.hardness:Hardness.still", "(hard | ~known)", "(hard | True)"),
     (37, f"{REACH}holds", "squares.sum(-1) <", "squares.sum(-1) <="),
     (38, f"{REACH}holds", "(squares <", "(squares <="),

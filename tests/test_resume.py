@@ -131,13 +131,11 @@ def test_a_run_goes_on_where_the_disk_got_full(tmp_path: Path, capsys: pytest.Ca
     assert all(torch.equal(value, other[name]) for name, value in one.items())
 
 
-@pytest.mark.parametrize(("where", "code"), [("/sys/hardmine", 1), ("FILE/run", 2)])  # not even root may write there
-def test_a_folder_that_cannot_be_written_to(
-    where: str, code: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.parametrize("where", ["/sys/hardmine", "FILE/run"])  # not even root may write there
+def test_a_folder_that_cannot_be_written_to(where: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_text("no folder")
     folder = where.replace("FILE", str(tmp_path / "file"))
-    assert "another folder" in ends(capsys, code, "train", *RIVERSIDE, *SMALL, f"hydra.run.dir={folder}")
+    assert "another folder" in ends(capsys, 2, "train", *RIVERSIDE, *SMALL, f"hydra.run.dir={folder}")
 
 
 def test_a_run_that_was_killed_after_its_last_step_comes_to_its_end(tmp_path: Path) -> None:

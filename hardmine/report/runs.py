@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from hardmine.errors import InputError
 from hardmine.files import read_text
-from hardmine.frozen import flat, written
+from hardmine.frozen import flat, read_yaml, written
 from hardmine.outcome import FILE, Outcome
 from hardmine.report.metric import main_metric
 from hardmine.runs import RunFolder
@@ -137,7 +137,7 @@ def read_entry(folder: Path) -> Entry | None:
     except InputError as error:
         settings = {}
         lines.append(_short(error, folder))
-    if marked == [run.frozen] and "mining" not in settings and not lines:
+    if marked == [run.frozen] and "mining" not in settings and (not lines or _is_of_another(run.frozen)):
         return None
     summary, evaluation = _json(folder / "summary.json", lines), _json(folder / "evaluation.json", lines)
     searched = bool(summary) and "steps" not in summary and not settings
@@ -178,6 +178,15 @@ def _state(entry: Entry, outcome: Outcome | None, ended: bool, lines: list[str])
     if not any(entry.folder.glob(kept)):
         lines.append("ended before it kept anything to go on with")
     return "stopped"
+
+
+def _is_of_another(config: Path) -> bool:
+    """Whether YAML that cannot be read as a run's is that of another program, which has no block `mining`."""
+    try:
+        plain = read_yaml(config)
+    except InputError:
+        return False
+    return isinstance(plain, dict) and "mining" not in plain
 
 
 def _outcome(folder: Path, lines: list[str]) -> Outcome | None:

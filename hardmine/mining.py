@@ -192,7 +192,21 @@ class Mining:
                 self.gates,
             )
         )
+        self._lent: Average | None = None
         self.begin()
+
+    def judge_by(self, average: Average) -> None:
+        """Have an average judge that follows the model of its own accord, in place of one that follows it here.
+
+        Args:
+            average: of the decay that this search has.
+
+        Raises:
+            ValueError: of another decay.
+        """
+        if average.decay != self.decay:
+            raise ValueError(f"average must have the decay {self.decay} of the search, got {average.decay}")
+        self._lent = average
 
     def begin(self) -> None:
         """Forget everything: what is found belongs to one run."""
@@ -523,10 +537,11 @@ class Mining:
             scores = torch.empty(0, regions + 2, device=self._at)
         else:
             rows = offered.recipe
-            if not self._average.started:
-                self._average.start(model, self.ranks.first(dict(model.state_dict())))
+            average = self._lent or self._average
+            if not average.started:
+                average.start(model, self.ranks.first(dict(model.state_dict())))
             known = self._judge.probabilities
-            scores = self._judge(model, offered, forward_context, self._average)
+            scores = self._judge(model, offered, forward_context, average)
             if self._judge.probabilities and not known:
                 self.tell("the model gives probabilities, not logits; they are scored as such")
         numbers = torch.cat([*self._replayed, torch.empty(0, dtype=torch.int64)])
@@ -540,7 +555,7 @@ class Mining:
             for number, gate in enumerate(self.gates):
                 gate.load_state_dict(saved.get("gates", {}).get(str(number), {}))
                 gate.start(model)
-            if saved.get("judge"):
+            if saved.get("judge") and self._lent is None:
                 self._average.start(model, saved["judge"])
             self._saved = None
             self._followed = saved.get("followed", self.step)
@@ -548,7 +563,8 @@ class Mining:
             self._followed = self.step
             for gate in self.gates:
                 gate.step(model)
-            self._average.follow(model, self.ranks.buffers(model) if self.step >= self.start else None)
+            if self._lent is None:
+                self._average.follow(model, self.ranks.buffers(model) if self.step >= self.start else None)
 
     # After the training step
 

@@ -53,11 +53,11 @@ def train(cfg: Any, watching: Sequence[Any] = ()) -> dict[str, Any]:
 
     from hardmine.callbacks import AtomicCheckpointIO, Finite, Signals
     from hardmine.callbacks.checkpoint import look_at_state
-    from hardmine.callbacks.length import told_length
     from hardmine.cli.build import build_data, build_inventory, build_mining, build_target_images, build_task
     from hardmine.cli.launch import distributed, environments, launched
     from hardmine.cli.report import report_of
     from hardmine.cli.trouble import explained
+    from hardmine.length import told_length
     from hardmine.machine import Machine
     from hardmine.memory.ledger import Ledger
     from hardmine.numbered import Numbered
@@ -94,6 +94,8 @@ def train(cfg: Any, watching: Sequence[Any] = ()) -> dict[str, Any]:
         callbacks.pop("pictures", None)
     else:
         mining.ledger = Ledger(folder.ledger)
+        if task.averaged.kept and mining.decay == task.averaged.average.decay:
+            mining.judge_by(task.averaged.average)
         callbacks = {"mining": mining.callback(), **callbacks}
     if "pictures" in callbacks:
         callbacks["pictures"].mining = mining

@@ -176,3 +176,69 @@ def test_a_run_with_all_of_it(configured: Configured, tmp_path: Path, caplog: py
     plain = configured(*SMALL, f"ckpt={tmp_path / 'run/checkpoints/last.ckpt'}", "trainer.max_steps=0", run="plain")
     again = train(plain)
     assert again["val/miou"] == summary["val/miou"] and again["test/miou"] == summary["test/miou"]
+
+
+# Checkpoints
+
+
+BEST = ["checkpoint=best", "early_stopping=validation", "trainer.val_check_interval=1"]
+
+
+class Falls(L.Callback):
+    """Weights that are spoilt from a step on, so that validation is best before it."""
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
+        if trainer.global_step >= 3:
+            with torch.no_grad():
+                pl_module.net.segmentation_head[0].weight.zero_()  # type: ignore[union-attr, index, operator]
+
+
+def test_the_best_is_measured_and_training_ends_early_and_goes_on_alike(configured: Configured, tmp_path: Path) -> None:
+    """Stopped after a validation that the checkpoint before it does not know of, if it is written too early."""
+    options = [
+        *SMALL, *BEST, "callbacks.early_stopping.patience=3", "callbacks.best.save_top_k=2", "trainer.max_steps=20",
+        "callbacks.checkpoint.every_n_train_steps=1", "task.lr=0.01",
+    ]  # fmt: skip
+    whole = train(configured(*options, run="whole"), [Falls()])
+    assert whole["steps"] < 20
+    assert whole["stopped_early"].startswith("val/miou was not better in the latest 3 validations")
+    kept = tmp_path / "whole/checkpoints"
+    assert whole["best_score"] == whole["val/miou"]
+    assert (kept / "best.ckpt").read_bytes() == (kept / whole["measured"]).read_bytes()
+    assert len(list(kept.glob("best-*.ckpt"))) == 2
+
+    class Stop(L.Callback):
+        def on_train_batch_start(self, trainer: L.Trainer, *_: Any) -> None:
+            if trainer.global_step == whole["steps"] - 1:
+                raise KeyError("stopped")
+
+    with pytest.raises(KeyError, match="stopped"):
+        train(configured(*options, run="parts"), [Falls(), Stop()])
+    moved = (tmp_path / "parts").rename(tmp_path / "moved")
+    resumed = train(configured(*options, f"resume={moved}", run="moved"), [Falls()])
+    assert {k: v for k, v in whole.items() if k != "seconds"} == {k: v for k, v in resumed.items() if k != "seconds"}
+    assert {path.name for path in kept.iterdir()} == {path.name for path in (moved / "checkpoints").iterdir()}
+    again = train(configured(*options, f"resume={moved}", run="moved"))
+    assert again == resumed  # finished: nothing is trained
+    more = train(configured(*options, "callbacks.early_stopping.patience=5", f"resume={moved}", run="moved"), [Falls()])
+    assert more["steps"] == whole["steps"] + 2
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        (
+            ["callbacks.best.monitor=val/miuo"],
+            "callbacks.best.monitor=val/miuo: validation has no such figure (did you",
+        ),
+        (
+            ["data.counts={train: 12, val: 0, target: 8, test: 6}"],
+            "callbacks.best.monitor=val/miou: there are no images",
+        ),
+        (["callbacks.best.monitor=strange"], "callbacks.best.mode: is strange better large or small?: say max or min"),
+    ],
+)
+def test_a_figure_that_there_will_not_be(configured: Configured, given: list[str], line: str) -> None:
+    with pytest.raises(InputError) as refused:
+        train(configured(*SMALL, *BEST, *given))
+    assert str(refused.value).startswith(line)

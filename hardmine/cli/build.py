@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 from dataclasses import fields
+from difflib import get_close_matches
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -23,6 +24,7 @@ from hardmine.judge.gates import Gate
 from hardmine.mining import Mining
 from hardmine.plan import Mix
 from hardmine.records import VOID
+from hardmine.report.metric import direction_of
 from hardmine.runs import RunFolder
 from hardmine.scenes import Colors
 from hardmine.store import ParameterStore
@@ -99,6 +101,46 @@ def _balanced(data: LabelledData) -> list[float] | None:
     told = ", ".join(f"{name} {weight:.3g}" for name, weight in zip(data.classes, weights, strict=True))
     _log.warning("hardmine: class weights: %s", told)
     return weights
+
+
+def build_callbacks(cfg: Any, task: Task, data: LabelledData) -> dict[str, Any]:
+    """The callbacks of the config by name, with the task's main figure in those that look at one and leave it open.
+
+    What says how a run goes on comes last, and so knows what the others have made of a validation.
+
+    Raises:
+        InputError: a figure of validation that there will not be.
+    """
+    callbacks: dict[str, Any] = {}
+    for name, settings in cfg.callbacks.items():
+        filled = {}
+        monitor = settings.get("monitor")
+        if monitor == "auto":
+            monitor = filled["monitor"] = f"val/{task.metric}"
+        if monitor is not None:
+            _look_at_figure(f"callbacks.{name}.monitor", monitor, task, data)
+        if settings.get("mode") == "auto":
+            try:
+                filled["mode"] = direction_of(monitor)[:3]  # maximize or minimize
+            except InputError:
+                line = f"callbacks.{name}.mode: is {monitor} better large or small?: say max or min"
+                raise InputError(line) from None
+        callbacks[name] = instantiate(settings, **filled)
+    last = callbacks.pop("checkpoint", None)
+    return callbacks if last is None else {**callbacks, "checkpoint": last}
+
+
+def _look_at_figure(key: str, monitor: str, task: Task, data: LabelledData) -> None:
+    if not monitor.startswith("val/") or not type(task).__module__.startswith("hardmine."):
+        return
+    if not data.has("val"):
+        raise InputError(
+            f"{key}={monitor}: there are no images in the split val: set checkpoint=last and early_stopping=none"
+        )
+    if monitor not in (known := task.figures("val")):
+        near = get_close_matches(monitor, known, 1)
+        guess = f" (did you mean `{near[0]}`?)" if near else ""
+        raise InputError(f"{key}={monitor}: validation has no such figure{guess}: it has {', '.join(known[:6])}, ...")
 
 
 def main_split(data: LabelledData) -> str:

@@ -75,6 +75,14 @@ class Task(L.LightningModule):
         """Prediction and truth of a batch, as the metrics take them."""
         raise TypeError(f"{type(self).__name__} must say what is measured")
 
+    def figures(self, split: str) -> list[str]:
+        """Names of all that may be logged of a split, the main one first; environments that are not met are missing."""
+        names = []
+        for key, measure in self._of(split):
+            parts = measure.classes if isinstance(measure, PerClass) else measure.names
+            names += [key if part == PerEnvironment.ALL else f"{key}/{part}" for part in parts]
+        return names
+
     def evaluate(
         self,
         split: str,

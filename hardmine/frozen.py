@@ -27,7 +27,8 @@ PACKAGES = {
 }
 # and these by their names alone; some are functions, which make a network
 NAMES = (
-    *("hardmine.Mining", "hardmine.tasks.detectors.fcos", "timm.create_model", "torchvision.models.get_model"),
+    *("hardmine.Mining", "hardmine.tasks.classifiers.classifier", "hardmine.tasks.detectors.fcos"),
+    *("timm.create_model", "torchvision.models.get_model"),
     *("lightning.Trainer", "lightning.pytorch.Trainer"),
     *("lightning.pytorch.loggers.TensorBoardLogger", "lightning.pytorch.loggers.CSVLogger"),
 )

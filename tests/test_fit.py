@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from conftest import same_rows
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from test_train import assert_equal, weights
 from torch import nn
 
@@ -17,7 +17,9 @@ from hardmine.cli.config import with_end
 from hardmine.cli.ranges import look_at_ranges
 from hardmine.cli.train import train
 from hardmine.errors import InputError
+from hardmine.tasks.classifiers import classifier
 from hardmine.tasks.losses import Loss, PixelLoss, balanced
+from hardmine.tasks.networks import compile_network, network
 from hardmine.tasks.optimisation import Optimisation
 
 Configured = Callable[..., DictConfig]
@@ -190,7 +192,7 @@ class Falls(L.Callback):
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
         if trainer.global_step >= 3:
             with torch.no_grad():
-                pl_module.net.segmentation_head[0].weight.zero_()  # type: ignore[union-attr, index, operator]
+                pl_module.net.segmentation_head[0].weight.zero_()  # type: ignore[union-attr, index]
 
 
 def test_the_best_is_measured_and_training_ends_early_and_goes_on_alike(configured: Configured, tmp_path: Path) -> None:
@@ -242,3 +244,66 @@ def test_a_figure_that_there_will_not_be(configured: Configured, given: list[str
     with pytest.raises(InputError) as refused:
         train(configured(*SMALL, *BEST, *given))
     assert str(refused.value).startswith(line)
+
+
+# Networks
+
+
+@pytest.mark.parametrize(
+    ("model", "line"),
+    [
+        (
+            {"_target_": "segmentation_models_pytorch.Unet", "encoder_weights": "imagenet"},
+            "model.encoder_weights=imagenet",
+        ),
+        ({"_target_": "timm.create_model", "model_name": "resnet18", "pretrained": True}, "model.pretrained=True"),
+        (
+            {"_target_": "hardmine.tasks.classifiers.classifier", "num_classes": 3, "weights": "DEFAULT"},
+            "model.weights=DEFAULT",
+        ),
+    ],
+)
+def test_pretrained_weights_without_a_network(
+    model: dict[str, Any], line: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """One line, at once; and none are asked for where a checkpoint brings its own."""
+
+    def nothing_answers(*_: Any, **__: Any) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr("socket.getaddrinfo", nothing_answers)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(InputError, match=rf"^{line}: pretrained weights cannot be downloaded"):
+        network(OmegaConf.create(model))
+    assert isinstance(network(OmegaConf.create(model), filled=True), nn.Module)
+
+
+def test_pretrained_weights_go_where_they_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = {name: torch.full_like(value, 7) for name, value in classifier(1000).state_dict().items()}
+    monkeypatch.setattr("torchvision.models._api.WeightsEnum.get_state_dict", lambda *_, **__: theirs)
+    own = classifier(3, weights="DEFAULT").state_dict()
+    assert {name for name, value in own.items() if not (value == 7).all()} == {"fc.weight", "fc.bias"}
+    with pytest.raises(InputError, match=r"^weights=BEST: resnet18 has IMAGENET1K_V1"):
+        classifier(3, weights="BEST")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, in the modules that compiling imports
+def test_a_compiled_network_has_the_same_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, seen = torch.compile, []
+    monkeypatch.setattr("torch.compile", lambda function, **_: seen.append(1) or real(function, backend="eager"))
+    net, x = nn.Sequential(nn.Linear(2, 3)), torch.ones(1, 2)
+    before, names = net(x), list(net.state_dict())
+    compile_network(net, torch.device("cpu"))
+    assert torch.equal(net(x), before) and list(net.state_dict()) == names and len(seen) == 2
+
+
+def test_without_a_compiler_it_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_: Any) -> None:
+        raise RuntimeError("no g++")
+
+    monkeypatch.setattr("torch.compile", none)
+    with pytest.raises(InputError, match=r"^compile=true: nothing can be compiled for cpu here \(no g\+\+\): install"):
+        compile_network(nn.Linear(1, 1), torch.device("cpu"))

@@ -31,6 +31,7 @@ from hardmine.store import ParameterStore
 from hardmine.store.environment import EnvironmentTable
 from hardmine.tasks.base import Task
 from hardmine.tasks.losses import balanced
+from hardmine.tasks.networks import network
 from hardmine.tasks.optimisation import Optimisation
 from hardmine.tasks.weights import load_weights
 from hardmine.view import View
@@ -64,7 +65,7 @@ def build_task(cfg: Any, data: LabelledData) -> Task:
     """Network and training step, with the weights of `ckpt` where one is given."""
     task = task_of(
         cfg.task,
-        net=instantiate(cfg.model),
+        net=network(cfg.model, filled=bool(cfg.ckpt or cfg.resume)),
         classes=data.classes,
         val_environments=data.split("val").environments if data.has("val") else (),
         test_environments=data.split("test").environments if data.has("test") else (),
@@ -295,6 +296,6 @@ def _build_predictor(cfg: Any) -> Any:
     run = folder.config(cfg.get("allow", []))
     names = classes_of(path)
     run.classes = len(names)
-    task = task_of(run.task, net=instantiate(run.model), classes=names)
+    task = task_of(run.task, net=network(run.model, filled=True), classes=names)
     load_weights(task, path)
     return AreaPredictor(task)

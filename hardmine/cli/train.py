@@ -68,6 +68,7 @@ def train(cfg: Any, watching: Sequence[Any] = ()) -> dict[str, Any]:
     from hardmine.machine import Machine
     from hardmine.memory.ledger import Ledger
     from hardmine.numbered import Numbered
+    from hardmine.tasks.networks import compile_network
     from hardmine.tasks.precision import auto_precision
 
     if "search" in cfg:
@@ -148,6 +149,10 @@ def train(cfg: Any, watching: Sequence[Any] = ()) -> dict[str, Any]:
             f"trainer.devices={cfg.trainer.devices} found {trainer.num_devices} devices: start the run with torchrun "
             f"--nproc_per_node={trainer.num_devices} -m hardmine train ..., or set trainer.devices=1"
         )
+    if cfg.get("compile"):
+        if data.kind == "boxes":
+            raise InputError("compile=true: detectors take lists of images, which are not compiled: set compile=false")
+        compile_network(task.net, trainer.strategy.root_device)
     started = time.perf_counter()
     last = folder.checkpoint
     with explained(trainer, callbacks, cfg.timeout, run_dir):

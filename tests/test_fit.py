@@ -17,6 +17,7 @@ from hardmine.cli.config import with_end
 from hardmine.cli.ranges import look_at_ranges
 from hardmine.cli.train import train
 from hardmine.errors import InputError
+from hardmine.frozen import look_at_frozen
 from hardmine.tasks.classifiers import classifier
 from hardmine.tasks.losses import Loss, PixelLoss, balanced
 from hardmine.tasks.networks import compile_network, network
@@ -312,3 +313,75 @@ def test_without_a_compiler_it_is_one_line(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("torch.compile", none)
     with pytest.raises(InputError, match=r"^compile=true: nothing can be compiled for cpu here \(no g\+\+\): install"):
         compile_network(nn.Linear(1, 1), torch.device("cpu"))
+
+
+# Loggers
+
+
+def test_csv_keeps_what_was_logged_before_a_run_went_on(configured: Configured, tmp_path: Path) -> None:
+    options = [*SMALL, "logger=csv", "trainer.log_every_n_steps=1", "task.warmup=2", "trainer.max_steps=3"]
+    train(configured(*options))
+    train(configured(*options, "trainer.max_steps=4", f"resume={tmp_path / 'run'}"))
+    first, second = (tmp_path / "run" / name / "metrics.csv" for name in ("csv", "csv_2"))
+    assert len(first.read_text().splitlines()) > len(second.read_text().splitlines()) > 1
+    assert {"loss", "lr", "val/miou", "test/miou"} <= set(first.read_text().splitlines()[0].split(","))
+    assert "test,all,," in first.with_name("environments.csv").read_text()
+
+
+@pytest.mark.parametrize("package", ["wandb", "mlflow"])
+def test_a_logger_that_is_not_installed_is_one_line(
+    package: str, configured: Configured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hardmine.callbacks.tracking.find_spec", lambda _: None)
+    with pytest.raises(InputError, match=rf"pip install 'hardmine\[{package}\]'$"):
+        train(configured(f"logger={package}"))
+
+
+TRACKED = [
+    "trainer.log_every_n_steps=1",
+    "report=true",
+    "callbacks.pictures.every=3",
+    "model.encoder_name=tu-test_resnet",
+]
+
+
+@pytest.mark.filterwarnings("ignore")  # these libraries' own
+def test_mlflow_in_files(configured: Configured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tracking = pytest.importorskip("mlflow.tracking", reason="mlflow is not installed: pip install 'hardmine[mlflow]'")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    options = [*TRACKED, "logger=mlflow", f"logger.save_dir={tmp_path / 'store'}"]
+    summary = train(configured(*options))
+    client = tracking.MlflowClient(f"file:{tmp_path / 'store'}")
+    runs = client.search_runs([client.get_experiment_by_name("hardmine").experiment_id])
+    assert len(runs) == 1
+    assert runs[0].data.metrics["test.miou"] == pytest.approx(summary["test/miou"])
+    assert runs[0].data.params["task/lr"] == "0.001"
+    files = {file.path for file in client.list_artifacts(runs[0].info.run_id)}
+    assert {"report.html", "summary.json", "graph.png", "environments.md", "pictures"} <= files
+    saved = OmegaConf.load(tmp_path / "run/.hydra/config.yaml")
+    assert saved.logger.run_id == runs[0].info.run_id
+    look_at_frozen(OmegaConf.to_container(saved, resolve=False), tmp_path / "run/.hydra/config.yaml")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_wandb_offline(configured: Configured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wandb = pytest.importorskip("wandb", reason="wandb is not installed: pip install 'hardmine[wandb]'")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    train(configured(*TRACKED, "logger=wandb"))
+    assert wandb.run is None  # the next one of a sweep has its own
+    (offline,) = (tmp_path / "run/wandb").glob("offline-run-*")
+    saved = OmegaConf.load(tmp_path / "run/.hydra/config.yaml")
+    assert offline.name.endswith(saved.logger.id)
+    assert list((offline / "files/media").rglob("*.png")) and list((offline / "files/media").rglob("*.table.json"))
+
+
+@pytest.mark.parametrize(
+    "more", [{"tracking_uri": "http://elsewhere"}, {"settings": {"base_url": "http://elsewhere"}}, {"entity": "them"}]
+)
+def test_a_run_folder_cannot_say_where_figures_go(more: dict[str, Any], tmp_path: Path) -> None:
+    kind = "MLFlow" if "tracking_uri" in more else "Wandb"
+    package = "hardmine.callbacks.tracking" if kind == "MLFlow" else "lightning.pytorch.loggers"
+    frozen = {"logger": {"_target_": f"{package}.{kind}Logger", **more}}
+    with pytest.raises(InputError, match=rf"would be given {next(iter(more))}: a run folder may not call it"):
+        look_at_frozen(frozen, tmp_path / ".hydra/config.yaml")

@@ -45,13 +45,20 @@ def train(cfg: Any, watching: Sequence[Any] = ()) -> dict[str, Any]:
     Returns:
         What `summary.json` holds.
     """
+    from hardmine.callbacks import tracking
+
+    with tracking.closed():
+        return _train(cfg, watching)
+
+
+def _train(cfg: Any, watching: Sequence[Any]) -> dict[str, Any]:
     import lightning as L
     from hydra.utils import instantiate
     from lightning.fabric.utilities.rank_zero import rank_zero_only
     from lightning.pytorch.callbacks import Checkpoint, LambdaCallback
     from torch.utils.data import default_collate
 
-    from hardmine.callbacks import AtomicCheckpointIO, Finite, Signals
+    from hardmine.callbacks import AtomicCheckpointIO, Finite, Signals, tracking
     from hardmine.callbacks.checkpoint import look_at_state
     from hardmine.cli.build import (
         build_callbacks,
@@ -68,6 +75,7 @@ def train(cfg: Any, watching: Sequence[Any] = ()) -> dict[str, Any]:
     from hardmine.machine import Machine
     from hardmine.memory.ledger import Ledger
     from hardmine.numbered import Numbered
+    from hardmine.report.table import environment_rows
     from hardmine.tasks.networks import compile_network
     from hardmine.tasks.precision import auto_precision
 
@@ -76,6 +84,7 @@ def train(cfg: Any, watching: Sequence[Any] = ()) -> dict[str, Any]:
             "experiment=first_embodiment searches with a frozen model: hardmine mine experiment=first_embodiment "
             "ckpt=FILE out=FOLDER"
         )
+    tracking.look_at_logger(cfg.logger)
     quieten()
     L.seed_everything(cfg.seed, verbose=False)
     folder = RunFolder(cfg.run_dir)
@@ -119,6 +128,7 @@ def train(cfg: Any, watching: Sequence[Any] = ()) -> dict[str, Any]:
     @cache
     def begin() -> None:  # with the first step: what is refused before leaves a folder as it was
         if first:
+            tracking.begin(trainer.loggers, cfg)
             folder.begin(cfg, given, Machine.here(trainer.strategy.root_device, trainer.world_size))
 
     def tell_length(trainer: Any, *_: Any) -> None:
@@ -135,7 +145,7 @@ def train(cfg: Any, watching: Sequence[Any] = ()) -> dict[str, Any]:
             signals,
             *watching,
         ],
-        logger=instantiate(cfg.logger) if cfg.logger["_target_"] else False,
+        logger=tracking.build_logger(cfg.logger) or False,
         plugins=[AtomicCheckpointIO(), *environments()],
         **distributed(cfg.trainer, cfg.timeout),
         use_distributed_sampler=False,  # hardmine's sampler already shares the rows out
@@ -172,13 +182,14 @@ def train(cfg: Any, watching: Sequence[Any] = ()) -> dict[str, Any]:
         signals.leave(run_dir, steps, "checkpoint" in callbacks, trainer.is_global_zero)
     best, early = (callbacks.get(name) for name in ("best", "early_stopping"))
     after = measured(trainer, task, data, getattr(best, "best", None))
-    before = measured(trainer, task, data, folder.before) if folder.before_is_whole() else {}
+    before = measured(trainer, task, data, folder.before, before=True) if folder.before_is_whole() else {}
     summary = {**after, **{f"before/{key}": value for key, value in before.items()}}
     summary.update(found(mining), steps=steps, seconds=round(seconds, 1), nonfinite_steps=finite.steps)
     summary.update(decided(best, early))
     if trainer.is_global_zero:
         show(folder, task.metric, mining, before, after, summary)
         report_of(folder.path, cfg.get("report", True))
+        tracking.add_end(trainer.loggers, environment_rows(before, after, task.metric), folder.path, steps)
     return summary
 
 

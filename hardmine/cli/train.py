@@ -92,6 +92,7 @@ def _resumed(folder: RunFolder, arguments: list[str]) -> list[str]:
     """
     allow = allowed(arguments)
     frozen = folder.config(allow)
+    folder.look_at_places(allow)
     folder.resumable()
     for argument in arguments:
         added = argument.startswith("+") and "." not in key_of(argument)
@@ -152,9 +153,10 @@ def train(cfg: Any, watching: Sequence[Any] = ()) -> dict[str, Any]:
             folder.forget() if auto else folder.look_unused()
     if cfg.resume:
         look_at_state(folder.resumable(), cfg.neighbourhood["_target_"] is not None)
-        folder.before_is_whole()
     data = build_data(cfg)
     task = build_task(cfg, data)
+    if cfg.resume:
+        folder.weights_before(task)  # what cannot be shown at the end is told now
     mining = build_mining(cfg, data)
     callbacks = {name: instantiate(callback) for name, callback in cfg.callbacks.items()}
     if mining is None:
@@ -219,8 +221,11 @@ def train(cfg: Any, watching: Sequence[Any] = ()) -> dict[str, Any]:
         if trainer.is_global_zero:
             folder.freeze(cfg)
         signals.leave(run_dir, steps, "checkpoint" in callbacks, trainer.is_global_zero)
-    after = _measure(trainer, task, data, None)
-    before = _measure(trainer, task, data, folder.before) if folder.before_is_whole() else {}
+    after = _measure(trainer, task, data)
+    before = {}
+    if weights := folder.weights_before(task):
+        task.load_state_dict(weights)
+        before = _measure(trainer, task, data)
     summary = {**after, **{f"before/{key}": value for key, value in before.items()}}
     summary.update(_found(mining), steps=steps, seconds=round(seconds, 1), nonfinite_steps=finite.steps)
     if trainer.is_global_zero:
@@ -256,14 +261,13 @@ def _found(mining: Any) -> dict[str, Any]:
     return {**found, "refused": tally.refused, **({"stopped": stopped} if stopped else {})}
 
 
-def _measure(trainer: Any, task: Any, data: Any, checkpoint: Path | None) -> dict[str, float]:
-    """Metrics on `val` and `test`, where there are any, of the present weights or of a checkpoint's."""
-    at = {"ckpt_path": None if checkpoint is None else str(checkpoint), "weights_only": True, "verbose": False}
+def _measure(trainer: Any, task: Any, data: Any) -> dict[str, float]:
+    """Metrics of the present weights on `val` and `test`, where there are any."""
     measured = []
     if data.has("val"):
-        measured += trainer.validate(task, data, **at)
+        measured += trainer.validate(task, data, verbose=False)
     if data.has("test"):
-        measured += trainer.test(task, data, **at)
+        measured += trainer.test(task, data, verbose=False)
     return {name: value for metrics in measured for name, value in metrics.items()}
 
 

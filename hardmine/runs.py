@@ -31,7 +31,7 @@ _HELD = {
     **dict.fromkeys(("multirun.yaml", "sweep.json"), "a sweep"),
     **dict.fromkeys(("evaluation.json", "plan.json"), "an evaluation"),
     "search.pt": "a search",
-    "metadata.csv": "a data set",
+    **dict.fromkeys(("metadata.csv", "export.json"), "a data set"),
 }
 _log = logging.getLogger("hardmine")
 _WRITTEN = (".", ".hydra", "checkpoints", "ledger", "pictures", "images", "regions")  # folders that commands write to

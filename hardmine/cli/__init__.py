@@ -25,7 +25,7 @@ usage: hardmine COMMAND [KEY=VALUE ...]
   hardmine evaluate ckpt=FILE data.root=PATH [fail_under=0.6]
                                              measure a model on every split, and its images in other light; exit code 1
                                              where an environment is recognised worse
-  hardmine export run=RUN_FOLDER out=FOLDER [sources=false]
+  hardmine export run=RUN_FOLDER out=FOLDER [format=folder|coco|yolo|webdataset] [sources=false]
                                              write the pieces of a training run as a data set
   hardmine store root=PATH out=FILE.parquet [split=target] [colors=lab]
                                              measure labelled targets, for store=file store.path=FILE.parquet;

@@ -198,7 +198,8 @@ def _ended(settings: Settings, last: Outcome, folder: Path) -> tuple[Status, flo
 def _run(arguments: list[str], folder: Path, settings: Settings, trial: Any) -> Outcome:
     """One run, or what is left of it; a signal that ends it ends the process."""
     from hardmine.callbacks.pruning import Pruning
-    from hardmine.cli.train import prepared, train
+    from hardmine.cli.resume import prepared
+    from hardmine.cli.train import train
 
     if (outcome := Outcome.load(folder)).status == "done":
         return outcome

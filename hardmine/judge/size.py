@@ -171,5 +171,6 @@ def rank_correlation(one: Tensor, other: Tensor) -> float:
 
 
 def _ranks(values: Tensor) -> Tensor:
-    _, place, count = values.unique(return_inverse=True, return_counts=True)
-    return (count.cumsum(0) - (count - 1) / 2).double()[place]
+    _, place, count = torch.unique(values, return_inverse=True, return_counts=True)
+    rank: Tensor = count.cumsum(0) - (count - 1) / 2
+    return rank.double()[place]

@@ -20,7 +20,7 @@ _log = logging.getLogger("hardmine")
 # blocks that plain training has no use for, and keys; `mining.start` says when the table's first column is measured
 _OF_MINING = (
     *("conversion", "first", "gate", "update", "buffer", "stopping", "environment"),
-    *(f"mining.{key}" for key in ("threshold", "hardest", "mined", "stand_ins", "candidates", "decay")),
+    *(f"mining.{key}" for key in ("threshold", "hardest", "mined", "stand_ins", "candidates", "score_size", "decay")),
 )
 
 

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from quality.runs import CONFIGS, present
 
 from hardmine.cli import config_folder
-from hardmine.cli.build import build_conversion, build_data, build_gates, mining_settings
+from hardmine.cli.build import build_conversion, build_data, build_gates, mining_settings, task_of
 from hardmine.cli.train import lightnings
 from hardmine.mining import Mining
 
@@ -34,7 +34,10 @@ def test_every_option_builds(path: Path, configured: Callable[..., DictConfig], 
     if part["_target_"] is None:
         return
     needed = {"net": instantiate(config.model), "classes": ("sky", "road", "tree")} if group == "task" else {}
-    assert instantiate(part, _convert_="all", **needed) is not None
+    if group == "task":
+        assert task_of(part, **needed).optimisation.lr == 1e-3
+        return
+    assert instantiate(part, _convert_="all") is not None
 
 
 def test_every_block_builds(configured: Callable[..., DictConfig]) -> None:
@@ -90,7 +93,7 @@ EXPERIMENTS += [f"quality_{protocol}" for protocol in PROTOCOLS]
 def test_every_experiment_composes_and_builds(experiment: str, configured: Callable[..., DictConfig]) -> None:
     config = configured(BENCHMARK, f"experiment={experiment}", "data=folder", "data.root=x", "classes=3")
     net = instantiate(config.model)
-    assert instantiate(config.task, net=net, classes=("a", "b", "c")).net is not None
+    assert task_of(config.task, net=net, classes=("a", "b", "c")).net is not None
     assert instantiate(config.scoring) is not None
 
 

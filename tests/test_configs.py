@@ -29,7 +29,8 @@ def mining_of(config: DictConfig) -> Mining:
 @pytest.mark.parametrize("path", PARTS, ids=str)
 def test_every_option_builds(path: Path, configured: Callable[..., DictConfig], folder: Path) -> None:
     group = path.parts[0]
-    more = [f"data.root={folder}"] if path.stem in ("folder", "image_folder") else []
+    more = [f"data.root={folder}"] if path.stem in ("folder", "image_folder", "pairs") else []
+    more += ["data.images=images/*.png", "data.labels=regions/*.png", "data.val=0.2"] if path.stem == "pairs" else []
     config = configured(f"{group}={path.stem}", "classes=3", *more)
     part = config[group]
     if part["_target_"] is None:

@@ -113,6 +113,10 @@ class Layout(ABC):
         """Lines on what is taken otherwise than it may have been meant."""
         return unread((row.split for row in self.all_rows), f"{self.listed}: rows with splits")
 
+    def empty(self, split: str) -> str:
+        """The line on a split without images that is asked for."""
+        return f"{self.listed}: no row has split {split!r}: add some"
+
     def rows(self, split: str | None) -> list[Row]:
         """The images of a split; None takes all."""
         return [row for row in self.all_rows if split is None or row.split == split]
@@ -270,7 +274,7 @@ class LayoutData(LabelledData):
     def images(self, split: str, flip: bool) -> LabelledImages:
         images = LayoutImages(self.layout, split, self.size, flip, self.cache_gib)
         if not len(images):
-            raise InputError(f"{self.layout.listed}: no row has split {split!r}: add some")
+            raise InputError(self.layout.empty(split))
         boxes = split == "train" and images.kind == "boxes"
         if boxes and not any(len(self.layout.boxes(row).boxes) for row in images.rows):
             raise InputError(f"{self.layout.boxes_path(images.rows[0])}: no training image has a box: add some")

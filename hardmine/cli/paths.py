@@ -16,7 +16,7 @@ NAMES = frozenset(
     {
         *("out", "run", "resume", "ckpt", "predictor", "root", "path", "trace"),
         *("dir", "folder", "dirpath", "save_dir", "run_dir"),
-        *("images", "labels", "pattern", "table"),
+        *("images", "labels", "pattern", "table", "shifted_root"),
     }
 )
 _PLAIN = re.compile(r"(?!(true|false|null|nan|inf)$)([a-z_]\w*(\.\w+)*|[\w./\-]*/[\w./\-]*)", re.ASCII | re.IGNORECASE)

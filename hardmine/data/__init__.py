@@ -5,12 +5,14 @@ from hardmine.data.folder import Folder, FolderData
 from hardmine.data.image_folder import ImageFolderData
 from hardmine.data.index_images import Predictor, Superpixels, Whole
 from hardmine.data.labelled import Joined, Kind, LabelledImages
-from hardmine.data.layouts import PairsData
+from hardmine.data.layouts import CityscapesData, CocoData, PairsData, YoloData
 from hardmine.data.module import LabelledData
 from hardmine.data.riverside import RiversideData
 
 __all__ = [
     "Annotations",
+    "CityscapesData",
+    "CocoData",
     "Folder",
     "FolderData",
     "ImageBoxes",
@@ -24,6 +26,7 @@ __all__ = [
     "RiversideData",
     "Superpixels",
     "Whole",
+    "YoloData",
     "read_coco",
     "write_coco",
 ]

@@ -11,6 +11,8 @@ from hardmine.data.layout import Layout, Regions
 from hardmine.data.metadata import Row
 from hardmine.errors import InputError
 
+REMEDY = "set data.val, data.test or data.target to a share, or say the splits by data.lists, table or pattern"
+
 
 @dataclass(frozen=True)
 class Listed(Row):

@@ -1,6 +1,5 @@
 """Images and masks as they lie: two patterns of paths, and what tells splits and environments."""
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -10,11 +9,11 @@ from hardmine.data.images import Void
 from hardmine.data.index_images import Predictor
 from hardmine.data.layout import LayoutData, look_at_choice
 from hardmine.data.layouts.coded import read_coding
-from hardmine.data.layouts.listing import Listed, Listing
-from hardmine.data.layouts.splits import PATHS, Division, Facts, Names, read_paths, split_of
+from hardmine.data.layouts.described import Description, facts_in, within
+from hardmine.data.layouts.listing import REMEDY, Listed, Listing
+from hardmine.data.layouts.splits import Division, Facts
 from hardmine.errors import InputError
 from hardmine.files import trouble
-from hardmine.names import look_at_values
 from hardmine.records import VOID
 
 Regions = Literal["labels", "superpixels", "whole", "predicted"]
@@ -80,26 +79,17 @@ class PairsData(LayoutData):
         image_of, facts_of = _matched(Glob(folder, images, "images"), pattern)
         mask_of, _ = _matched(Glob(folder, labels, "labels"), pattern if "(?P<id>" in (pattern or "") else None)
         told, image_of = _paired(image_of, mask_of, unlabelled, images, labels)
-        rows = Names(folder, image_of)
-        facts = [facts_of[name] for name in rows.ids]
-        if table is not None:
-            facts = _with_table(folder / Path(table).expanduser(), rows, facts)
         division = Division(split, lists or {}, shifted or {}, val, test, target, group)
-        components = _components(environment, division, facts)
-        listed = []
-        for name, fact, of in zip(rows.ids, facts, division.of(folder, rows, facts), strict=True):
-            values = {component: fact[component] for component in components}
-            if of or not lists:
-                of = split_of(of, f"{image_of[name]}: it")
-                listed.append(Listed(name, of, values, image=image_of[name], labels=mask_of[name]))
-        if left := len(rows.ids) - len(listed):
+        facts = [facts_of[name] for name in image_of]
+        said = Description(division, table, environment).of(folder, image_of, facts)
+        rows = [
+            Listed(name, of, values, image=path, labels=mask_of[name])
+            for (name, path), (of, values) in zip(image_of.items(), said, strict=True)
+            if of
+        ]
+        if left := len(image_of) - len(rows):
             told.append(f"{left} images are in no list of data.lists, and not read")
-        if not listed:
-            raise InputError("data.lists: no image is in one of them: name the files that say what to read")
-        for component in components:
-            look_at_values(folder, component, [(str(row.image), row.environment[component]) for row in listed])
-        remedy = "set data.val, data.test or data.target to a share, or say the splits by data.lists, table or pattern"
-        layout = Listing(listed, folder / images, names, coding, told, remedy, regions, superpixels, predictor, convert)
+        layout = Listing(rows, folder / images, names, coding, told, REMEDY, regions, superpixels, predictor, convert)
         super().__init__(layout, size, batch_size, num_workers, flip, cache_gib, targets, seed)
 
 
@@ -107,20 +97,10 @@ def _matched(glob: Glob, pattern: str | None) -> tuple[dict[str, Path], dict[str
     """File and facts of each id."""
     if pattern is None:
         return dict(glob.files), {name: {} for name in glob.files}
-    try:
-        regex = re.compile(pattern)
-    except re.error as error:
-        raise InputError(f"data.pattern: is no regular expression ({error}): mend it") from None
-    if not regex.groupindex:
-        raise InputError("data.pattern: has no named group: write (?P<NAME>...) around what is the environment")
     files: dict[str, Path] = {}
     facts: dict[str, Facts] = {}
     for given, path in glob.files.items():
-        within = (path.relative_to(glob.root) if path.is_relative_to(glob.root) else path).as_posix()
-        found = regex.search(within)
-        if found is None:
-            raise InputError(f"data.pattern: is not found in {within}: widen it, or make data.{glob.key} narrower")
-        fact = {key: value or "" for key, value in found.groupdict().items()}
+        fact = facts_in(pattern, within(glob.root, path))
         name = fact.pop("id", given)
         if not name or files.setdefault(name, path) != path:
             raise InputError(
@@ -150,33 +130,3 @@ def _paired(
     told = [f"{len(alone)} images without a mask are left out ({images[alone[0]]})"] if alone else []
     told += [f"{len(spare)} masks without an image are not read ({masks[spare[0]]})"] if spare else []
     return told, {name: path for name, path in images.items() if name in masks}
-
-
-def _with_table(path: Path, names: Names, facts: list[Facts]) -> list[Facts]:
-    """Facts with the columns of a table."""
-    column, table = read_paths(path)
-    made: list[Facts | None] = [None] * len(facts)
-    for line, cells in table.items():
-        where = f"{path}: line {line}"
-        index = names.find(cells[column], where)
-        if made[index] is not None:
-            raise InputError(f"{where}: {cells[column]} is twice there: give each image one row")
-        columns = {name: value for name, value in cells.items() if name not in PATHS}
-        twice = sorted(columns.keys() & facts[index].keys())
-        if twice:
-            raise InputError(f"{path}: {twice[0]} is a column and a named group of data.pattern: rename one")
-        made[index] = {**facts[index], **columns}
-    for name, fact in zip(names.ids, made, strict=True):
-        if fact is None:
-            raise InputError(f"{path}: it has no row for {name}: add one, or make data.images narrower")
-    return [fact for fact in made if fact is not None]
-
-
-def _components(asked: Sequence[str] | None, division: Division, facts: Sequence[Facts]) -> list[str]:
-    known = list(facts[0]) if facts else []
-    if asked is None:
-        return [name for name in known if name not in ("split", division.split, division.group)]
-    for name in asked:
-        if name not in known:
-            raise InputError(f"data.environment: {name} is no named group and no column: there are {', '.join(known)}")
-    return list(asked)

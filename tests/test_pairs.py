@@ -14,7 +14,7 @@ from PIL import Image
 
 from hardmine.data import PairsData
 from hardmine.data.globs import Glob
-from hardmine.data.layouts.splits import Shares
+from hardmine.data.listings.splits import Shares
 from hardmine.errors import InputError
 
 SIZE = (12, 16)  # H, W

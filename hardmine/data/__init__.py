@@ -5,7 +5,7 @@ from hardmine.data.folder import Folder, FolderData
 from hardmine.data.image_folder import ImageFolderData
 from hardmine.data.index_images import Predictor, Superpixels, Whole
 from hardmine.data.labelled import Joined, Kind, LabelledImages
-from hardmine.data.layouts import CityscapesData, CocoData, PairsData, YoloData
+from hardmine.data.listings import CityscapesData, CocoData, PairsData, YoloData
 from hardmine.data.module import LabelledData
 from hardmine.data.riverside import RiversideData
 

@@ -8,9 +8,9 @@ from hardmine.data.annotations import read_coco
 from hardmine.data.globs import in_words
 from hardmine.data.index_images import Predictor
 from hardmine.data.layout import LayoutData, look_at_choice
-from hardmine.data.layouts.described import Description, facts_in, within
-from hardmine.data.layouts.listing import REMEDY, Listed, Listing
-from hardmine.data.layouts.splits import Division, Facts
+from hardmine.data.listings.described import Description, facts_in, within
+from hardmine.data.listings.listing import REMEDY, Listed, Listing
+from hardmine.data.listings.splits import Division, Facts
 from hardmine.data.metadata import SPLITS
 from hardmine.errors import InputError
 from hardmine.files import trouble

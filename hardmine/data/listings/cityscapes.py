@@ -10,10 +10,10 @@ from hardmine.data.coding import Numbers
 from hardmine.data.globs import Glob, in_words
 from hardmine.data.index_images import Predictor
 from hardmine.data.layout import LayoutData, look_at_choice
-from hardmine.data.layouts.described import Description
-from hardmine.data.layouts.listing import Listed, Listing
-from hardmine.data.layouts.pairs import Regions
-from hardmine.data.layouts.splits import Division, Facts
+from hardmine.data.listings.described import Description
+from hardmine.data.listings.listing import Listed, Listing
+from hardmine.data.listings.pairs import Regions
+from hardmine.data.listings.splits import Division, Facts
 from hardmine.errors import InputError
 from hardmine.files import trouble
 from hardmine.records import VOID

@@ -8,10 +8,10 @@ from hardmine.data.globs import Glob
 from hardmine.data.images import Void
 from hardmine.data.index_images import Predictor
 from hardmine.data.layout import LayoutData, look_at_choice
-from hardmine.data.layouts.coded import read_coding
-from hardmine.data.layouts.described import Description, facts_in, within
-from hardmine.data.layouts.listing import REMEDY, Listed, Listing
-from hardmine.data.layouts.splits import Division, Facts
+from hardmine.data.listings.coded import read_coding
+from hardmine.data.listings.described import Description, facts_in, within
+from hardmine.data.listings.listing import REMEDY, Listed, Listing
+from hardmine.data.listings.splits import Division, Facts
 from hardmine.errors import InputError
 from hardmine.files import trouble
 from hardmine.records import VOID

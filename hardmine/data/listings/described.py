@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hardmine.data.layouts.splits import PATHS, Division, Facts, Names, read_paths, split_of
+from hardmine.data.listings.splits import PATHS, Division, Facts, Names, read_paths, split_of
 from hardmine.errors import InputError
 from hardmine.names import look_at_values
 

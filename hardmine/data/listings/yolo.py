@@ -14,10 +14,10 @@ from hardmine.data.globs import files_below, in_words
 from hardmine.data.images import SUFFIXES
 from hardmine.data.index_images import Predictor
 from hardmine.data.layout import SHARES, LayoutData, look_at_choice
-from hardmine.data.layouts.coco import Regions
-from hardmine.data.layouts.described import Description, facts_in, within
-from hardmine.data.layouts.listing import REMEDY, Listed, Listing
-from hardmine.data.layouts.splits import Division, Facts
+from hardmine.data.listings.coco import Regions
+from hardmine.data.listings.described import Description, facts_in, within
+from hardmine.data.listings.listing import REMEDY, Listed, Listing
+from hardmine.data.listings.splits import Division, Facts
 from hardmine.errors import InputError
 from hardmine.files import read_text, trouble
 from hardmine.names import look_at_names

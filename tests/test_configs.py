@@ -1,6 +1,5 @@
 """Every config file composes and builds what it names."""
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -109,20 +108,3 @@ def test_experiments_win_over_the_primary_config(configured: Callable[..., DictC
     config = configured("experiment=camvid_dusk", "data.root=x")
     assert config.data._target_ == "hardmine.data.FolderData"
     assert config.mining.start == 0  # and the command line over both
-
-
-def test_the_readme_names_every_choice() -> None:
-    """Under "What can be chosen", the options of each group, and the blocks that are no group."""
-    text = (Path(__file__).parent.parent / "README.md").read_text().split("## What can be chosen", 1)[1]
-    told: dict[str, set[str]] = {}
-    group = ""
-    for line in text.split("\n## ", 1)[0].splitlines():
-        cells = [cell.strip() for cell in line.strip("|").split("|")]
-        if len(cells) == 3 and "`" in cells[1]:
-            group = cells[0].split(",")[0].strip("`") or group
-            told.setdefault(group, set()).update(re.findall(r"`(\w+)`", cells[1]))
-    wanted: dict[str, set[str]] = {}
-    for path in GROUPS:
-        if path.parts[0] not in ("experiment", "callbacks", "task", "sweeper"):
-            wanted.setdefault(path.parts[0], set()).add(path.stem)
-    assert told == wanted

@@ -133,9 +133,18 @@ def look_at_ranges(cfg: Any) -> None:
         found = next((found for pattern, found in RANGES.items() if fnmatchcase(key, pattern)), None)
         if found is not None:
             look_at_number(key, value, found.least, found.most, found.unit, above=found.above)
-    trainer = cfg.get("trainer", {})
-    if trainer.get("max_steps", -1) == -1 and trainer.get("max_epochs") in (None, -1) and not trainer.get("max_time"):
+    _look_at_end(cfg.get("trainer", {}))
+
+
+def _look_at_end(trainer: Any) -> None:
+    steps, epochs = trainer.get("max_steps", -1), trainer.get("max_epochs")
+    by_steps, by_epochs = steps != -1, epochs not in (None, -1)
+    if not by_steps and not by_epochs and not trainer.get("max_time"):
         raise InputError("trainer.max_steps=-1 has no end: set a number of optimiser steps, or trainer.max_epochs")
+    if by_steps and by_epochs:
+        raise InputError(
+            f"trainer.max_epochs={epochs}: trainer.max_steps={steps} is set as well: keep one, and set the other to -1"
+        )
 
 
 def _matches(key: str, patterns: tuple[str, ...]) -> bool:

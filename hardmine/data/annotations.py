@@ -138,21 +138,10 @@ def write_coco(
         ValueError: boxes or labels that are not one for each image, or a label beyond the classes.
     """
     annotations: list[dict[str, Any]] = []
-    for image_id, (_, of_image, of_box) in enumerate(zip(images, boxes, labels, strict=True), start=1):
-        for (x1, y1, x2, y2), label in zip(of_image.tolist(), of_box.tolist(), strict=True):
-            if label >= len(classes):
-                raise ValueError(f"label {label} of {images[image_id - 1][0]} is beyond the {len(classes)} classes")
-            if label >= 0:
-                annotations.append(
-                    {
-                        "id": len(annotations) + 1,  # never 0: pycocotools takes that for `no match`
-                        "image_id": image_id,
-                        "category_id": label + 1,
-                        "bbox": [x1, y1, x2 - x1, y2 - y1],
-                        "area": (x2 - x1) * (y2 - y1),
-                        "iscrowd": 0,
-                    }
-                )
+    for image_id, (image, of_image, of_box) in enumerate(zip(images, boxes, labels, strict=True), start=1):
+        first = len(annotations) + 1  # never 0: pycocotools takes that for `no match`
+        found = annotations_of(of_image, of_box, len(classes), image[0])
+        annotations += [{"id": first + place, "image_id": image_id, **each} for place, each in enumerate(found)]
     listed = [
         {"id": number, "file_name": name, "width": width, "height": height}
         for number, (name, height, width) in enumerate(images, start=1)
@@ -160,6 +149,18 @@ def write_coco(
     categories = [{"id": number, "name": name} for number, name in enumerate(classes, start=1)]
     content = json.dumps({"images": listed, "annotations": annotations, "categories": categories}, ensure_ascii=False)
     write_atomically(Path(path), lambda file: file.write(content.encode()))
+
+
+def annotations_of(boxes: Tensor, labels: Tensor, classes: int, image: str) -> list[dict[str, Any]]:
+    """The entries of one image without their ids; see `write_coco`."""
+    found: list[dict[str, Any]] = []
+    for (x1, y1, x2, y2), label in zip(boxes.tolist(), labels.tolist(), strict=True):
+        if label >= classes:
+            raise ValueError(f"label {label} of {image} is beyond the {classes} classes")
+        if label >= 0:
+            place = {"bbox": [x1, y1, x2 - x1, y2 - y1], "area": (x2 - x1) * (y2 - y1), "iscrowd": 0}
+            found.append({"category_id": label + 1, **place})
+    return found
 
 
 def _gaps(path: Path, ids: list[Any]) -> list[str]:

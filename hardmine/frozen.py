@@ -58,7 +58,7 @@ def read_frozen(path: Path) -> dict[str, Any]:
     Raises:
         InputError: it is none that a run writes.
     """
-    import yaml  # type: ignore[import-untyped]  # comes with omegaconf
+    import yaml  # comes with omegaconf
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 

@@ -323,7 +323,7 @@ def flat(plain: Any, above: str = "") -> list[str]:
 
 def test_the_reference_has_every_public_name() -> None:
     told = re.findall(r"^\.\. auto\w+:: hardmine\.(\w+)$", (ROOT / "docs/reference/api.md").read_text(), re.MULTILINE)
-    assert sorted(told) == hardmine.__all__
+    assert sorted(told) == vars(hardmine)["__all__"]
 
 
 def test_every_page_is_in_the_contents() -> None:

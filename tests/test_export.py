@@ -186,7 +186,7 @@ def written(data: Any, layout: str, out: Path) -> list[str]:
 
 
 def test_yolo_has_the_boxes_of_the_folder(folder: Path, tmp_path: Path) -> None:
-    import yaml  # type: ignore[import-untyped]
+    import yaml
 
     data = with_boxes(folder)
     left = written(data, "yolo", tmp_path)

@@ -1,17 +1,12 @@
 """How a run is trained: its length, schedule, loss, averaged weights, checkpoints, loggers, compiled or not."""
 
-import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
-from conftest import RIVERSIDE, TINY, UNET
 from omegaconf import DictConfig
 from test_train import assert_equal, weights
 
-from hardmine.cli import main
 from hardmine.cli.config import with_end
 from hardmine.cli.ranges import look_at_ranges
 from hardmine.cli.train import train

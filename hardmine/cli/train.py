@@ -20,7 +20,7 @@ _log = logging.getLogger("hardmine")
 # blocks that plain training has no use for, and keys; `mining.start` says when the table's first column is measured
 _OF_MINING = (
     *("conversion", "first", "gate", "update", "buffer", "stopping", "environment"),
-    *(f"mining.{key}" for key in ("threshold", "hardest", "mined", "stand_ins", "candidates", "decay")),
+    *(f"mining.{key}" for key in ("threshold", "hardest", "mined", "stand_ins", "candidates", "score_size", "decay")),
 )
 
 
@@ -102,9 +102,10 @@ def _train(cfg: Any, watching: Sequence[Any]) -> dict[str, Any]:
             folder.forget() if auto else folder.look_unused()
     if cfg.resume:
         look_at_state(folder.resumable(), cfg.neighbourhood["_target_"] is not None)
-        folder.before_is_whole()
     data = build_data(cfg)
     task = build_task(cfg, data)
+    if cfg.resume:
+        folder.weights_before(task)  # what cannot be shown at the end is told now
     mining = build_mining(cfg, data)
     callbacks = build_callbacks(cfg, task, data)
     if mining is None:
@@ -182,7 +183,11 @@ def _train(cfg: Any, watching: Sequence[Any]) -> dict[str, Any]:
         signals.leave(run_dir, steps, "checkpoint" in callbacks, trainer.is_global_zero)
     best, early = (callbacks.get(name) for name in ("best", "early_stopping"))
     after = measured(trainer, task, data, getattr(best, "best", None))
-    before = measured(trainer, task, data, folder.before, before=True) if folder.before_is_whole() else {}
+    before = {}
+    if weights := folder.weights_before(task):
+        task.on_load_checkpoint({"state_dict": weights})  # it is no average of these
+        task.load_state_dict(weights)
+        before = measured(trainer, task, data, before=True)
     summary = {**after, **{f"before/{key}": value for key, value in before.items()}}
     summary.update(found(mining), steps=steps, seconds=round(seconds, 1), nonfinite_steps=finite.steps)
     summary.update(decided(best, early))

@@ -27,6 +27,8 @@ usage: hardmine COMMAND [KEY=VALUE ...]
                                              where an environment is recognised worse
   hardmine export run=RUN_FOLDER out=FOLDER [format=folder|coco|yolo|webdataset] [sources=false]
                                              write the pieces of a training run as a data set
+  hardmine data PATH, hardmine data data=pairs KEY=VALUE ... [sheet=FILE.png]
+                                             say what is in a folder: splits, environments, classes, sizes, what is odd
   hardmine store root=PATH out=FILE.parquet [split=target] [colors=lab]
                                              measure labelled targets, for store=file store.path=FILE.parquet;
                                              in place of FILE.parquet also "sqlite:///FILE.db?table=NAME"
@@ -44,7 +46,7 @@ usage: hardmine COMMAND [KEY=VALUE ...]
 """
 
 CONFIGURED = ("train", "mine", "evaluate")  # their arguments are Hydra's
-COMMANDS = (*CONFIGURED, "report", "runs", "export", "store", "sweep")
+COMMANDS = (*CONFIGURED, "report", "runs", "data", "export", "store", "sweep")
 
 
 def config_folder() -> Path:

@@ -60,6 +60,14 @@ ABOUT: dict[str, tuple[str, dict[str, str]]] = {
             "hardmine export run=RUN_FOLDER out=FOLDER allow=[PACKAGE]": "of a run with classes of a package of yours",
         },
     ),
+    "data": (
+        "says what is in a folder: splits, environments, classes, sizes, and what is odd.",
+        {
+            "hardmine data PATH": "in the layout that it has; data.png shows some of the images",
+            "hardmine data data=pairs data.images=images/*.jpg data.labels=masks/*.png data.val=0.1": "as said",
+            "hardmine data PATH sheet=null": "no picture",
+        },
+    ),
     "store": (
         "measures the colours of labelled targets, or shows those of a run.",
         {

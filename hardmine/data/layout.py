@@ -162,6 +162,13 @@ class Layout(ABC):
         boxes = self.boxes(row) if boxed else None
         return repr((row.environment, row.label, boxes and (boxes.boxes.tolist(), boxes.labels.tolist())))
 
+    def labels(self, row: Row) -> Sample:
+        """The class of an image, or its boxes in its own pixels."""
+        if self.kind == "classes":
+            return {"target": torch.tensor(self.classes.index(row.label or ""))}
+        boxes = self.boxes(row)
+        return {"boxes": boxes.boxes, "labels": boxes.labels}
+
     def read(self, row: Row, size: tuple[int, int] | None = None) -> tuple[Tensor, Tensor]:
         """Image (3, H, W) and index image (H, W), both uint8, at `size` or their own."""
         image, own = read_image(self.image_path(row), size, self.convert)
@@ -185,7 +192,7 @@ class Layout(ABC):
     def _read_labels(self, row: Row, image: Tensor, own: tuple[int, int], regions: Tensor) -> Sample:
         size = (image.shape[1], image.shape[2])
         if self.kind == "classes":
-            return {"target": torch.tensor(self.classes.index(row.label or ""))}
+            return self.labels(row)
         if self.kind == "masks":
             return {"target": regions if self.regions == "labels" else self._read_drawn(row, own, size)}
         boxes, labels = self._checked_boxes(row, own).scaled(size).padded(self._most_boxes)
@@ -229,6 +236,11 @@ class LayoutImages(LabelledImages):
 
     def read(self, index: int) -> Sample:
         return self.layout.sample(self.rows[index], self.size)
+
+    def labels(self, index: int) -> Sample:
+        if self.kind == "masks":
+            return super().labels(index)
+        return self.layout.labels(self.rows[index])
 
     def look(self, index: int) -> list[Header]:
         return self.layout.look(self.rows[index])

@@ -32,6 +32,8 @@ usage: hardmine COMMAND [KEY=VALUE ...]
   hardmine store root=PATH out=FILE.parquet [split=target] [colors=lab]
                                              measure labelled targets, for store=file store.path=FILE.parquet;
                                              in place of FILE.parquet also "sqlite:///FILE.db?table=NAME"
+  hardmine store data=NAME data.KEY=VALUE ... out=FILE.parquet
+                                             the same of images in another layout
   hardmine store run=RUN_FOLDER              the environment table of a run: what was used, how well it was recognised
   hardmine report FOLDER [ANOTHER]           one page that shows a run, a search or an evaluation, or two side by side
   hardmine runs [FOLDER] [sort=KEY] [where="KEY<VALUE"] [json=true]

@@ -37,7 +37,7 @@ def command(arguments: list[str]) -> None:
         _look_at_sheet(Path(sheet))
     console = Console()
     chosen = [*(_layout(Path(at_home(places[0])), given) if places else []), *given]
-    data = _data(chosen)
+    data = data_of(chosen)
     survey = Survey.of(data)
     for table in tables(survey):
         console.print(table)
@@ -72,7 +72,7 @@ def _layout(root: Path, given: list[str]) -> list[str]:
     raise InputError(f"data: {root}: fits no layout: what it has, and what would fit, is told above")
 
 
-def _data(arguments: list[str]) -> Any:
+def data_of(arguments: list[str]) -> Any:
     """The data that a run with these arguments has."""
     from hydra import compose, initialize_config_dir
     from hydra.utils import instantiate
@@ -90,6 +90,8 @@ def _data(arguments: list[str]) -> Any:
             cfg = compose("train", [*values, "run_dir=."])
         look_at(cfg)
         more = {"predictor": build_predictor(cfg)} if cfg.data.get("regions") == "predicted" else {}
+        if "tiles" in cfg.data:
+            cfg.data.tiles = False  # whole images are looked at
         return instantiate(cfg.data, _convert_="all", flip=False, **more)
     except BAD as error:
         raise InputError(explain(error, "hardmine train")) from None

@@ -59,6 +59,17 @@ def look_at_image(path: Path, convert: bool = False) -> Header:
     return Header(path, size, orientation > 1, None if converted == "an RGB image" else converted, colors)
 
 
+def size_of(path: Path) -> tuple[int, int]:
+    """Height and width of an image as it is read, by its header alone.
+
+    Raises:
+        InputError: missing or unreadable.
+    """
+    with opened(path, "image") as image:
+        turned = orientation_of(image) > 4 and image.format != "TIFF"
+        return (image.width, image.height) if turned else (image.height, image.width)
+
+
 def look_at_regions(path: Path, coding: Coding) -> Header:
     """Decode an index image, which costs little, and see what labels it has.
 

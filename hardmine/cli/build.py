@@ -46,7 +46,7 @@ def build_data(cfg: Any, **changes: Any) -> LabelledData:
     Index images are predicted by another run's network where `data.regions=predicted`.
     """
     if cfg.data.get("regions") == "predicted":
-        changes["predictor"] = _build_predictor(cfg)
+        changes["predictor"] = build_predictor(cfg)
     data: LabelledData = instantiate(cfg.data, _convert_="all", **changes)
     cfg.classes = len(data.classes)
     if cfg.scoring.get("by_class", False) is None:
@@ -282,7 +282,7 @@ def build_inventory(cfg: Any, data: LabelledData, mining: Mining | None) -> Inve
     return Inventory.of(data, splits, None if mining is None or measured else mining.store, predictor)
 
 
-def _build_predictor(cfg: Any) -> Any:
+def build_predictor(cfg: Any) -> Any:
     """A segmentation network of an earlier run, which tells the areas of images that have no index images."""
     from hardmine.tasks.predictor import AreaPredictor, classes_of
 

@@ -82,6 +82,9 @@ class ImageFolderImages(LabelledImages):
         image, _ = read_image(path, self.size, self.convert)
         return {"image": image, "regions": self.maker(image), "target": torch.tensor(label)}
 
+    def labels(self, index: int) -> Sample:
+        return {"target": torch.tensor(self.samples[index][1])}
+
     def look(self, index: int) -> list[Header]:
         return [look_at_image(self.samples[index][0], self.convert)]
 

@@ -119,14 +119,14 @@ def sheet(rows: Sequence[Shown], title: str, areas: Sequence[str], classes: Sequ
     for row in rows:
         columns = [words(caption, each.shape[1]) for caption, each in zip(row.captions, row.pictures, strict=True)]
         score = "no score" if row.score != row.score else f"score {row.score:.0%}"
-        strips += [_space(width), words(f"{row.what}: {score}", width), _beside(columns), _beside(row.pictures)]
+        strips += [space(width), words(f"{row.what}: {score}", width), beside(columns), beside(row.pictures)]
     in_areas = sorted(frozenset[int]().union(*(row.areas for row in rows)))
     in_classes = sorted(frozenset[int]().union(*(row.classes for row in rows)))
     if tuple(areas) == tuple(classes):
         in_areas, in_classes = sorted({*in_areas, *in_classes}), []
     for what, labels, names in (("areas", in_areas, areas), ("predicted classes", in_classes, classes)):
         if labels:
-            strips += [_space(width), _legend(what, labels, names, width)]
+            strips += [space(width), legend(what, labels, names, width)]
     margin = ((_MARGIN, _MARGIN), (_MARGIN, _MARGIN), (0, 0))
     return np.pad(np.concatenate(strips), margin, constant_values=255)
 
@@ -170,7 +170,7 @@ def _photograph(image: Tensor, size: tuple[int, int]) -> Picture:
     return np.asarray(picture.resize(size, Image.Resampling.BOX if smaller else Image.Resampling.NEAREST))
 
 
-def _beside(pictures: Sequence[Picture]) -> Picture:
+def beside(pictures: Sequence[Picture]) -> Picture:
     """Pictures next to each other, at the top, with gaps."""
     height = max(len(picture) for picture in pictures)
     columns: list[Picture] = []
@@ -180,11 +180,11 @@ def _beside(pictures: Sequence[Picture]) -> Picture:
     return np.concatenate(columns, axis=1)
 
 
-def _space(width: int) -> Picture:
+def space(width: int) -> Picture:
     return np.full((_MARGIN, width, 3), 255, np.uint8)
 
 
-def _legend(what: str, labels: Sequence[int], names: Sequence[str], width: int) -> Picture:
+def legend(what: str, labels: Sequence[int], names: Sequence[str], width: int) -> Picture:
     """A coloured square and a name for each label, in as many lines as that takes."""
     heading = f"{what}:"
     entries = [words(heading, round(font().getlength(heading)) + _GAP)]
@@ -192,13 +192,13 @@ def _legend(what: str, labels: Sequence[int], names: Sequence[str], width: int) 
         name = "void" if label == VOID else names[label] if label < len(names) else str(label)
         word = words(name, min(round(font().getlength(name)) + 1, width - _SWATCH - _GAP))
         square = np.full((_SWATCH, _SWATCH, 3), color(label), np.uint8)
-        entries.append(_beside([square, word, np.full((1, _MARGIN, 3), 255, np.uint8)]))
+        entries.append(beside([square, word, np.full((1, _MARGIN, 3), 255, np.uint8)]))
     rows: list[list[Picture]] = [[]]
     for entry in entries:
         if rows[-1] and sum(each.shape[1] + _GAP for each in rows[-1]) + entry.shape[1] > width:
             rows.append([])
         rows[-1].append(entry)
-    strips = [_beside(row) for row in rows]
+    strips = [beside(row) for row in rows]
     return np.concatenate(
         [np.pad(strip, ((0, 0), (0, width - strip.shape[1]), (0, 0)), constant_values=255) for strip in strips]
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
+import yaml
 
 from hardmine.data.annotations import ImageBoxes
 from hardmine.data.globs import files_below, in_words
@@ -112,10 +112,8 @@ def _file(root: Path) -> Path:
 
 def _yaml(file: Path) -> dict[str, Any]:
     try:
-        said: Any = OmegaConf.to_container(OmegaConf.create(read_text(file)), resolve=False)
-    except InputError:
-        raise
-    except Exception as error:  # of YAML's parser and OmegaConf's
+        said: Any = yaml.safe_load(read_text(file))
+    except yaml.YAMLError as error:
         raise InputError(f"{file}: cannot be read as YAML ({' '.join(str(error).split())[:120]}): mend it") from None
     if not isinstance(said, dict):
         raise InputError(f"{file}: must have the keys names, train and val: write them there")

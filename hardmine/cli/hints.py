@@ -46,7 +46,7 @@ _OWN: dict[str, dict[str, Any]] = {
     "mining": {field.name: field.type for field in dataclasses.fields(Mix)},
     "search": {"rows": int, "searches": int, **get_type_hints(Steps)},
     "environment": dict.fromkeys(("order", "associations"), Mapping[str, Any] | None),
-    "trainer": {"patience_nonfinite": int},
+    "trainer": {"patience_nonfinite": int, "fused": bool},
     "data.counts": dict.fromkeys(("train", "val", "target", "test"), int),
 }
 

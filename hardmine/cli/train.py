@@ -155,6 +155,7 @@ def train(cfg: Any, watching: Sequence[Any] = ()) -> dict[str, Any]:
         folder.before_is_whole()
     data = build_data(cfg)
     task = build_task(cfg, data)
+    task.fused = cfg.trainer.get("fused", False)
     mining = build_mining(cfg, data)
     callbacks = {name: instantiate(callback) for name, callback in cfg.callbacks.items()}
     if mining is None:
@@ -242,6 +243,7 @@ def lightnings(trainer: DictConfig) -> DictConfig:
     settings: DictConfig = trainer.copy()
     with open_dict(settings):
         settings.pop("patience_nonfinite", None)
+        settings.pop("fused", None)
     return settings
 
 

@@ -47,6 +47,7 @@ class Folder:
         convert: make 8-bit RGB of grey, palette, CMYK and 16-bit images, and drop alpha channels; otherwise
             they are refused.
         void: label of regions/ that is no area; None where all are, see `read_regions`.
+        exact_resize: see `exact` of `read_image`.
 
     Attributes:
         kind, areas, classes: what `LabelledImages` has under these names.
@@ -64,10 +65,11 @@ class Folder:
         predictor: Predictor | None = None,
         convert: bool = False,
         void: Void = VOID,
+        exact_resize: bool = True,
     ) -> None:
         if void not in (VOID, None):
             raise InputError(f"`void` must be {VOID} or null, got {void!r}", "data")
-        self.convert, self.void = convert, void
+        self.convert, self.void, self.exact_resize = convert, void, exact_resize
         _check_choice("labels", labels, get_args(Labels))
         _check_choice("regions", regions, get_args(Regions))
         self.root = Path(root).expanduser()
@@ -231,12 +233,12 @@ class Folder:
 
     def read(self, row: Row, size: tuple[int, int] | None = None) -> tuple[Tensor, Tensor]:
         """Image (3, H, W) and index image (H, W), both uint8, at `size` or their own."""
-        image, own = read_image(self.image_path(row), size, self.convert)
+        image, own = read_image(self.image_path(row), size, self.convert, self.exact_resize)
         return image, self._read_regions(row, image, own)
 
     def sample(self, row: Row, size: tuple[int, int] | None = None) -> Sample:
         """`image`, `regions` and the labels, as `LabelledImages` describes them."""
-        image, own = read_image(self.image_path(row), size, self.convert)
+        image, own = read_image(self.image_path(row), size, self.convert, self.exact_resize)
         regions = self._read_regions(row, image, own)
         return {"image": image, "regions": regions, **self._read_labels(row, image, own, regions)}
 
@@ -310,7 +312,7 @@ class FolderData(LabelledData):
     """`data=folder data.root=PATH`: the splits of a folder.
 
     Args:
-        root, labels, regions, superpixels, predictor, convert, void: see `Folder`.
+        root, labels, regions, superpixels, predictor, convert, void, exact_resize: see `Folder`.
         size: height and width all images are resized to.
         batch_size, num_workers, flip, cache_gib, targets, seed: see `LabelledData`.
     """
@@ -331,9 +333,10 @@ class FolderData(LabelledData):
         seed: int = 0,
         convert: bool = False,
         void: Void = VOID,
+        exact_resize: bool = True,
     ) -> None:
         super().__init__(batch_size, num_workers, flip, cache_gib, targets, seed)
-        self.folder = Folder(root, labels, regions, superpixels, predictor, convert, void)
+        self.folder = Folder(root, labels, regions, superpixels, predictor, convert, void, exact_resize)
         self.folder.classes  # noqa: B018  # all rows have labels: said now, not when the first batch is read
         self.size = (int(size[0]), int(size[1]))
 

@@ -49,7 +49,7 @@ _OWN: dict[str, dict[str, Any]] = {
     "search": {"rows": int, "searches": int, **get_type_hints(Steps)},
     "environment": dict.fromkeys(("order", "associations"), Mapping[str, Any] | None),
     "task": {**get_type_hints(Optimisation), "class_weights": Sequence[float] | Literal["balanced"] | None},
-    "trainer": {"patience_nonfinite": int},
+    "trainer": {"patience_nonfinite": int, "fused": bool},
     "data.counts": dict.fromkeys(("train", "val", "target", "test"), int),
 }
 

@@ -104,6 +104,7 @@ def _train(cfg: Any, watching: Sequence[Any]) -> dict[str, Any]:
         look_at_state(folder.resumable(), cfg.neighbourhood["_target_"] is not None)
     data = build_data(cfg)
     task = build_task(cfg, data)
+    task.fused = cfg.trainer.get("fused", False)
     if cfg.resume:
         folder.weights_before(task)  # what cannot be shown at the end is told now
     mining = build_mining(cfg, data)
@@ -211,6 +212,7 @@ def lightnings(trainer: DictConfig) -> DictConfig:
     settings: DictConfig = trainer.copy()
     with open_dict(settings):
         settings.pop("patience_nonfinite", None)
+        settings.pop("fused", None)
     return settings
 
 

@@ -59,6 +59,7 @@ class Folder(Layout):
         predictor: Predictor | None = None,
         convert: bool = False,
         void: Void = VOID,
+        exact_resize: bool = True,
     ) -> None:
         if void not in (VOID, None):
             raise InputError(f"`void` must be {VOID} or null, got {void!r}", "data")
@@ -189,7 +190,7 @@ class FolderData(LayoutData):
 
     Args:
         root, labels, regions, superpixels, predictor, convert, void: see `Folder`.
-        size, batch_size, num_workers, flip, cache_gib, targets, seed, tiles: see `LayoutData`.
+        size, batch_size, num_workers, flip, cache_gib, targets, seed, tiles, exact_resize: see `LayoutData`.
     """
 
     def __init__(
@@ -209,9 +210,10 @@ class FolderData(LayoutData):
         convert: bool = False,
         tiles: bool = False,
         void: Void = VOID,
+        exact_resize: bool = True,
     ) -> None:
         folder = Folder(root, labels, regions, superpixels, predictor, convert, void)
-        super().__init__(folder, size, batch_size, num_workers, flip, cache_gib, targets, seed, tiles)
+        super().__init__(folder, size, batch_size, num_workers, flip, cache_gib, targets, seed, tiles, exact_resize)
 
 
 def _by_stem(folder: Path) -> dict[str, list[Path]]:

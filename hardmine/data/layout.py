@@ -42,11 +42,13 @@ class Layout(ABC):
         kind, areas, classes: what `LabelledImages` has under these names.
         all_rows: the images.
         listed: file or folder that says which images there are, for messages.
+        exact_resize: see `exact` of `read_image`.
     """
 
     kind: Kind
     all_rows: Sequence[Row]
     listed: Path
+    exact_resize: bool = True
 
     def __init__(
         self, root: Path, regions: Regions, superpixels: int, predictor: Predictor | None, convert: bool
@@ -171,12 +173,12 @@ class Layout(ABC):
 
     def read(self, row: Row, size: tuple[int, int] | None = None) -> tuple[Tensor, Tensor]:
         """Image (3, H, W) and index image (H, W), both uint8, at `size` or their own."""
-        image, own = read_image(self.image_path(row), size, self.convert)
+        image, own = read_image(self.image_path(row), size, self.convert, self.exact_resize)
         return image, self._read_regions(row, image, own)
 
     def sample(self, row: Row, size: tuple[int, int] | None = None) -> Sample:
         """`image`, `regions` and the labels, as `LabelledImages` describes them."""
-        image, own = read_image(self.image_path(row), size, self.convert)
+        image, own = read_image(self.image_path(row), size, self.convert, self.exact_resize)
         regions = self._read_regions(row, image, own)
         return {"image": image, "regions": regions, **self._read_labels(row, image, own, regions)}
 
@@ -330,6 +332,7 @@ class LayoutData(LabelledData):
         size: height and width all images are resized to.
         batch_size, num_workers, flip, cache_gib, targets, seed: see `LabelledData`.
         tiles: cut images in tiles of `size` and resize none, see `TiledImages`.
+        exact_resize: see `exact` of `read_image`.
 
     Raises:
         InputError: tiles of images whose labels are no masks.
@@ -346,9 +349,11 @@ class LayoutData(LabelledData):
         targets: float,
         seed: int,
         tiles: bool = False,
+        exact_resize: bool = True,
     ) -> None:
         super().__init__(batch_size, num_workers, flip, cache_gib, targets, seed)
         self.layout, self.tiles = layout, tiles
+        layout.exact_resize = exact_resize
         if tiles and layout.kind != "masks":
             raise InputError(f"`tiles`=true cuts masks; labels that are {layout.kind} are of whole images", "data")
         layout.classes  # noqa: B018  # all rows have labels: said now, not when the first batch is read

@@ -17,6 +17,7 @@ def command(arguments: list[str]) -> None:
     from rich.console import Console
 
     from hardmine.report.environments import environment_cells, read_graph
+    from hardmine.report.table import print_table
     from hardmine.store import ParameterStore
 
     given = plain_arguments("store", arguments, ("root", "out", "split", "colors", "convert", "void", "run"))
@@ -37,13 +38,13 @@ def command(arguments: list[str]) -> None:
             colors=colors,
         )
         store.save(given["out"])
-        Console().print(environment_cells(store, None))
+        print_table(Console(), environment_cells(store, None))
         components = ", ".join(store.environment) or "no environment columns"
         print(f"{given['out']}: {len(store)} targets, {len(store.areas)} areas, {components}")
     elif given.keys() == {"run"}:
         run = Path(given["run"])
         store = ParameterStore.load(run / "store.parquet")
-        Console().print(environment_cells(store, read_graph(run / "graph.parquet")))
+        print_table(Console(), environment_cells(store, read_graph(run / "graph.parquet")))
     else:
         raise InputError("store: use hardmine store root=PATH out=FILE.parquet, or hardmine store run=RUN_FOLDER")
 

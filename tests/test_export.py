@@ -436,11 +436,22 @@ def opened(line: str, run: Path) -> tuple[list[str], int]:
 PAGE = (Path(__file__).parents[1] / "docs/export.md").read_text().splitlines()
 
 
-@pytest.mark.parametrize(
-    "line", [line.strip() for line in PAGE if "RUN_FOLDER" in line and "(" in line and line[0] == " "]
-)
+TABLES = [line.strip() for line in PAGE if line.startswith(("    pandas.", "    polars.", "    duckdb."))]
+
+
+@pytest.mark.parametrize("line", TABLES)
 def test_tables_are_opened_by_the_documented_line(line: str, run: Path) -> None:
     columns, count = opened(line, run)
     path = run / ("ledger" if "ledger" in line else "store.parquet")
     table = pq.read_table(path)
     assert columns == table.column_names and count == table.num_rows > 0
+
+
+def test_fiftyone_opens_the_export_by_the_documented_lines(exported: Callable[[str], Path]) -> None:
+    pytest.importorskip("fiftyone", reason="pip install fiftyone")
+    start = PAGE.index("    import fiftyone")
+    block = PAGE[start : PAGE.index("    )", start) + 1]
+    made: dict[str, Any] = {}
+    exec("\n".join(line[4:] for line in block).replace("FOLDER", str(exported("coco"))), made)
+    listed = json.loads((exported("coco") / "annotations/instances_train.json").read_text())["images"]
+    assert len(made["data"]) == len(listed) > 0

@@ -25,10 +25,8 @@ Target = Callable[[int], Tensor | None]
 _NARROW, _WIDE = 160, 512  # pixels; narrower pictures are enlarged, wider ones reduced
 _GAP, _MARGIN = 6, 10  # pixels
 _BLANK, _EDGE, _PIECE = (230, 230, 230), (90, 90, 90), (213, 94, 0)
-_READ = (
-    "score: recognition accuracy of the prediction; piece (filled square): hard enough to be trained on; "
-    "target: what was asked for; converted: what came"
-)
+_READ = "score: recognition accuracy of the prediction; target: what was asked for; converted: what came"
+_PIECES = "; piece (filled square): hard enough to be trained on"
 
 
 @dataclass(frozen=True)
@@ -133,7 +131,8 @@ def sheet(rows: Sequence[Shown], title: str, areas: Sequence[str], classes: Sequ
     for what, labels, names in legends:
         if labels:
             strips += [_space(width), _legend(what, labels, names, width, size)]
-    strips += [_space(width), words(_READ, width, size)]
+    of_pieces = any(_piece(row) is not None for row in rows)
+    strips += [_space(width), words(_READ + (_PIECES if of_pieces else ""), width, size)]
     margin = ((_MARGIN, _MARGIN), (_MARGIN, _MARGIN), (0, 0))
     return np.pad(np.concatenate(strips), margin, constant_values=255)
 
@@ -142,11 +141,17 @@ def _heading(row: Shown, width: int, size: int) -> Picture:
     """What a row is and its score, behind a square that is filled where it is a piece."""
     score = "no score" if row.score != row.score else f"score {row.score:.0%}"
     said = f"{row.what}: {score}"
-    if not row.what.startswith(("piece", "no piece")):
+    piece = _piece(row)
+    if piece is None:
         return words(said, width, size)
     square = np.full((size, size, 3), _EDGE, np.uint8)
-    square[2:-2, 2:-2] = _PIECE if row.what.startswith("piece") else 255
+    square[2:-2, 2:-2] = _PIECE if piece else 255
     return _beside([square, words(said, width - size - _GAP, size)])
+
+
+def _piece(row: Shown) -> bool | None:
+    """Whether a row is a piece; None where it does not say."""
+    return True if row.what.startswith("piece ") else False if row.what.startswith("no piece") else None
 
 
 def _what(recipe: Recipe) -> str:

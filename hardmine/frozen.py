@@ -32,6 +32,8 @@ NAMES = (
     *("lightning.pytorch.loggers.TensorBoardLogger", "lightning.pytorch.loggers.CSVLogger"),
 )
 _READS = ("checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")  # arguments of networks
+_WRITERS = ("callbacks", "logger", "trainer", "update")  # blocks whose objects write files
+_PLACE = r"(?:dir|path|folder|trace)$"  # ends the names of arguments that say where
 _SCHEMES = ("model_name", "encoder_name")  # of networks, `local-dir:FOLDER` or `hf-hub:NAME`
 _SPECIAL = ("_target_", "_convert_", "_recursive_")  # not _args_ and _partial_, which call with anything
 _OWN_FOLDER = "${hydra:runtime.output_dir}"
@@ -56,7 +58,7 @@ def read_frozen(path: Path) -> dict[str, Any]:
     Raises:
         InputError: it is none that a run writes.
     """
-    import yaml  # type: ignore[import-untyped]  # comes with omegaconf
+    import yaml  # comes with omegaconf
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
@@ -145,6 +147,42 @@ def look_at_frozen(plain: Any, path: Path, allow: Sequence[str] = ()) -> None:
             _look_at_references(path, key, part, allow)
     _look_at_calls(path, blocks, allow)
     _look_at_calls(path, _resolved(path, blocks, allow), allow)
+
+
+def look_at_places(plain: dict[str, Any], path: Path, allow: Sequence[str] = ()) -> None:
+    """See that what a config makes writes into the folder of its run and nowhere else.
+
+    Args:
+        plain: the config as containers, not resolved; one that `look_at_frozen` lets pass.
+        path: the file that it is from.
+        allow: folders that may be written to as well.
+
+    Raises:
+        InputError: it names another place.
+    """
+    run = path.parent.parent
+    inside = [folder.expanduser().resolve() for folder in [run, *map(Path, allow)]]
+    for name, block in _resolved(path, plain, allow).items():
+        for key, value in _named(block, name) if name in _WRITERS else ():
+            away = isinstance(value, str) and (value[:1] in "/~" or ".." in Path(value).parts)
+            if not value or not isinstance(value, str) or not (away or re.search(_PLACE, key)):
+                continue
+            place = Path(value).expanduser().resolve()
+            if not any(place.is_relative_to(folder) for folder in inside):
+                raise InputError(
+                    f"{path}: {key}: {value!r:.80} is outside of the run's folder: set it below {run}, or set "
+                    f"allow=[{value:.80}] where you trust the folder"
+                )
+
+
+def _named(value: Any, key: str) -> Iterator[tuple[str, Any]]:
+    """Values of keys, however deep they lie; elements of a list have the key of the list."""
+    for name, part in value.items() if isinstance(value, dict) else ():
+        yield from _named(part, f"{key}.{name}")
+    for part in value if isinstance(value, list) else ():
+        yield from _named(part, key)
+    if not isinstance(value, dict | list):
+        yield key, value
 
 
 def _parts(value: Any, key: str) -> Iterator[tuple[str, Any]]:

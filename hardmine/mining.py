@@ -24,9 +24,8 @@ import torch
 from torch import Tensor, nn
 
 from hardmine.arguments import look_at_number, look_at_object, names_of
-from hardmine.candidates import Candidates
+from hardmine.candidates import Candidates, Maker
 from hardmine.conversions import Chain, ColorTransfer, Conversion, Reframe, suited
-from hardmine.conversions.base import taken
 from hardmine.errors import InputError
 from hardmine.first import FirstParameter
 from hardmine.judge import Average, Judge, split
@@ -34,6 +33,7 @@ from hardmine.judge.gates import Gate
 from hardmine.judge.judge import Predict
 from hardmine.judge.rehearsal import Rehearsal
 from hardmine.judge.scoring import Confidence, PixelRate, Reliability, Scoring
+from hardmine.judge.size import ScoreSize
 from hardmine.memory.buffer import RecipeBuffer
 from hardmine.memory.ledger import Ledger
 from hardmine.memory.signs import Signs
@@ -50,7 +50,6 @@ from hardmine.store import ParameterStore
 from hardmine.update import Rounds, Update
 from hardmine.usual import Usual
 from hardmine.view import UNUSED, Path, View
-from hardmine.view.container import copied
 
 if TYPE_CHECKING:
     import lightning as L
@@ -163,6 +162,10 @@ class Mining:
             raise InputError(
                 f"update.every searches with one candidate for each row: set candidates=1, got {mix.candidates}"
             )
+        if waits and mix.score_size == 0.5:
+            raise InputError("update.every scores at full size: leave score_size out")
+        if mix.score_size == "auto" and (waits or not auto):  # half size keeps the order of scores, not their values
+            mix = replace(mix, score_size=1.0)
         if mix.stand_ins is None:
             mix = replace(mix, stand_ins=STAND_INS if auto and not waits else 0.0)
         self.neighbourhood = neighbourhood or Blend()
@@ -192,7 +195,21 @@ class Mining:
                 self.gates,
             )
         )
+        self._lent: Average | None = None
         self.begin()
+
+    def judge_by(self, average: Average) -> None:
+        """Have an average judge that follows the model of its own accord, in place of one that follows it here.
+
+        Args:
+            average: of the decay that this search has.
+
+        Raises:
+            ValueError: of another decay.
+        """
+        if average.decay != self.decay:
+            raise ValueError(f"average must have the decay {self.decay} of the search, got {average.decay}")
+        self._lent = average
 
     def begin(self) -> None:
         """Forget everything: what is found belongs to one run."""
@@ -205,6 +222,8 @@ class Mining:
         self.step = 0
         self.number = 0  # batches planned
         self.offered: Candidates | None = None
+        self._size = ScoreSize(self.mix.score_size)
+        self._maker = Maker(self.conversion, self.view, self.areas)
         self._average = Average(self.decay)
         self._searched_at = -1  # the step of the latest proposals
         self._followed = -1  # the step that the averages have followed; -1 before the first judgement
@@ -456,19 +475,7 @@ class Mining:
             return
         if scenes is not self._scenes:
             raise InputError("offer takes the scenes that were read last: read no other batch between plan and offer")
-        alone = self.mix.candidates == 1 and len(tries) == len(scenes)
-        self.offered = self._candidates(scenes, tries, of, alone, hooks)
-
-    def _candidates(
-        self, scenes: Scenes, tries: Recipe, of: Tensor, alone: bool, hooks: Callable[[Any], Any]
-    ) -> Candidates:
-        """Candidates of the scenes that were read last; `alone` where row n is made of source n."""
-        made, capped = self.conversion(scenes, tries, None if alone else of)
-        batch, before = self._batch, scenes
-        if not alone:
-            batch, before = self.view.take(self._batch, of), taken(scenes, of)
-        batch = hooks(copied(self.view.write(batch, before, made)))  # hooks may work in place
-        return Candidates(tries, scenes, made, capped, of, batch, self.view.scored(batch, made, self.areas))
+        self.offered = self._size.made(self._maker, self._batch, scenes, tries, of, hooks)
 
     def examine(
         self,
@@ -489,7 +496,7 @@ class Mining:
             forward_context, hooks: see `judge` and `offer`.
         """
         assert self._judge is not None
-        candidates = self._candidates(scenes, tries, of, False, hooks)
+        candidates = self._maker(self._batch, scenes, tries, of, hooks)
         score, area_score, gate = split(self._judge(model, candidates, forward_context).cpu())
         candidates.score, none = score, torch.zeros(len(tries), dtype=torch.bool)
         step = torch.full((len(tries),), self.step)
@@ -520,14 +527,17 @@ class Mining:
         if offered is None or offered.score is not None:
             nothing = torch.empty(0, dtype=torch.int64)
             rows = Recipe.clean(nothing, nothing, regions, len(self._opened.store.space))
-            scores = torch.empty(0, regions + 2, device=self._at)
+            scores = torch.empty(0, regions + self._size.columns, device=self._at)
         else:
             rows = offered.recipe
-            if not self._average.started:
-                self._average.start(model, self.ranks.first(dict(model.state_dict())))
-            known = self._judge.probabilities
-            scores = self._judge(model, offered, forward_context, self._average)
-            if self._judge.probabilities and not known:
+            average = self._lent or self._average
+            if not average.started:
+                average.start(model, self.ranks.first(dict(model.state_dict())))
+            judge, known = self._judge, self._judge.probabilities
+            self.offered, scores = self._size.judged(
+                lambda candidates: judge(model, candidates, forward_context, average), offered
+            )
+            if judge.probabilities and not known:
                 self.tell("the model gives probabilities, not logits; they are scored as such")
         numbers = torch.cat([*self._replayed, torch.empty(0, dtype=torch.int64)])
         self._replayed = []
@@ -540,7 +550,7 @@ class Mining:
             for number, gate in enumerate(self.gates):
                 gate.load_state_dict(saved.get("gates", {}).get(str(number), {}))
                 gate.start(model)
-            if saved.get("judge"):
+            if saved.get("judge") and self._lent is None:
                 self._average.start(model, saved["judge"])
             self._saved = None
             self._followed = saved.get("followed", self.step)
@@ -548,7 +558,8 @@ class Mining:
             self._followed = self.step
             for gate in self.gates:
                 gate.step(model)
-            self._average.follow(model, self.ranks.buffers(model) if self.step >= self.start else None)
+            if self._lent is None:
+                self._average.follow(model, self.ranks.buffers(model) if self.step >= self.start else None)
 
     # After the training step
 
@@ -578,7 +589,7 @@ class Mining:
             hooks: see `offer`.
         """
         mine, shown = tries[self.ranks.rank :: self.ranks.count], self.offered
-        self.offered = None
+        self.offered, self._size.half = None, False  # what is searched between updates is scored at full size
         if len(mine):
             self.offer(self.read(load(mine)), mine, hooks)
         self._made, self.offered = (self.offered,), shown
@@ -659,7 +670,7 @@ class Mining:
         if not len(scores):
             self.miner.buffer.replayed(numbers)
             return None
-        recipe = Recipe.cat([Recipe.from_tensors(part) for part in parts])
+        recipe, (scores, pairs) = Recipe.cat([Recipe.from_tensors(part) for part in parts]), self._size.split(scores)
         recipe, verdict = self.miner.admit(recipe, *split(scores))
         self.miner.buffer.replayed(numbers)  # after it: a neighbour is compared with the piece that it came from
         if self.offered is not None:
@@ -668,6 +679,9 @@ class Mining:
             self.offered.score, self.offered.recipe = scores[mine, 0], recipe[mine]
         if record:
             self.record(recipe, verdict)
+        for line in self._size.look(pairs):
+            self.tell(line)
+        self.miner.hardness.drops.level += self._size.shift
         tally = self.miner.tally
         for line in self.signs.look(verdict.score, recipe.parent >= 0, self.threshold, tally):
             self.tell(line)
@@ -716,6 +730,7 @@ class Mining:
             "followed": self._followed,
             "rounds": {} if self.rounds is None else self.rounds.state_dict(),
             "usual": self.usual.state_dict(),
+            "score_size": self._size.state_dict(),
             "judge": self._average.state_dict() or saved.get("judge", {}),
             "gates": {str(number): gate.state_dict() for number, gate in enumerate(self.gates)},
         }
@@ -753,6 +768,7 @@ class Mining:
         self.step, self.number = saved["step"], saved["number"]
         self._searched_at, self._rounds = saved["searched_at"], saved["rounds"]
         self.usual.load_state_dict(saved["usual"])
+        self._size.load_state_dict(saved.get("score_size", {}))
 
     # Lightning
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from hardmine.arguments import look_at_number
+from hardmine.judge.size import Wanted, look_at_size
 from hardmine.memory.buffer import RecipeBuffer
 from hardmine.records import Recipe
 from hardmine.rng import key, keyed
@@ -24,6 +25,9 @@ class Mix:
         stand_ins: share, in [0, 1], of the converted rows that take first parameters in place of pieces, beside those
             that pieces are wanting for. 0 leaves the latter unconverted. None is 1 / 3, or 0 where Th1 is a number or
             `update` waits for pieces.
+        score_size: at which size candidates are converted and scored; what is trained on has its own. "auto" is 0.5,
+            half of both sides, for images of 192 pixels or more, if the run's first candidates are ranked alike at
+            both sizes, and 1.0 where Th1 is a number, labels are boxes, or `update` waits for pieces. See `ScoreSize`.
 
     Raises:
         InputError: a number out of its range.
@@ -32,12 +36,14 @@ class Mix:
     mined: float = 0.375
     candidates: int = 1
     stand_ins: float | None = None
+    score_size: Wanted = "auto"
 
     def __post_init__(self) -> None:
         look_at_number("mined", self.mined, 0, 1, "a share")
         look_at_number("candidates", self.candidates, 1, inf, "candidates per row", whole=True)
         if self.stand_ins is not None:
             look_at_number("stand_ins", self.stand_ins, 0, 1, "a share")
+        look_at_size(self.score_size)
 
 
 @dataclass(frozen=True)

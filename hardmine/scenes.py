@@ -123,6 +123,18 @@ class Scenes:
             self.movable,
         )
 
+    @property
+    def shorter_side(self) -> int:
+        """Of the smallest image, in pixels."""
+        height, width = self.image.shape[2:]
+        if self.extent is None:
+            return min(height, width)
+        return int((self.extent.double() * torch.tensor([height, width])).amin().round())
+
+    def know(self, scenes: "Scenes") -> None:
+        """Take over numbers, draws and colours of the same images in another size."""
+        self.source, self.draw, self._measured = scenes.source, scenes.draw, dict(scenes._measured)
+
     def measured(self, colors: Colors) -> Distribution:
         """Colours of each region, B rows, in L*a*b* or in RGB levels; measured once.
 

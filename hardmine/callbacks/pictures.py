@@ -9,6 +9,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
 from hardmine.candidates import Candidates
+from hardmine.length import total_steps
 from hardmine.mining import Mining
 from hardmine.report.picture import Picture, write_picture
 from hardmine.report.sheet import choice, sheet, show
@@ -38,9 +39,10 @@ class Pictures(L.Callback):
         self.targets = {name: image for name, image, *_ in targets or ()}
         self.mining: Mining | None = mining
         self._step = 0  # updates of the model at the last look
+        self._last = -1  # and at the end of the fit
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._step = trainer.global_step
+        self._step, self._last = trainer.global_step, total_steps(trainer)
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -48,7 +50,7 @@ class Pictures(L.Callback):
         candidates = None if self.mining is None else self.mining.offered
         step, since = trainer.global_step, self._step
         self._step = step
-        due = step // self.every > since // self.every or (step == trainer.max_steps and step > since)
+        due = step // self.every > since // self.every or (step == self._last and step > since)
         if candidates is None or candidates.score is None or not due or not trainer.is_global_zero:
             return
         picture = self.sheet(candidates, _classes(pl_module), step)

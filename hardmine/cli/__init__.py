@@ -40,8 +40,8 @@ usage: hardmine COMMAND [KEY=VALUE ...]
   hardmine sweep KEY=RANGE ... [out=FOLDER] [trials=20] [seeds=[0,1,2]] [metric=NAME]
                                              search for the settings that train best, by Optuna
   hardmine sweep report FOLDER               the table of a sweep, also of hardmine train -m
-  hardmine train --help, hardmine mine --help, hardmine evaluate --help, hardmine sweep --help
-                                             every config group and key
+  hardmine COMMAND --help                    examples, every config group and key
+  hardmine train --help mining               one group, option, block or key with its comments
   hardmine --version
 """
 
@@ -77,10 +77,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"hardmine {__version__}")
         return
     try:
+        if {"-sc", "--shell-completion"} & set(arguments):
+            from hardmine.cli.help import complete
+
+            complete(arguments)
+            return
         if arguments[0] not in COMMANDS:
             raise InputError(f"{arguments[0]}: no such command: use one of {', '.join(COMMANDS)}")
-        if arguments[0] in ("report", "runs", "export", "store") and {"-h", "--help"} & set(arguments):
-            print(USAGE, end="")
+        if {"-h", "--help"} & set(arguments):
+            from hardmine.cli.help import show_help
+
+            show_help(arguments[0], [each for each in arguments[1:] if not each.startswith("-")])
             return
         # what takes seconds to import comes when signals are heeded
         with heeded(_speaks) if arguments[0] == "train" else nullcontext():

@@ -419,7 +419,7 @@ class ParameterStore:
 
         Required columns: target, area, and those of the colours: mean_L, mean_a, mean_b, std_L, std_a, std_b; or mean_L
         and std_L alone (R6: conversions then leave a* and b* as they are); or mean_R, ...; or those of `space`. For any
-        std_... there may be the variance, var_.... Optional: pixels (otherwise every row counts as large enough),
+        `std_...` there may be the variance, `var_...`. Optional: pixels (otherwise every row counts as large enough),
         `environment.<component>`, `image` and `index_image` (paths, relative ones from the folder of the table, or
         URLs), and any axis of `space` that is no colour and has bounds. A target may lack areas. Without `space` a
         saved store has its own.

@@ -25,6 +25,7 @@ from hardmine.view.container import (
     rows_of,
 )
 from hardmine.view.form import Form, Keys, Kind
+from hardmine.view.halved import halved_images, halved_maps
 from hardmine.view.maps import classes_of, map_like, padding, stacked_maps
 from hardmine.view.pixels import Pixels, size_of
 
@@ -367,6 +368,14 @@ class View:
         count = len(get(batch, self._known.image))
         root = self._known.root
         return put(batch, root, rows_of(get(batch, root), rows, count, outermost=True))
+
+    def halved(self, batch: Any) -> Any:
+        """A batch of images, and of label maps, at half their size; of labels that are boxes, these stay."""
+        form = self._known
+        maps = [form.label if form.kind == "masks" else None, form.regions, *form.maps.values()]
+        for path in dict.fromkeys(path for path in maps if path is not None):
+            batch = put(batch, path, halved_maps(get(batch, path)))
+        return put(batch, form.image, halved_images(get(batch, form.image)))
 
     def write(self, batch: Any, scenes: Scenes, made: Scenes) -> Any:
         """The batch with converted images in place of its own.

@@ -1,7 +1,7 @@
 """The one place that wires the objects from the config."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from difflib import get_close_matches
 from pathlib import Path
@@ -284,18 +284,40 @@ def build_inventory(cfg: Any, data: LabelledData, mining: Mining | None) -> Inve
 
 def build_predictor(cfg: Any) -> Any:
     """A segmentation network of an earlier run, which tells the areas of images that have no index images."""
-    from hardmine.tasks.predictor import AreaPredictor, classes_of
+    from hardmine.tasks.predictor import AreaPredictor
 
     path = Path(cfg.predictor or "").expanduser()
-    folder = RunFolder(path.parent.parent)
-    if not folder.frozen.is_file():
+    if path.suffix == ".pt2":
         raise InputError(
-            f"predictor: {path} is no checkpoint in the folder of a segmentation run ({folder.frozen} is missing): set "
+            f"predictor: {path}: PyTorch unpickles what such a file holds, which may run code: set "
             "predictor=RUN_FOLDER/checkpoints/last.ckpt"
         )
-    run = folder.config(cfg.get("allow", []))
-    names = classes_of(path)
+    return AreaPredictor(build_frozen_task(path, "predictor", cfg.get("allow", []))[0])
+
+
+def build_frozen_task(path: Path, key: str, allow: Sequence[str]) -> tuple[Task, Any]:
+    """The network of an earlier run, from the config that it froze, and that config.
+
+    Args:
+        path: a checkpoint in the folder of the run.
+        key: that names it.
+        allow: see `RunFolder.config`.
+
+    Raises:
+        InputError: it lies in no such folder, or holds no weights of that network.
+    """
+    from hardmine.tasks.predictor import classes_of
+
+    folder = RunFolder(path.parent.parent)
+    if not folder.frozen.is_file():
+        what = "a segmentation run" if key == "predictor" else "a run"
+        raise InputError(
+            f"{key}: {path} is no checkpoint in the folder of {what} ({folder.frozen} is missing): set "
+            f"{key}=RUN_FOLDER/checkpoints/last.ckpt"
+        )
+    run = folder.config(allow)
+    names = classes_of(path, key)
     run.classes = len(names)
     task = task_of(run.task, net=network(run.model, filled=True), classes=names)
     load_weights(task, path)
-    return AreaPredictor(task)
+    return task, run

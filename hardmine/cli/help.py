@@ -58,6 +58,7 @@ ABOUT: dict[str, tuple[str, dict[str, str]]] = {
             "hardmine export run=RUN_FOLDER out=FOLDER": "with the source images, val, test and target",
             "hardmine export run=RUN_FOLDER out=FOLDER sources=false": "the pieces alone",
             "hardmine export run=RUN_FOLDER out=FOLDER format=coco": "for other programs; also yolo, webdataset",
+            "hardmine export model ckpt=RUN_FOLDER/checkpoints/last.ckpt out=net.pt2": "the network; also net.onnx",
             "hardmine export run=RUN_FOLDER out=FOLDER allow=[PACKAGE]": "of a run with classes of a package of yours",
         },
     ),

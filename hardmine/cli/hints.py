@@ -36,6 +36,7 @@ _OWN: dict[str, dict[str, Any]] = {
         "source": str | None,
         **dict.fromkeys(("budget", "rows", "pictures"), int),
         "fail_under": float | None,
+        "fail_area": str,
     },
     "store": {
         "path": str | None,

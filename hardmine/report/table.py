@@ -2,7 +2,19 @@
 
 from collections.abc import Mapping
 
+from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+
+def print_table(console: Console, table: Table) -> None:
+    """A table with its title and caption above and below it, whole: rich breaks them at the width of the columns."""
+    title, caption, table.title, table.caption = table.title, table.caption, None, None
+    if title:
+        console.print(Text(str(title), style="italic"), soft_wrap=True)
+    console.print(table)
+    if caption:
+        console.print(Text(str(caption), style="dim italic"), soft_wrap=True)
 
 
 def environment_table(before: Mapping[str, float], after: Mapping[str, float], metric: str = "miou") -> Table:

@@ -34,7 +34,7 @@ from hardmine.store import ParameterStore
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted(path for path in (ROOT / "docs").rglob("*.md") if "_build" not in path.parts)]
 FENCE = re.compile(r"^```([^\n`]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-OTHERS = ("git", "cd", ".ci/run")  # programs that are not ours to try
+OTHERS = ("git", "cd", ".ci/run", "tensorboard")  # programs that are not ours to try
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -62,6 +62,13 @@ SHORT = {name: each for name, each in OURS.items() if each[0] not in (*CONFIGURE
 
 def test_the_first_page_is_short() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+
+
+def test_the_version_is_told_alike() -> None:
+    cited = OmegaConf.load(ROOT / "docs/CITATION.cff")
+    assert {"cff-version", "message", "title", "authors"} <= set(cited)
+    assert cited.version == hardmine.__version__
+    assert f"\n## {hardmine.__version__}" in (ROOT / "docs/CHANGELOG.md").read_text()
 
 
 def test_blocks_say_their_language() -> None:

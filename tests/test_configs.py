@@ -10,11 +10,13 @@ from omegaconf import DictConfig, OmegaConf
 from quality.runs import CONFIGS, present
 
 from hardmine.cli import config_folder
-from hardmine.cli.build import build_conversion, build_data, build_gates, mining_settings
+from hardmine.cli.build import build_conversion, build_data, build_gates, mining_settings, task_of
+from hardmine.cli.config import look_at
 from hardmine.cli.train import lightnings
 from hardmine.mining import Mining
 
 GROUPS = sorted(path.relative_to(config_folder()) for path in config_folder().glob("*/*.yaml"))
+LAYOUTS = ("cityscapes", "coco", "yolo")  # of other folders: tests/test_layouts.py has them
 PLAIN = ("experiment", "callbacks", "store", "gate", "sweeper")  # no constructor of their own
 PARTS = [path for path in GROUPS if path.parts[0] not in PLAIN]
 BENCHMARK = f"hydra.searchpath=['file://{CONFIGS}']"
@@ -28,13 +30,19 @@ def mining_of(config: DictConfig) -> Mining:
 @pytest.mark.parametrize("path", PARTS, ids=str)
 def test_every_option_builds(path: Path, configured: Callable[..., DictConfig], folder: Path) -> None:
     group = path.parts[0]
-    more = [f"data.root={folder}"] if path.stem in ("folder", "image_folder") else []
+    more = [f"data.root={folder}"] if path.stem in ("folder", "image_folder", "pairs") else []
+    more += ["data.images=images/*.png", "data.labels=regions/*.png", "data.val=0.2"] if path.stem == "pairs" else []
+    more += ["data.root=x"] if path.stem in LAYOUTS else []
     config = configured(f"{group}={path.stem}", "classes=3", *more)
     part = config[group]
-    if part["_target_"] is None:
+    look_at(config)
+    if part["_target_"] is None or path.stem in LAYOUTS:
         return
     needed = {"net": instantiate(config.model), "classes": ("sky", "road", "tree")} if group == "task" else {}
-    assert instantiate(part, _convert_="all", **needed) is not None
+    if group == "task":
+        assert task_of(part, **needed).optimisation.lr == 1e-3
+        return
+    assert instantiate(part, _convert_="all") is not None
 
 
 def test_every_block_builds(configured: Callable[..., DictConfig]) -> None:
@@ -90,7 +98,7 @@ EXPERIMENTS += [f"quality_{protocol}" for protocol in PROTOCOLS]
 def test_every_experiment_composes_and_builds(experiment: str, configured: Callable[..., DictConfig]) -> None:
     config = configured(BENCHMARK, f"experiment={experiment}", "data=folder", "data.root=x", "classes=3")
     net = instantiate(config.model)
-    assert instantiate(config.task, net=net, classes=("a", "b", "c")).net is not None
+    assert task_of(config.task, net=net, classes=("a", "b", "c")).net is not None
     assert instantiate(config.scoring) is not None
 
 

@@ -2,18 +2,26 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, get_args
 
+import lightning as L
+import pyarrow.parquet as pq
 import pytest
+import torch
+from conftest import same_rows
 from omegaconf import DictConfig
 from test_train import assert_equal, weights
+from torch import nn
 
 from hardmine.cli.config import with_end
 from hardmine.cli.ranges import look_at_ranges
 from hardmine.cli.train import train
 from hardmine.errors import InputError
+from hardmine.tasks.losses import Loss, PixelLoss, balanced
+from hardmine.tasks.optimisation import Optimisation
 
 Configured = Callable[..., DictConfig]
-SMALL = ["model.encoder_name=tu-test_resnet", "neighbourhood=none", "~callbacks.before", "~callbacks.progress"]
+SMALL = ["model.encoder_name=tu-test_resnet", "neighbourhood=none", "~callbacks.before"]
 
 
 # How long
@@ -52,3 +60,185 @@ def test_one_length_takes_the_place_of_the_other(given: list[str], added: list[s
 def test_two_lengths_are_refused(configured: Configured) -> None:
     with pytest.raises(InputError, match=r"^trainer\.max_epochs=2: trainer\.max_steps=6 is set as well: keep one"):
         look_at_ranges(configured("trainer.max_epochs=2"))
+
+
+# Schedule
+
+
+def test_the_rate_rises_falls_and_depends_on_the_step_alone() -> None:
+    cosine = Optimisation(lr=2.0, schedule="cosine", warmup=4)
+    rates = [cosine.rate(step, 20) for step in range(20)]
+    assert rates[:5] == [0.5, 1.0, 1.5, 2.0, 2.0]
+    assert rates[4:] == sorted(rates[4:], reverse=True) and 0 < rates[-1] < 0.05
+    assert rates[12] == pytest.approx(1.0)  # in the middle
+    theirs = torch.optim.lr_scheduler.CosineAnnealingLR(torch.optim.SGD([torch.zeros(1)], lr=2.0), 16)
+    theirs.optimizer.step()
+    for rate in rates[4:]:
+        assert rate == pytest.approx(theirs.get_last_lr()[0])
+        theirs.step()
+    assert {Optimisation(lr=2.0).rate(step, 20) for step in (0, 19)} == {2.0}
+
+
+def test_a_schedule_and_an_average_go_on_bit_for_bit(configured: Configured, tmp_path: Path) -> None:
+    """Stopped in the middle; the judge of the search is the average that is written, and goes on as well."""
+    options = [
+        *("model.encoder_name=tu-test_resnet", "mining.threshold=1.1", "mining.decay=0.9", "task.ema=0.9"),
+        *("task.schedule=cosine", "task.warmup=2", "callbacks.checkpoint.every_n_train_steps=2"),
+    ]
+    whole = train(configured(*options, run="whole"))
+
+    class Stop(L.Callback):
+        def on_train_batch_start(self, trainer: L.Trainer, *_: Any) -> None:
+            if trainer.global_step == 4:
+                raise KeyError("stopped")
+
+    with pytest.raises(KeyError, match="stopped"):
+        train(configured(*options, run="parts"), [Stop()])
+    resumed = train(configured(*options, f"resume={tmp_path / 'parts'}", run="parts"))
+    one, two = (torch.load(tmp_path / run / "checkpoints/last.ckpt", weights_only=True) for run in ("whole", "parts"))
+    for key in ("state_dict", "trained_state_dict"):
+        assert_equal(one[key], two[key])
+    assert any(not torch.equal(value, one["trained_state_dict"][name]) for name, value in one["state_dict"].items())
+    assert one["callbacks"]["HardMining"]["judge"] == {}  # there is one average
+    assert {k: v for k, v in whole.items() if k != "seconds"} == {k: v for k, v in resumed.items() if k != "seconds"}
+    assert same_rows(*(pq.read_table(tmp_path / run / "ledger") for run in ("whole", "parts")))
+
+
+def test_another_rate_on_resume_is_told_and_taken(
+    configured: Configured, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    train(configured(*SMALL, "trainer.max_steps=2"))
+    at = f"resume={tmp_path / 'run'}"
+    train(configured(*SMALL, "trainer.max_steps=3", at))
+    assert "the learning rate" not in caplog.text
+    train(configured(*SMALL, "trainer.max_steps=4", "task.lr=0.5", at))
+    assert "the learning rate of step 3 is 0.5, and was 0.001 where the run was stopped" in caplog.text
+    saved = torch.load(tmp_path / "run/checkpoints/last.ckpt", weights_only=True)
+    assert saved["optimizer_states"][0]["param_groups"][0]["lr"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        (["task.warmup=6"], "task.warmup=6 must be less than the 6 steps of the run: lower it"),
+        (["task.ema=1"], "task.ema must be a share from 0 to below 1, or null, got 1"),
+        (["task.loss=dice", "task.label_smoothing=0.1"], "task.label_smoothing does not go with task.loss=dice"),
+        (["task.loss=lovasz", "task.class_weights=balanced"], "task.class_weights do not go with task.loss=lovasz"),
+        (["task.class_weights=[1,2]"], "task.class_weights must be 4 numbers of 0 or more, one for each class"),
+    ],
+)
+def test_what_does_not_go_together(configured: Configured, given: list[str], line: str) -> None:
+    with pytest.raises(InputError) as refused:
+        train(configured(*SMALL, *given))
+    assert refused.value.keyed.startswith(line)
+
+
+# Losses
+
+
+@pytest.mark.parametrize("weights", [None, [1.0, 0.5, 2.0]], ids=["plain", "weighted"])
+@pytest.mark.parametrize("name", get_args(PixelLoss))
+def test_void_teaches_nothing(name: PixelLoss, weights: list[float] | None) -> None:
+    if name == "lovasz" and weights:
+        return
+    loss = Loss(name, 3, weights, ignore=255)
+    logits, target = torch.randn(2, 3, 4, 5, requires_grad=True), torch.randint(3, (2, 4, 5))
+    target[:, :2] = 255
+    loss(logits, target).backward()
+    assert logits.grad is not None
+    assert not logits.grad[:, :, :2].any() and logits.grad[:, :, 2:].any()
+    assert not loss.state_dict()
+    perfect = nn.functional.one_hot(target.clamp(max=2), 3).permute(0, 3, 1, 2) * 50.0 - 25
+    assert float(loss(perfect, target)) < 1e-3 < float(loss(-perfect, target))
+
+
+def test_cross_entropy_is_torchs_and_the_sum_is_the_sum() -> None:
+    logits, target = torch.randn(2, 3, 4, 5), torch.randint(3, (2, 4, 5))
+    theirs = nn.functional.cross_entropy(logits, target, torch.tensor([1.0, 2.0, 3.0]), label_smoothing=0.1)
+    assert torch.equal(Loss("cross_entropy", 3, [1, 2, 3], 0.1)(logits, target), theirs)
+    both = Loss("cross_entropy_dice", 3)(logits, target)
+    assert both == Loss("cross_entropy", 3)(logits, target) + Loss("dice", 3)(logits, target)
+    assert float(Loss("focal", 3)(logits[:, :, 0, 0], target[:, 0, 0])) > 0  # of one class per image
+
+
+def test_balanced_classes_weigh_alike() -> None:
+    count = torch.tensor([600, 300, 0, 100])
+    weights = balanced(count)
+    assert weights == pytest.approx([0.5556, 1.1111, 0.0, 3.3333])
+    assert (torch.tensor(weights) * count).sum() == pytest.approx(1000, rel=1e-3)
+
+
+def test_a_run_with_all_of_it(configured: Configured, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What is measured and written is the average: the file alone, without it, measures the same."""
+    options = [*SMALL, "task.loss=cross_entropy_dice", "task.class_weights=balanced", "task.ema=0.5"]
+    summary = train(configured(*options))
+    assert "class weights: grass 0.614, " in caplog.text
+    plain = configured(*SMALL, f"ckpt={tmp_path / 'run/checkpoints/last.ckpt'}", "trainer.max_steps=0", run="plain")
+    again = train(plain)
+    assert again["val/miou"] == summary["val/miou"] and again["test/miou"] == summary["test/miou"]
+
+
+# Checkpoints
+
+
+BEST = ["checkpoint=best", "early_stopping=validation", "trainer.val_check_interval=1"]
+
+
+class Falls(L.Callback):
+    """Weights that are spoilt from a step on, so that validation is best before it."""
+
+    def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
+        if trainer.global_step >= 3:
+            with torch.no_grad():
+                pl_module.net.segmentation_head[0].weight.zero_()  # type: ignore[union-attr, index, operator]
+
+
+def test_the_best_is_measured_and_training_ends_early_and_goes_on_alike(configured: Configured, tmp_path: Path) -> None:
+    """Stopped after a validation that the checkpoint before it does not know of, if it is written too early."""
+    options = [
+        *SMALL, *BEST, "callbacks.early_stopping.patience=3", "callbacks.best.save_top_k=2", "trainer.max_steps=20",
+        "callbacks.checkpoint.every_n_train_steps=1", "task.lr=0.01",
+    ]  # fmt: skip
+    whole = train(configured(*options, run="whole"), [Falls()])
+    assert whole["steps"] < 20
+    assert whole["stopped_early"].startswith("val/miou was not better in the latest 3 validations")
+    kept = tmp_path / "whole/checkpoints"
+    assert whole["best_score"] == whole["val/miou"]
+    assert (kept / "best.ckpt").read_bytes() == (kept / whole["measured"]).read_bytes()
+    assert len(list(kept.glob("best-*.ckpt"))) == 2
+
+    class Stop(L.Callback):
+        def on_train_batch_start(self, trainer: L.Trainer, *_: Any) -> None:
+            if trainer.global_step == whole["steps"] - 1:
+                raise KeyError("stopped")
+
+    with pytest.raises(KeyError, match="stopped"):
+        train(configured(*options, run="parts"), [Falls(), Stop()])
+    moved = (tmp_path / "parts").rename(tmp_path / "moved")
+    resumed = train(configured(*options, f"resume={moved}", run="moved"), [Falls()])
+    assert {k: v for k, v in whole.items() if k != "seconds"} == {k: v for k, v in resumed.items() if k != "seconds"}
+    assert {path.name for path in kept.iterdir()} == {path.name for path in (moved / "checkpoints").iterdir()}
+    again = train(configured(*options, f"resume={moved}", run="moved"))
+    assert again == resumed  # finished: nothing is trained
+    more = train(configured(*options, "callbacks.early_stopping.patience=5", f"resume={moved}", run="moved"), [Falls()])
+    assert more["steps"] == whole["steps"] + 2
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        (
+            ["callbacks.best.monitor=val/miuo"],
+            "callbacks.best.monitor=val/miuo: validation has no such figure (did you",
+        ),
+        (
+            ["data.counts={train: 12, val: 0, target: 8, test: 6}"],
+            "callbacks.best.monitor=val/miou: there are no images",
+        ),
+        (["callbacks.best.monitor=strange"], "callbacks.best.mode: is strange better large or small?: say max or min"),
+    ],
+)
+def test_a_figure_that_there_will_not_be(configured: Configured, given: list[str], line: str) -> None:
+    with pytest.raises(InputError) as refused:
+        train(configured(*SMALL, *BEST, *given))
+    assert str(refused.value).startswith(line)

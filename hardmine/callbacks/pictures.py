@@ -8,8 +8,8 @@ import lightning as L
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
-from hardmine.callbacks.length import total_steps
 from hardmine.candidates import Candidates
+from hardmine.length import total_steps
 from hardmine.mining import Mining
 from hardmine.report.picture import Picture, write_picture
 from hardmine.report.sheet import choice, sheet, show

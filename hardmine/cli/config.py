@@ -196,10 +196,10 @@ def experiment_blocks(arguments: Sequence[str]) -> set[str]:
 
 
 def with_root(arguments: Sequence[str]) -> list[str]:
-    """`data.root=PATH` alone means `data=folder`, unless an experiment says what data it is."""
+    """`data.root` alone means `data=folder`, `data.images` `data=pairs`, unless an experiment says what data it is."""
     keys = {key_of(argument) for argument in arguments}
-    if "data.root" in keys and "data" not in keys | experiment_blocks(arguments):
-        return [*arguments, "data=folder"]
+    if keys & {"data.root", "data.images"} and "data" not in keys | experiment_blocks(arguments):
+        return [*arguments, "data=pairs" if "data.images" in keys else "data=folder"]
     return list(arguments)
 
 

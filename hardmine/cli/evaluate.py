@@ -14,7 +14,10 @@ from hardmine.errors import InputError
 
 PLAN = "plan.json"  # what an evaluation that was stopped goes on by
 # keys that an evaluation has no use for
-_UNUSED = ("update", "callbacks", "logger", "neighbourhood", "first", "gate", "buffer", "stopping", "mining", "resume")
+_UNUSED = (
+    *("update", "callbacks", "checkpoint", "early_stopping", "logger", "neighbourhood", "first", "gate", "buffer"),
+    *("stopping", "mining", "resume"),
+)
 _SPLITS = ("train", "val", "target", "test")
 _SHOWN = 12  # environments, those with the lowest accuracy
 _HARDEST = 20  # images

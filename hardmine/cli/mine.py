@@ -21,7 +21,7 @@ _DECIDING = (
 )
 # keys that a search has no use for
 _OF_TRAINING = (
-    *("trainer.max_steps", "update", "callbacks", "logger"),
+    *("trainer.max_steps", "update", "callbacks", "checkpoint", "early_stopping", "logger"),
     *(f"mining.{key}" for key in ("start", "mined", "stand_ins", "score_size")),
 )
 

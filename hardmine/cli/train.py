@@ -11,7 +11,7 @@ from omegaconf import DictConfig, open_dict
 
 from hardmine.cli.config import run_configured, tell_unused
 from hardmine.cli.resume import prepared
-from hardmine.cli.summary import found, measured, show
+from hardmine.cli.summary import decided, found, measured, show
 from hardmine.errors import InputError
 from hardmine.report.metric import main_metric
 from hardmine.runs import RunFolder
@@ -53,11 +53,18 @@ def train(cfg: Any, watching: Sequence[Any] = ()) -> dict[str, Any]:
 
     from hardmine.callbacks import AtomicCheckpointIO, Finite, Signals
     from hardmine.callbacks.checkpoint import look_at_state
-    from hardmine.callbacks.length import told_length
-    from hardmine.cli.build import build_data, build_inventory, build_mining, build_target_images, build_task
+    from hardmine.cli.build import (
+        build_callbacks,
+        build_data,
+        build_inventory,
+        build_mining,
+        build_target_images,
+        build_task,
+    )
     from hardmine.cli.launch import distributed, environments, launched
     from hardmine.cli.report import report_of
     from hardmine.cli.trouble import explained
+    from hardmine.length import told_length
     from hardmine.machine import Machine
     from hardmine.memory.ledger import Ledger
     from hardmine.numbered import Numbered
@@ -75,7 +82,8 @@ def train(cfg: Any, watching: Sequence[Any] = ()) -> dict[str, Any]:
     auto = cfg.resume == "auto"
     if auto:  # a run of a sweep, each with a folder of its own
         cfg.resume = str(run_dir) if folder.begun else None
-    if cfg.resume and (summary := folder.finished(cfg.trainer.max_steps)):
+    patience = (cfg.callbacks.get("early_stopping") or {}).get("patience")
+    if cfg.resume and (summary := folder.finished(cfg.trainer.max_steps, patience)):
         return _finished(folder, summary)
     first = not getattr(rank_zero_only, "rank", 0)  # None where there is one process alone
     if first:
@@ -89,12 +97,14 @@ def train(cfg: Any, watching: Sequence[Any] = ()) -> dict[str, Any]:
     if cfg.resume:
         folder.weights_before(task)  # what cannot be shown at the end is told now
     mining = build_mining(cfg, data)
-    callbacks = {name: instantiate(callback) for name, callback in cfg.callbacks.items()}
+    callbacks = build_callbacks(cfg, task, data)
     if mining is None:
         tell_unused("neighbourhood=none mines nothing", _OF_MINING)
         callbacks.pop("pictures", None)
     else:
         mining.ledger = Ledger(folder.ledger)
+        if task.averaged.kept and mining.decay == task.averaged.average.decay:
+            mining.judge_by(task.averaged.average)
         callbacks = {"mining": mining.callback(), **callbacks}
     if "pictures" in callbacks:
         callbacks["pictures"].mining = mining
@@ -156,13 +166,16 @@ def train(cfg: Any, watching: Sequence[Any] = ()) -> dict[str, Any]:
         if trainer.is_global_zero:
             folder.freeze(cfg)
         signals.leave(run_dir, steps, "checkpoint" in callbacks, trainer.is_global_zero)
-    after = measured(trainer, task, data)
+    best, early = (callbacks.get(name) for name in ("best", "early_stopping"))
+    after = measured(trainer, task, data, getattr(best, "best", None))
     before = {}
     if weights := folder.weights_before(task):
+        task.on_load_checkpoint({"state_dict": weights})  # it is no average of these
         task.load_state_dict(weights)
         before = measured(trainer, task, data)
     summary = {**after, **{f"before/{key}": value for key, value in before.items()}}
     summary.update(found(mining), steps=steps, seconds=round(seconds, 1), nonfinite_steps=finite.steps)
+    summary.update(decided(best, early))
     if trainer.is_global_zero:
         show(folder, task.metric, mining, before, after, summary)
         report_of(folder.path, cfg.get("report", True))
@@ -195,6 +208,8 @@ def quieten() -> None:
     warnings.filterwarnings("ignore", message=".*The number of training batches .* is smaller than the logging.*")
     # images lie in memory: loader processes would only copy them
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    # where a run goes on
+    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
     # one process is what was asked for; more are started by srun or torchrun
     warnings.filterwarnings("ignore", message=".*The `srun` command is available on your system.*")
     # lightning 2.6.6 with torch 2.15

@@ -59,7 +59,7 @@ class Annotations:
 
     Attributes:
         classes: their names.
-        images: the boxes of each image by the stem of its file name.
+        images: the boxes of each image by the stem of its file name, or all of it.
         crowds: boxes that were skipped.
         told: lines on what was taken otherwise than it may have been meant.
     """
@@ -70,10 +70,14 @@ class Annotations:
     told: tuple[str, ...] = ()
 
 
-def read_coco(path: Path) -> Annotations:
+def read_coco(path: Path, paths: bool = False) -> Annotations:
     """Boxes of a COCO file. A class is its place in `categories`, whatever its id; crowds (iscrowd = 1) are skipped.
 
     Boxes partly outside their image are clipped, as annotators draw over the edge.
+
+    Args:
+        path: of the file.
+        paths: images are called by their whole file name, with folders and ending.
 
     Raises:
         InputError: missing, not JSON, an entry that is malformed or refers to nothing, or corners in place of sizes.
@@ -90,7 +94,7 @@ def read_coco(path: Path) -> Annotations:
     for key, image in images.items():
         if image["width"] < 1 or image["height"] < 1:
             raise InputError(f"{path}: image {key!r} has width or height below 1 pixel: correct it")
-        stem = PurePosixPath(image["file_name"]).stem
+        stem = image["file_name"] if paths else PurePosixPath(image["file_name"]).stem
         if not stem or stems.setdefault(stem, key) != key:
             raise InputError(f"{path}: file_name {image['file_name']!r} is empty or names one image twice: rename it")
     found: dict[Any, list[tuple[list[float], int]]] = {key: [] for key in images}

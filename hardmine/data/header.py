@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageCms
 
-from hardmine.data.images import Void, kind_of, look_at_mode, opened, orientation_of, read_labels
+from hardmine.data.coding import Coding
+from hardmine.data.images import kind_of, look_at_mode, opened, orientation_of
 from hardmine.records import VOID
 
 
@@ -58,17 +59,17 @@ def look_at_image(path: Path, convert: bool = False) -> Header:
     return Header(path, size, orientation > 1, None if converted == "an RGB image" else converted, colors)
 
 
-def look_at_regions(path: Path, areas: int, void: Void = VOID) -> Header:
+def look_at_regions(path: Path, coding: Coding) -> Header:
     """Decode an index image, which costs little, and see what labels it has.
 
     Args:
-        path, areas, void: see `read_regions`.
+        path, coding: see `read_regions`.
 
     Raises:
         InputError: see `read_regions`.
     """
     with opened(path, "index image") as image:
-        labels = read_labels(path, image, areas, void)
+        labels = coding.labels(path, image)
     there = np.bincount(labels.ravel(), minlength=1).nonzero()[0]
     return Header(path, (labels.shape[0], labels.shape[1]), labels=frozenset(there.tolist()))
 

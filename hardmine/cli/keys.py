@@ -19,7 +19,7 @@ class Key:
     """A key of a config file.
 
     Attributes:
-        name: dotted, from the top of its file.
+        name: dotted, as on the command line.
         value: as it is written; "" of a block.
         comment: what stands beside it, or above a block; "" where nothing does.
     """
@@ -40,6 +40,13 @@ class ConfigFile:
 
     path: Path
     text: str
+
+    @property
+    def package(self) -> str:
+        """The block that its keys are put into: that of its group where it names none; "" is the top."""
+        named = re.match(r"# @package (\S+)", self.text)
+        package = named[1] if named else self.path.parent.name
+        return "" if package == "_global_" else package
 
     @property
     def head(self) -> list[str]:
@@ -65,7 +72,8 @@ class ConfigFile:
         """All keys in the order of the file, each block before what is in it."""
         import yaml
 
-        return list(_keys(yaml.compose(self.text, Loader=yaml.SafeLoader), self.text.splitlines(), ""))
+        above = self.package and f"{self.package}."
+        return list(_keys(yaml.compose(self.text, Loader=yaml.SafeLoader), self.text.splitlines(), above))
 
     def block(self, name: str) -> str:
         """The lines of a key at the top, with what is in it and the comment above it; "" where there is none."""

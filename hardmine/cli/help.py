@@ -66,7 +66,8 @@ ABOUT: dict[str, tuple[str, dict[str, str]]] = {
         {
             "hardmine store root=PATH out=night.parquet": "of the split `target`; for store=file store.path=...",
             "hardmine store root=PATH out=night.parquet split=train colors=rgb": "of another split; in RGB, not Lab",
-            "hardmine store root=PATH out=night.parquet convert=true void=null": "as data.convert and data.void",
+            "hardmine store root=PATH out=night.parquet convert=true": "of grey and 16-bit images too; also void=null, "
+            "as data.void",
             'hardmine store root=PATH "out=sqlite:///night.db?table=colors"': "into a table of a database",
             "hardmine store run=RUN_FOLDER": "the environment table: what was used, how well it was recognised",
         },

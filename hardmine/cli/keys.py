@@ -11,7 +11,7 @@ from pathlib import Path
 from hardmine.cli import config_folder
 
 PRIMARY = ("common", "train", "mine", "evaluate", "sweep")  # files of no group; the first is part of the next three
-_NO_KEYS = ("defaults", "hydra", "_target_")  # how a file is put together
+_NO_KEYS = ("hydra", "_target_")  # how a file is put together
 
 
 @dataclass(frozen=True)
@@ -138,6 +138,8 @@ def _keys(node: object, lines: list[str], above: str) -> Iterator[Key]:
     if not isinstance(node, yaml.MappingNode):  # a list
         return
     for name, value in node.value:
+        if name.value == "defaults":
+            continue
         start, end = value.start_mark, value.end_mark
         dotted = f"{above}{name.value}"
         if start.line > name.start_mark.line:  # a block
@@ -168,4 +170,4 @@ def _above(lines: list[str], line: int) -> str:
     while line and lines[line - 1].startswith("# "):
         line -= 1
         parts.insert(0, lines[line].removeprefix("#").strip())
-    return " ".join(parts) or beside
+    return " ".join(parts) if parts and line else beside  # what a file begins with is about all of it

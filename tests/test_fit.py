@@ -190,7 +190,7 @@ class Falls(L.Callback):
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
         if trainer.global_step >= 3:
             with torch.no_grad():
-                pl_module.net.segmentation_head[0].weight.zero_()  # type: ignore[union-attr, index, operator]
+                pl_module.net.segmentation_head[0].weight.zero_()  # type: ignore[union-attr, index]
 
 
 def test_the_best_is_measured_and_training_ends_early_and_goes_on_alike(configured: Configured, tmp_path: Path) -> None:

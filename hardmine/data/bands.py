@@ -69,9 +69,9 @@ class Bands:
         """(H, W, 3) values of the colours."""
         values = _tiff(path) if path.suffix.lower() in (".tif", ".tiff") else _other(path)
         if values.dtype != np.uint8 and self.range is None:
+            found = f"{values.dtype} from {values.min()} to {values.max()}"
             raise InputError(
-                f"{path}: {values.dtype} from {values.min()} to {values.max()}: set `value_range` to the values of black "
-                "and white, the same for all images",
+                f"{path}: {found}: set `value_range` to the values of black and white, the same for all images",
                 "data",
             )
         if not np.isfinite(values).all():

@@ -41,6 +41,7 @@ RANGES: dict[str, Range] = {
     "data.batch_size": Range(1, 65536, "rows"),
     "data.num_workers": Range(0, 1024, "loader processes"),
     "data.targets": SHARE,
+    "data.channels": Range(0, 1023, "channels"),
     "data.val": SHARE,
     "data.test": SHARE,
     "data.target": SHARE,

@@ -1,16 +1,18 @@
 """hardmine's folder layout: images/, regions/, classes.csv, annotations.json, metadata.csv."""
 
 import shlex
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 from hardmine.data.annotations import Annotations, ImageBoxes, read_coco
+from hardmine.data.bands import Bands
 from hardmine.data.coding import Coding, Indices
 from hardmine.data.images import LABEL_SUFFIXES, SUFFIXES, Void
 from hardmine.data.index_images import Predictor
 from hardmine.data.labelled import Kind
-from hardmine.data.layout import Asked, Layout, LayoutData, look_at_choice
+from hardmine.data.layout import Asked, Layout, LayoutData, bands_of, look_at_choice
 from hardmine.data.metadata import Row, read_classes, read_labels, read_metadata
 from hardmine.errors import InputError
 from hardmine.files import trouble
@@ -42,6 +44,7 @@ class Folder(Layout):
         convert: make 8-bit RGB of grey, palette, CMYK and 16-bit images, and drop alpha channels; otherwise
             they are refused.
         void: label of regions/ that is no area; None where all are, see `Indices`.
+        bands: see `Layout`.
 
     Attributes:
         kind, areas, classes: what `LabelledImages` has under these names.
@@ -59,7 +62,7 @@ class Folder(Layout):
         predictor: Predictor | None = None,
         convert: bool = False,
         void: Void = VOID,
-        exact_resize: bool = True,
+        bands: Bands | None = None,
     ) -> None:
         if void not in (VOID, None):
             raise InputError(f"`void` must be {VOID} or null, got {void!r}", "data")
@@ -79,7 +82,7 @@ class Folder(Layout):
         if regions == "auto":
             there = trouble(self.root / "regions", folder=True) != "no such folder"
             regions = "labels" if there else "boxes" if self.kind == "boxes" else "whole"
-        super().__init__(self.root, regions, superpixels, predictor, convert)
+        super().__init__(self.root, regions, superpixels, predictor, convert, bands)
         self.areas  # noqa: B018  # what is wrong with their names shows now
 
     def _kind(self) -> Kind:
@@ -190,6 +193,7 @@ class FolderData(LayoutData):
 
     Args:
         root, labels, regions, superpixels, predictor, convert, void: see `Folder`.
+        channels, value_range: see `Bands`.
         size, batch_size, num_workers, flip, cache_gib, targets, seed, tiles, exact_resize: see `LayoutData`.
     """
 
@@ -209,10 +213,13 @@ class FolderData(LayoutData):
         seed: int = 0,
         convert: bool = False,
         tiles: bool = False,
+        channels: Sequence[int] | None = None,
+        value_range: Sequence[float] | None = None,
         void: Void = VOID,
         exact_resize: bool = True,
     ) -> None:
-        folder = Folder(root, labels, regions, superpixels, predictor, convert, void)
+        bands = bands_of(channels, value_range, convert)
+        folder = Folder(root, labels, regions, superpixels, predictor, convert, void, bands)
         super().__init__(folder, size, batch_size, num_workers, flip, cache_gib, targets, seed, tiles, exact_resize)
 
 

@@ -25,6 +25,7 @@ class Header:
         turned: whether its EXIF orientation turns or mirrors it.
         converted: what it is, where 8-bit RGB is made of it.
         colors: name of its colour profile, where that is not sRGB.
+        clipped: share of the values outside of `data.value_range`, where that is many.
         labels: of an index image, the pixels of each label in it.
     """
 
@@ -33,6 +34,7 @@ class Header:
     turned: bool = False
     converted: str | None = None
     colors: str | None = None
+    clipped: float = 0.0
     labels: Mapping[int, int] = field(default_factory=dict)
 
 
@@ -108,6 +110,12 @@ def summary(headers: Iterable[Header], areas: int) -> list[str]:
         lines.append(
             f"{others.total()} images have a colour profile that is not sRGB ({first}: {next(iter(others))}), and are "
             "taken as sRGB: convert them, if these colours count"
+        )
+    if clipped := [header for header in headers if header.clipped]:
+        worst = max(clipped, key=lambda header: header.clipped)
+        lines.append(
+            f"{len(clipped)} images have values outside of data.value_range, which are clipped ({worst.path}: "
+            f"{worst.clipped:.0%} of them)"
         )
     drawn = [header for header in headers if header.labels]
     labels = frozenset[int]().union(*(header.labels for header in drawn))

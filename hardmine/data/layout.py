@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from hardmine.data.annotations import ImageBoxes
+from hardmine.data.bands import Bands
 from hardmine.data.coding import Coding, read_regions
 from hardmine.data.header import Header, look_at_image, look_at_regions, size_of
 from hardmine.data.images import read_image
@@ -37,6 +38,7 @@ class Layout(ABC):
         predictor: of `predicted`.
         convert: make 8-bit RGB of grey, palette, CMYK and 16-bit images, and drop alpha channels; otherwise
             they are refused.
+        bands: makes 8-bit RGB of images with other values or channels, in place of `convert`.
 
     Attributes:
         kind, areas, classes: what `LabelledImages` has under these names.
@@ -51,9 +53,15 @@ class Layout(ABC):
     exact_resize: bool = True
 
     def __init__(
-        self, root: Path, regions: Regions, superpixels: int, predictor: Predictor | None, convert: bool
+        self,
+        root: Path,
+        regions: Regions,
+        superpixels: int,
+        predictor: Predictor | None,
+        convert: bool,
+        bands: Bands | None = None,
     ) -> None:
-        self.root, self.regions, self.convert = root, regions, convert
+        self.root, self.regions, self.convert, self.bands = root, regions, convert, bands
         self._maker: Predictor | None = None
         if regions != "labels" and regions != "boxes":
             self._maker = from_image(regions, superpixels, predictor)
@@ -137,7 +145,8 @@ class Layout(ABC):
         Raises:
             InputError: what reading them would raise, but for damage that only decoding the image shows.
         """
-        image = look_at_image(self.image_path(row), self.convert)
+        path = self.image_path(row)
+        image = look_at_image(path, self.convert) if self.bands is None else self.bands.look(path)
         turned = " (as its EXIF orientation turns it)" if image.turned else ""
         with_masks = labels and self.kind == "masks"
         if self.regions == "boxes" or (labels and self.kind == "boxes"):
@@ -173,14 +182,19 @@ class Layout(ABC):
 
     def read(self, row: Row, size: tuple[int, int] | None = None) -> tuple[Tensor, Tensor]:
         """Image (3, H, W) and index image (H, W), both uint8, at `size` or their own."""
-        image, own = read_image(self.image_path(row), size, self.convert, self.exact_resize)
+        image, own = self._read_image(row, size)
         return image, self._read_regions(row, image, own)
 
     def sample(self, row: Row, size: tuple[int, int] | None = None) -> Sample:
         """`image`, `regions` and the labels, as `LabelledImages` describes them."""
-        image, own = read_image(self.image_path(row), size, self.convert, self.exact_resize)
+        image, own = self._read_image(row, size)
         regions = self._read_regions(row, image, own)
         return {"image": image, "regions": regions, **self._read_labels(row, image, own, regions)}
+
+    def _read_image(self, row: Row, size: tuple[int, int] | None) -> tuple[Tensor, tuple[int, int]]:
+        if self.bands is not None:
+            return self.bands.read(self.image_path(row), size)
+        return read_image(self.image_path(row), size, self.convert, self.exact_resize)
 
     def _read_regions(self, row: Row, image: Tensor, own: tuple[int, int]) -> Tensor:
         size = (image.shape[1], image.shape[2])
@@ -277,7 +291,7 @@ class TiledImages(LayoutImages):
         self.windows: list[tuple[int, int, int, int]] = []  # upper left corner, and rows and columns that are void
         repeated, ids = [], []
         paths = [self.layout.image_path(row) for row in rows]
-        sizes = in_threads(lambda index: size_of(paths[index]), range(len(rows)), "measuring images")
+        sizes = in_threads(lambda index: self._size_of(paths[index]), range(len(rows)), "measuring images")
         for row, path, size in zip(rows, paths, sizes, strict=True):
             if size[0] < self.size[0] or size[1] < self.size[1]:
                 raise InputError(
@@ -306,6 +320,9 @@ class TiledImages(LayoutImages):
         tile["target"][:above] = VOID
         tile["target"][:, :before] = VOID
         return tile
+
+    def _size_of(self, path: Path) -> tuple[int, int]:
+        return size_of(path) if self.layout.bands is None else self.layout.bands.look(path).size
 
     def look(self, index: int) -> list[Header]:
         """Of an image once, with its first tile."""
@@ -375,6 +392,19 @@ class LayoutData(LabelledData):
     @property
     def told(self) -> list[str]:
         return self.layout.told
+
+
+def bands_of(channels: Sequence[int] | None, value_range: Sequence[float] | None, convert: bool) -> Bands | None:
+    """What `data.channels` and `data.value_range` ask for, if anything.
+
+    Raises:
+        InputError: `convert` as well, which makes 8-bit RGB in another way.
+    """
+    if channels is None and value_range is None:
+        return None
+    if convert:
+        raise InputError("`convert`=true and `channels` or `value_range` both make 8-bit RGB: set one of them", "data")
+    return Bands(channels, value_range)
 
 
 def look_at_choice(key: str, value: str, choices: object) -> None:

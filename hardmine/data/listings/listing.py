@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hardmine.data.annotations import ImageBoxes
+from hardmine.data.bands import Bands
 from hardmine.data.coding import Coding
 from hardmine.data.index_images import Predictor
 from hardmine.data.layout import Layout, Regions
@@ -39,7 +40,7 @@ class Listing(Layout):
         coding: what is in masks; None where the labels are boxes.
         told: lines on what was taken otherwise than it may have been meant.
         remedy: how images come into a split that is empty, for messages.
-        regions, superpixels, predictor, convert: see `Layout`.
+        regions, superpixels, predictor, convert, bands: see `Layout`.
     """
 
     def __init__(
@@ -54,8 +55,9 @@ class Listing(Layout):
         superpixels: int = 32,
         predictor: Predictor | None = None,
         convert: bool = False,
+        bands: Bands | None = None,
     ) -> None:
-        super().__init__(listed, regions, superpixels, predictor, convert)
+        super().__init__(listed, regions, superpixels, predictor, convert, bands)
         self.kind = "boxes" if coding is None else "masks"
         self.all_rows, self.listed = rows, listed
         self._classes, self._coding, self._told, self._remedy = classes, coding, told, remedy

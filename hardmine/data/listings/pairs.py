@@ -7,7 +7,7 @@ from typing import Literal
 from hardmine.data.globs import Glob
 from hardmine.data.images import Void
 from hardmine.data.index_images import Predictor
-from hardmine.data.layout import LayoutData, look_at_choice
+from hardmine.data.layout import LayoutData, bands_of, look_at_choice
 from hardmine.data.listings.coded import read_coding
 from hardmine.data.listings.described import Description, facts_in, within
 from hardmine.data.listings.listing import REMEDY, Listed, Listing
@@ -36,6 +36,7 @@ class PairsData(LayoutData):
         unlabelled: what to do with images without a mask.
         classes, colors, void: see `read_coding`.
         regions, superpixels, predictor, convert: see `Layout`.
+        channels, value_range: see `Bands`.
         size, batch_size, num_workers, flip, cache_gib, targets, seed, tiles, exact_resize: see `LayoutData`.
     """
 
@@ -71,6 +72,8 @@ class PairsData(LayoutData):
         convert: bool = False,
         tiles: bool = False,
         exact_resize: bool = True,
+        channels: Sequence[int] | None = None,
+        value_range: Sequence[float] | None = None,
     ) -> None:
         look_at_choice("unlabelled", unlabelled, Literal["refuse", "skip"])
         look_at_choice("regions", regions, Regions)
@@ -91,7 +94,10 @@ class PairsData(LayoutData):
         ]
         if left := len(image_of) - len(rows):
             told.append(f"{left} images are in no list of data.lists, and not read")
-        layout = Listing(rows, folder / images, names, coding, told, REMEDY, regions, superpixels, predictor, convert)
+        bands = bands_of(channels, value_range, convert)
+        layout = Listing(
+            rows, folder / images, names, coding, told, REMEDY, regions, superpixels, predictor, convert, bands
+        )
         super().__init__(layout, size, batch_size, num_workers, flip, cache_gib, targets, seed, tiles, exact_resize)
 
 

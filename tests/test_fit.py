@@ -18,6 +18,7 @@ from hardmine.cli.ranges import look_at_ranges
 from hardmine.cli.train import train
 from hardmine.errors import InputError
 from hardmine.frozen import look_at_frozen
+from hardmine.tasks.averaged import Averaged
 from hardmine.tasks.classifiers import classifier
 from hardmine.tasks.losses import Loss, PixelLoss, balanced
 from hardmine.tasks.networks import compile_network, network
@@ -385,3 +386,19 @@ def test_a_run_folder_cannot_say_where_figures_go(more: dict[str, Any], tmp_path
     frozen = {"logger": {"_target_": f"{package}.{kind}Logger", **more}}
     with pytest.raises(InputError, match=rf"would be given {next(iter(more))}: a run folder may not call it"):
         look_at_frozen(frozen, tmp_path / ".hydra/config.yaml")
+
+
+def test_the_average_follows_quickly_at_first() -> None:
+    module = nn.Linear(1, 1, bias=False)
+    averaged = Averaged(0.5)
+    averaged.begin(module)
+    expected = module.weight.item()
+    for step in range(20):
+        with torch.no_grad():
+            module.weight.fill_(float(step))
+        averaged.follow(module, step)
+        decay = min(0.5, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * step
+    with averaged.in_place(module):
+        assert module.weight.item() == pytest.approx(expected, rel=1e-5)
+    assert module.weight.item() == 19

@@ -35,10 +35,19 @@ class Averaged:
             self.average.start(module, self._saved or ranks.first(dict(module.state_dict())))
             self._follows, self._saved = True, None
 
-    def follow(self, module: nn.Module) -> None:
-        """After an update; each rank keeps the same average."""
+    def follow(self, module: nn.Module, step: int) -> None:
+        """After an update; each rank keeps the same average.
+
+        The first steps count for more, as in TensorFlow's `ExponentialMovingAverage`: an average that still holds
+        random weights recognises less than the weights do.
+
+        Args:
+            module: as it is now.
+            step: updates before this one.
+        """
         if self._follows:
-            self.average.follow(module, Ranks().buffers(module))
+            decay = min(self.average.decay, (1 + step) / (10 + step))
+            self.average.follow(module, Ranks().buffers(module), decay)
 
     def put_in(self, module: nn.Module) -> None:
         """The average in place of the weights, until `take_out`."""

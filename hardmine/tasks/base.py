@@ -140,7 +140,7 @@ class Task(L.LightningModule):
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         super().optimizer_step(*args, **kwargs)
-        self.averaged.follow(self)  # before a checkpoint is written with the end of the batch
+        self.averaged.follow(self, self.trainer.global_step)  # before a checkpoint is written with the end of the batch
 
     def on_validation_epoch_start(self) -> None:
         self.averaged.put_in(self)

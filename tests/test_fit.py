@@ -200,7 +200,7 @@ def test_the_best_is_measured_and_training_ends_early_and_goes_on_alike(configur
     """Stopped after a validation that the checkpoint before it does not know of, if it is written too early."""
     options = [
         *SMALL, *BEST, "callbacks.early_stopping.patience=3", "callbacks.best.save_top_k=2", "trainer.max_steps=20",
-        "callbacks.checkpoint.every_n_train_steps=1", "task.lr=0.01",
+        "callbacks.checkpoint.every_n_train_steps=1", "task.lr=0.01", "task.ema=null",
     ]  # fmt: skip
     whole = train(configured(*options, run="whole"), [Falls()])
     assert whole["steps"] < 20

@@ -349,9 +349,8 @@ TRACKED = [
 def test_mlflow_in_files(configured: Configured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tracking = pytest.importorskip("mlflow.tracking", reason="mlflow is not installed: pip install 'hardmine[mlflow]'")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    options = [*TRACKED, "logger=mlflow", f"logger.save_dir={tmp_path / 'store'}"]
-    summary = train(configured(*options))
-    client = tracking.MlflowClient(f"file:{tmp_path / 'store'}")
+    summary = train(configured(*TRACKED, "logger=mlflow"))
+    client = tracking.MlflowClient(f"file:{tmp_path / 'run/mlruns'}")
     runs = client.search_runs([client.get_experiment_by_name("hardmine").experiment_id])
     assert len(runs) == 1
     assert runs[0].data.metrics["test.miou"] == pytest.approx(summary["test/miou"])

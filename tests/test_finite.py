@@ -147,7 +147,12 @@ STOP = "+callbacks.stop={_target_: lightning.pytorch.callbacks.EarlyStopping, mo
 @pytest.mark.parametrize(
     ("more", "code", "told"),
     [
-        ([STOP, "trainer.val_check_interval=1"], 1, "callbacks.stop: Early stopping conditioned on metric `val/miuo`"),
+        ([STOP], 2, "callbacks.stop.monitor=val/miuo: validation has no such figure (did you mean `val/miou`?)"),
+        (
+            [STOP.replace("val/miuo", "lost"), "trainer.val_check_interval=1"],
+            1,
+            "callbacks.stop: Early stopping conditioned on metric `lost`",
+        ),
         (["trainer.max_steps=2", "mining.start=5"], None, "mining begins after 5: set mining.start lower"),
         (["+trainer.limit_train_batches=0"], None, "nothing was mined: training ended after 0 steps"),
     ],

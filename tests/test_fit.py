@@ -201,7 +201,7 @@ def test_the_best_is_measured_and_training_ends_early_and_goes_on_alike(configur
     """Stopped after a validation that the checkpoint before it does not know of, if it is written too early."""
     options = [
         *SMALL, *BEST, "callbacks.early_stopping.patience=3", "callbacks.best.save_top_k=2", "trainer.max_steps=20",
-        "callbacks.checkpoint.every_n_train_steps=1", "task.lr=0.01",
+        "callbacks.checkpoint.every_n_train_steps=1", "task.lr=0.01", "task.ema=null",
     ]  # fmt: skip
     whole = train(configured(*options, run="whole"), [Falls()])
     assert whole["steps"] < 20
@@ -350,9 +350,8 @@ TRACKED = [
 def test_mlflow_in_files(configured: Configured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tracking = pytest.importorskip("mlflow.tracking", reason="mlflow is not installed: pip install 'hardmine[mlflow]'")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    options = [*TRACKED, "logger=mlflow", f"logger.save_dir={tmp_path / 'store'}"]
-    summary = train(configured(*options))
-    client = tracking.MlflowClient(f"file:{tmp_path / 'store'}")
+    summary = train(configured(*TRACKED, "logger=mlflow"))
+    client = tracking.MlflowClient(f"file:{tmp_path / 'run/mlruns'}")
     runs = client.search_runs([client.get_experiment_by_name("hardmine").experiment_id])
     assert len(runs) == 1
     assert runs[0].data.metrics["test.miou"] == pytest.approx(summary["test/miou"])

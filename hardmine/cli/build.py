@@ -61,15 +61,22 @@ def build_data(cfg: Any, **changes: Any) -> LabelledData:
     return data
 
 
-def build_task(cfg: Any, data: LabelledData) -> Task:
-    """Network and training step, with the weights of `ckpt` where one is given."""
+def build_task(cfg: Any, data: LabelledData, trains: bool = False) -> Task:
+    """Network and training step, with the weights of `ckpt` where one is given.
+
+    Args:
+        cfg: config of a command.
+        data: that the task is for.
+        trains: labels are counted where `task.class_weights` wants them balanced.
+    """
+    weights = _balanced(data) if trains and cfg.task.get("class_weights") == "balanced" else None
     task = task_of(
         cfg.task,
         net=network(cfg.model, filled=bool(cfg.ckpt or cfg.resume)),
         classes=data.classes,
         val_environments=data.split("val").environments if data.has("val") else (),
         test_environments=data.split("test").environments if data.has("test") else (),
-        **({"class_weights": _balanced(data)} if cfg.task.get("class_weights") == "balanced" else {}),
+        **({"class_weights": weights} if cfg.task.get("class_weights") == "balanced" else {}),
     )
     if cfg.ckpt is not None:
         load_weights(task, cfg.ckpt)
@@ -91,10 +98,8 @@ def task_of(settings: Any, **needed: Any) -> Task:
     return task
 
 
-def _balanced(data: LabelledData) -> list[float] | None:
-    """Weights that make the classes of the images that are trained on count alike; None where there are none."""
-    if not data.has("train"):
-        return None  # nothing is trained
+def _balanced(data: LabelledData) -> list[float]:
+    """Weights that make the classes of the images that are trained on count alike."""
     images, count = data.training, torch.zeros(256, dtype=torch.int64)
     for index in range(len(images)):
         count += torch.bincount(torch.as_tensor(images[index]["target"]).flatten().long(), minlength=256)

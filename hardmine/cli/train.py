@@ -103,7 +103,7 @@ def _train(cfg: Any, watching: Sequence[Any]) -> dict[str, Any]:
     if cfg.resume:
         look_at_state(folder.resumable(), cfg.neighbourhood["_target_"] is not None)
     data = build_data(cfg)
-    task = build_task(cfg, data)
+    task = build_task(cfg, data, trains=True)
     task.fused = cfg.trainer.get("fused", False)
     if cfg.resume:
         folder.weights_before(task)  # what cannot be shown at the end is told now

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from hardmine.errors import InputError
+from hardmine.finite import look_at_weights
 from hardmine.length import total_steps
 from hardmine.tasks.averaged import Averaged
 from hardmine.tasks.metrics import PerClass, PerEnvironment
@@ -184,6 +185,8 @@ class Task(L.LightningModule):
                 f"checkpoint: trained on the classes {', '.join(theirs)}, but the data has {', '.join(self.classes)}"
             )
         fitting = self._trainer is not None and self._trainer.state.fn == TrainerFn.FITTING
+        if fitting:  # the average, of which nobody sees anything once the weights are in its place
+            look_at_weights(str(self.trainer.ckpt_path), checkpoint["state_dict"])
         self.averaged.load(checkpoint, fitting)
 
     def _count(self, split: str, batch: dict[str, Any]) -> None:

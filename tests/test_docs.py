@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 
 import hardmine
 from hardmine.cli import COMMANDS, CONFIGURED, config_folder, main
-from hardmine.cli.config import look_at, with_root
+from hardmine.cli.config import look_at, with_end, with_root
 from hardmine.cli.flags import parted
 from hardmine.cli.help import ABOUT
 from hardmine.cli.keys import PRIMARY, defaults, groups, own_keys
@@ -90,7 +90,7 @@ def test_arguments_compose(name: str, tmp_path: Path, monkeypatch: pytest.Monkey
         sweep_is_good(arguments)
     else:
         given = parted(arguments)
-        values = with_paths(with_root(given.values), given.sweep)
+        values = with_paths(with_end(with_root(given.values)), given.sweep)
         for one in combinations(values) if given.sweep else [values]:
             with initialize_config_dir(str(config_folder()), version_base="1.3"):
                 look_at(compose(command, [*one, "run_dir=run"]))

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from conftest import same_rows
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from test_train import assert_equal, weights
 from torch import nn
 
@@ -17,7 +17,10 @@ from hardmine.cli.config import with_end
 from hardmine.cli.ranges import look_at_ranges
 from hardmine.cli.train import train
 from hardmine.errors import InputError
+from hardmine.frozen import look_at_frozen
+from hardmine.tasks.classifiers import classifier
 from hardmine.tasks.losses import Loss, PixelLoss, balanced
+from hardmine.tasks.networks import compile_network, network
 from hardmine.tasks.optimisation import Optimisation
 
 Configured = Callable[..., DictConfig]
@@ -242,3 +245,143 @@ def test_a_figure_that_there_will_not_be(configured: Configured, given: list[str
     with pytest.raises(InputError) as refused:
         train(configured(*SMALL, *BEST, *given))
     assert str(refused.value).startswith(line)
+
+
+# Networks
+
+
+@pytest.mark.parametrize(
+    ("model", "line"),
+    [
+        (
+            {"_target_": "segmentation_models_pytorch.Unet", "encoder_weights": "imagenet"},
+            "model.encoder_weights=imagenet",
+        ),
+        ({"_target_": "timm.create_model", "model_name": "resnet18", "pretrained": True}, "model.pretrained=True"),
+        (
+            {"_target_": "hardmine.tasks.classifiers.classifier", "num_classes": 3, "weights": "DEFAULT"},
+            "model.weights=DEFAULT",
+        ),
+    ],
+)
+def test_pretrained_weights_without_a_network(
+    model: dict[str, Any], line: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """One line, at once; and none are asked for where a checkpoint brings its own."""
+
+    def nothing_answers(*_: Any, **__: Any) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr("socket.getaddrinfo", nothing_answers)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(InputError, match=rf"^{line}: pretrained weights cannot be downloaded"):
+        network(OmegaConf.create(model))
+    assert isinstance(network(OmegaConf.create(model), filled=True), nn.Module)
+
+
+def test_pretrained_weights_go_where_they_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = {name: torch.full_like(value, 7) for name, value in classifier(1000).state_dict().items()}
+    monkeypatch.setattr("torchvision.models._api.WeightsEnum.get_state_dict", lambda *_, **__: theirs)
+    own = classifier(3, weights="DEFAULT").state_dict()
+    assert {name for name, value in own.items() if not (value == 7).all()} == {"fc.weight", "fc.bias"}
+    with pytest.raises(InputError, match=r"^weights=BEST: resnet18 has IMAGENET1K_V1"):
+        classifier(3, weights="BEST")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, in the modules that compiling imports
+def test_a_compiled_network_has_the_same_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, seen = torch.compile, []
+
+    def compiled(function: Any, **_: Any) -> Any:
+        seen.append(function)
+        return real(function, backend="eager")
+
+    monkeypatch.setattr("torch.compile", compiled)
+    net, x = nn.Sequential(nn.Linear(2, 3)), torch.ones(1, 2)
+    before, names = net(x), list(net.state_dict())
+    compile_network(net, torch.device("cpu"))
+    assert torch.equal(net(x), before) and list(net.state_dict()) == names and len(seen) == 2
+
+
+def test_without_a_compiler_it_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(*_: Any) -> None:
+        raise RuntimeError("no g++")
+
+    monkeypatch.setattr("torch.compile", none)
+    with pytest.raises(InputError, match=r"^compile=true: nothing can be compiled for cpu here \(no g\+\+\): install"):
+        compile_network(nn.Linear(1, 1), torch.device("cpu"))
+
+
+# Loggers
+
+
+def test_csv_keeps_what_was_logged_before_a_run_went_on(configured: Configured, tmp_path: Path) -> None:
+    options = [*SMALL, "logger=csv", "trainer.log_every_n_steps=1", "task.warmup=2", "trainer.max_steps=3"]
+    train(configured(*options))
+    train(configured(*options, "trainer.max_steps=4", f"resume={tmp_path / 'run'}"))
+    first, second = (tmp_path / "run" / name / "metrics.csv" for name in ("csv", "csv_2"))
+    assert len(first.read_text().splitlines()) > len(second.read_text().splitlines()) > 1
+    assert {"loss", "lr", "val/miou", "test/miou"} <= set(first.read_text().splitlines()[0].split(","))
+    assert "test,all,," in first.with_name("environments.csv").read_text()
+
+
+@pytest.mark.parametrize("package", ["wandb", "mlflow"])
+def test_a_logger_that_is_not_installed_is_one_line(
+    package: str, configured: Configured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hardmine.callbacks.tracking.find_spec", lambda _: None)
+    with pytest.raises(InputError, match=rf"pip install 'hardmine\[{package}\]'$"):
+        train(configured(f"logger={package}"))
+
+
+TRACKED = [
+    "trainer.log_every_n_steps=1",
+    "report=true",
+    "callbacks.pictures.every=3",
+    "model.encoder_name=tu-test_resnet",
+]
+
+
+@pytest.mark.filterwarnings("ignore")  # these libraries' own
+def test_mlflow_in_files(configured: Configured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tracking = pytest.importorskip("mlflow.tracking", reason="mlflow is not installed: pip install 'hardmine[mlflow]'")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    options = [*TRACKED, "logger=mlflow", f"logger.save_dir={tmp_path / 'store'}"]
+    summary = train(configured(*options))
+    client = tracking.MlflowClient(f"file:{tmp_path / 'store'}")
+    runs = client.search_runs([client.get_experiment_by_name("hardmine").experiment_id])
+    assert len(runs) == 1
+    assert runs[0].data.metrics["test.miou"] == pytest.approx(summary["test/miou"])
+    assert runs[0].data.params["task/lr"] == "0.001"
+    files = {file.path for file in client.list_artifacts(runs[0].info.run_id)}
+    assert {"report.html", "summary.json", "graph.png", "environments.md", "pictures"} <= files
+    saved = OmegaConf.load(tmp_path / "run/.hydra/config.yaml")
+    assert saved.logger.run_id == runs[0].info.run_id
+    look_at_frozen(OmegaConf.to_container(saved, resolve=False), tmp_path / "run/.hydra/config.yaml")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_wandb_offline(configured: Configured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wandb = pytest.importorskip("wandb", reason="wandb is not installed: pip install 'hardmine[wandb]'")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    train(configured(*TRACKED, "logger=wandb"))
+    assert wandb.run is None  # the next one of a sweep has its own
+    (offline,) = (tmp_path / "run/wandb").glob("offline-run-*")
+    saved = OmegaConf.load(tmp_path / "run/.hydra/config.yaml")
+    assert offline.name.endswith(saved.logger.id)
+    assert list((offline / "files/media").rglob("*.png")) and list((offline / "files/media").rglob("*.table.json"))
+
+
+@pytest.mark.parametrize(
+    "more", [{"tracking_uri": "http://elsewhere"}, {"settings": {"base_url": "http://elsewhere"}}, {"entity": "them"}]
+)
+def test_a_run_folder_cannot_say_where_figures_go(more: dict[str, Any], tmp_path: Path) -> None:
+    kind = "MLFlow" if "tracking_uri" in more else "Wandb"
+    package = "hardmine.callbacks.tracking" if kind == "MLFlow" else "lightning.pytorch.loggers"
+    frozen = {"logger": {"_target_": f"{package}.{kind}Logger", **more}}
+    with pytest.raises(InputError, match=rf"would be given {next(iter(more))}: a run folder may not call it"):
+        look_at_frozen(frozen, tmp_path / ".hydra/config.yaml")

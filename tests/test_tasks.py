@@ -446,3 +446,20 @@ class Halves(Rows):
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
         return {**super().__getitem__(2 * rank + index), "environment": torch.tensor(rank)}
+
+
+def test_a_fused_optimiser_makes_nearly_the_same_steps() -> None:
+    def trained(fused: bool) -> dict[str, torch.Tensor]:
+        torch.manual_seed(0)
+        task = SegmentationTask(nn.Conv2d(3, 3, 3, padding=1), CLASSES, optimisation=Optimisation(lr=1e-2))
+        task.fused = fused
+        optimizer = task.configure_optimizers()
+        assert optimizer.defaults["fused"] is fused
+        for _ in range(3):
+            optimizer.zero_grad()
+            task(torch.linspace(0, 1, 192).view(1, 3, 8, 8)).square().mean().backward()
+            optimizer.step()
+        return {name: value.detach() for name, value in task.named_parameters()}
+
+    plain, fused = trained(False), trained(True)
+    assert all(torch.allclose(plain[name], fused[name], atol=1e-6) for name in plain)

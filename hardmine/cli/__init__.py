@@ -29,9 +29,13 @@ usage: hardmine COMMAND [KEY=VALUE ...]
                                              write the pieces of a training run as a data set
   hardmine export model ckpt=FILE out=FILE.onnx|FILE.pt2 [weights=model|judge]
                                              write the network for other programs, and check that outputs agree
+  hardmine data PATH, hardmine data data=pairs KEY=VALUE ... [sheet=FILE.png]
+                                             say what is in a folder: splits, environments, classes, sizes, what is odd
   hardmine store root=PATH out=FILE.parquet [split=target] [colors=lab]
                                              measure labelled targets, for store=file store.path=FILE.parquet;
                                              in place of FILE.parquet also "sqlite:///FILE.db?table=NAME"
+  hardmine store data=NAME data.KEY=VALUE ... out=FILE.parquet
+                                             the same of images in another layout
   hardmine store run=RUN_FOLDER              the environment table of a run: what was used, how well it was recognised
   hardmine report FOLDER [ANOTHER]           one page that shows a run, a search or an evaluation, or two side by side
   hardmine runs [FOLDER] [sort=KEY] [where="KEY<VALUE"] [json=true]
@@ -46,7 +50,7 @@ usage: hardmine COMMAND [KEY=VALUE ...]
 """
 
 CONFIGURED = ("train", "mine", "evaluate")  # their arguments are Hydra's
-COMMANDS = (*CONFIGURED, "report", "runs", "export", "store", "sweep")
+COMMANDS = (*CONFIGURED, "report", "runs", "data", "export", "store", "sweep")
 
 
 def config_folder() -> Path:

@@ -31,6 +31,7 @@ from hardmine.store import ParameterStore
 from hardmine.store.environment import EnvironmentTable
 from hardmine.tasks.base import Task
 from hardmine.tasks.losses import balanced
+from hardmine.tasks.networks import network
 from hardmine.tasks.optimisation import Optimisation
 from hardmine.tasks.weights import load_weights
 from hardmine.view import View
@@ -45,7 +46,7 @@ def build_data(cfg: Any, **changes: Any) -> LabelledData:
     Index images are predicted by another run's network where `data.regions=predicted`.
     """
     if cfg.data.get("regions") == "predicted":
-        changes["predictor"] = _build_predictor(cfg)
+        changes["predictor"] = build_predictor(cfg)
     data: LabelledData = instantiate(cfg.data, _convert_="all", **changes)
     cfg.classes = len(data.classes)
     if cfg.scoring.get("by_class", False) is None:
@@ -64,7 +65,7 @@ def build_task(cfg: Any, data: LabelledData) -> Task:
     """Network and training step, with the weights of `ckpt` where one is given."""
     task = task_of(
         cfg.task,
-        net=instantiate(cfg.model),
+        net=network(cfg.model, filled=bool(cfg.ckpt or cfg.resume)),
         classes=data.classes,
         val_environments=data.split("val").environments if data.has("val") else (),
         test_environments=data.split("test").environments if data.has("test") else (),
@@ -281,7 +282,7 @@ def build_inventory(cfg: Any, data: LabelledData, mining: Mining | None) -> Inve
     return Inventory.of(data, splits, None if mining is None or measured else mining.store, predictor)
 
 
-def _build_predictor(cfg: Any) -> Any:
+def build_predictor(cfg: Any) -> Any:
     """A segmentation network of an earlier run, which tells the areas of images that have no index images."""
     from hardmine.tasks.predictor import AreaPredictor
 
@@ -317,6 +318,6 @@ def build_frozen_task(path: Path, key: str, allow: Sequence[str]) -> tuple[Task,
     run = folder.config(allow)
     names = classes_of(path, key)
     run.classes = len(names)
-    task = task_of(run.task, net=instantiate(run.model), classes=names)
+    task = task_of(run.task, net=network(run.model, filled=True), classes=names)
     load_weights(task, path)
     return task, run

@@ -62,6 +62,14 @@ ABOUT: dict[str, tuple[str, dict[str, str]]] = {
             "hardmine export run=RUN_FOLDER out=FOLDER allow=[PACKAGE]": "of a run with classes of a package of yours",
         },
     ),
+    "data": (
+        "says what is in a folder: splits, environments, classes, sizes, and what is odd.",
+        {
+            "hardmine data PATH": "in the layout that it has; data.png shows some of the images",
+            "hardmine data PATH data.images=images/*.png data.labels=regions/*.png data.val=0.1": "by two patterns",
+            "hardmine data PATH sheet=null": "no picture",
+        },
+    ),
     "store": (
         "measures the colours of labelled targets, or shows those of a run.",
         {
@@ -69,6 +77,7 @@ ABOUT: dict[str, tuple[str, dict[str, str]]] = {
             "hardmine store root=PATH out=night.parquet split=train colors=rgb": "of another split; in RGB, not Lab",
             "hardmine store root=PATH out=night.parquet convert=true void=null": "as data.convert and data.void",
             'hardmine store root=PATH "out=sqlite:///night.db?table=colors"': "into a table of a database",
+            "hardmine store data=folder data.root=PATH out=night.parquet": "of any data=... that has files",
             "hardmine store run=RUN_FOLDER": "the environment table: what was used, how well it was recognised",
         },
     ),

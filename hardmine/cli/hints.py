@@ -28,6 +28,7 @@ _OWN: dict[str, dict[str, Any]] = {
         **dict.fromkeys(("ckpt", "predictor", "resume"), str | None),
         "allow": list[str],
         "report": bool,
+        "compile": bool,
         "kernel": Literal["auto", "fused", "reference"],
         "out": str,
         "sources": bool,
@@ -49,7 +50,7 @@ _OWN: dict[str, dict[str, Any]] = {
     "search": {"rows": int, "searches": int, **get_type_hints(Steps)},
     "environment": dict.fromkeys(("order", "associations"), Mapping[str, Any] | None),
     "task": {**get_type_hints(Optimisation), "class_weights": Sequence[float] | Literal["balanced"] | None},
-    "trainer": {"patience_nonfinite": int},
+    "trainer": {"patience_nonfinite": int, "fused": bool},
     "data.counts": dict.fromkeys(("train", "val", "target", "test"), int),
 }
 

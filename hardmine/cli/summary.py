@@ -33,14 +33,20 @@ def decided(best: Any, early: Any) -> dict[str, Any]:
     return summary
 
 
-def measured(trainer: Any, task: Any, data: Any, checkpoint: Path | None = None) -> dict[str, float]:
+def measured(
+    trainer: Any, task: Any, data: Any, checkpoint: Path | None = None, before: bool = False
+) -> dict[str, float]:
     """Metrics on `val` and `test`, where there are any, of the present weights or of a checkpoint's."""
+    loggers = trainer.loggers
+    if before:  # these are not the figures of the run
+        trainer.loggers = []
     at = {"ckpt_path": None if checkpoint is None else str(checkpoint), "weights_only": True, "verbose": False}
     measured = []
     if data.has("val"):
         measured += trainer.validate(task, data, **at)
     if data.has("test"):
         measured += trainer.test(task, data, **at)
+    trainer.loggers = loggers
     return {name: value for metrics in measured for name, value in metrics.items()}
 
 

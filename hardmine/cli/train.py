@@ -45,13 +45,20 @@ def train(cfg: Any, watching: Sequence[Any] = ()) -> dict[str, Any]:
     Returns:
         What `summary.json` holds.
     """
+    from hardmine.callbacks import tracking
+
+    with tracking.closed():
+        return _train(cfg, watching)
+
+
+def _train(cfg: Any, watching: Sequence[Any]) -> dict[str, Any]:
     import lightning as L
     from hydra.utils import instantiate
     from lightning.fabric.utilities.rank_zero import rank_zero_only
     from lightning.pytorch.callbacks import Checkpoint, LambdaCallback
     from torch.utils.data import default_collate
 
-    from hardmine.callbacks import AtomicCheckpointIO, Finite, Signals
+    from hardmine.callbacks import AtomicCheckpointIO, Finite, Signals, tracking
     from hardmine.callbacks.checkpoint import look_at_state
     from hardmine.cli.build import (
         build_callbacks,
@@ -68,6 +75,8 @@ def train(cfg: Any, watching: Sequence[Any] = ()) -> dict[str, Any]:
     from hardmine.machine import Machine
     from hardmine.memory.ledger import Ledger
     from hardmine.numbered import Numbered
+    from hardmine.report.table import environment_rows
+    from hardmine.tasks.networks import compile_network
     from hardmine.tasks.precision import auto_precision
 
     if "search" in cfg:
@@ -75,6 +84,7 @@ def train(cfg: Any, watching: Sequence[Any] = ()) -> dict[str, Any]:
             "experiment=first_embodiment searches with a frozen model: hardmine mine experiment=first_embodiment "
             "ckpt=FILE out=FOLDER"
         )
+    tracking.look_at_logger(cfg.logger)
     quieten()
     L.seed_everything(cfg.seed, verbose=False)
     folder = RunFolder(cfg.run_dir)
@@ -94,6 +104,7 @@ def train(cfg: Any, watching: Sequence[Any] = ()) -> dict[str, Any]:
         look_at_state(folder.resumable(), cfg.neighbourhood["_target_"] is not None)
     data = build_data(cfg)
     task = build_task(cfg, data)
+    task.fused = cfg.trainer.get("fused", False)
     if cfg.resume:
         folder.weights_before(task)  # what cannot be shown at the end is told now
     mining = build_mining(cfg, data)
@@ -119,6 +130,7 @@ def train(cfg: Any, watching: Sequence[Any] = ()) -> dict[str, Any]:
     @cache
     def begin() -> None:  # with the first step: what is refused before leaves a folder as it was
         if first:
+            tracking.begin(trainer.loggers, cfg)
             folder.begin(cfg, given, Machine.here(trainer.strategy.root_device, trainer.world_size))
 
     def tell_length(trainer: Any, *_: Any) -> None:
@@ -135,7 +147,7 @@ def train(cfg: Any, watching: Sequence[Any] = ()) -> dict[str, Any]:
             signals,
             *watching,
         ],
-        logger=instantiate(cfg.logger) if cfg.logger["_target_"] else False,
+        logger=tracking.build_logger(cfg.logger) or False,
         plugins=[AtomicCheckpointIO(), *environments()],
         **distributed(cfg.trainer, cfg.timeout),
         use_distributed_sampler=False,  # hardmine's sampler already shares the rows out
@@ -149,6 +161,10 @@ def train(cfg: Any, watching: Sequence[Any] = ()) -> dict[str, Any]:
             f"trainer.devices={cfg.trainer.devices} found {trainer.num_devices} devices: start the run with torchrun "
             f"--nproc_per_node={trainer.num_devices} -m hardmine train ..., or set trainer.devices=1"
         )
+    if cfg.get("compile"):
+        if data.kind == "boxes":
+            raise InputError("compile=true: detectors take lists of images, which are not compiled: set compile=false")
+        compile_network(task.net, trainer.strategy.root_device)
     started = time.perf_counter()
     last = folder.checkpoint
     with explained(trainer, callbacks, cfg.timeout, run_dir):
@@ -172,13 +188,14 @@ def train(cfg: Any, watching: Sequence[Any] = ()) -> dict[str, Any]:
     if weights := folder.weights_before(task):
         task.on_load_checkpoint({"state_dict": weights})  # it is no average of these
         task.load_state_dict(weights)
-        before = measured(trainer, task, data)
+        before = measured(trainer, task, data, before=True)
     summary = {**after, **{f"before/{key}": value for key, value in before.items()}}
     summary.update(found(mining), steps=steps, seconds=round(seconds, 1), nonfinite_steps=finite.steps)
     summary.update(decided(best, early))
     if trainer.is_global_zero:
         show(folder, task.metric, mining, before, after, summary)
         report_of(folder.path, cfg.get("report", True))
+        tracking.add_end(trainer.loggers, environment_rows(before, after, task.metric), folder.path, steps)
     return summary
 
 
@@ -195,6 +212,7 @@ def lightnings(trainer: DictConfig) -> DictConfig:
     settings: DictConfig = trainer.copy()
     with open_dict(settings):
         settings.pop("patience_nonfinite", None)
+        settings.pop("fused", None)
     return settings
 
 

@@ -1,5 +1,6 @@
 """hardmine's folder layout: images/, regions/, classes.csv, annotations.json, metadata.csv."""
 
+import shlex
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -58,6 +59,7 @@ class Folder(Layout):
         predictor: Predictor | None = None,
         convert: bool = False,
         void: Void = VOID,
+        exact_resize: bool = True,
     ) -> None:
         if void not in (VOID, None):
             raise InputError(f"`void` must be {VOID} or null, got {void!r}", "data")
@@ -67,6 +69,11 @@ class Folder(Layout):
         if why := trouble(self.root, folder=True):
             raise InputError(f"{self.root}: {why}: set `root` to one with images/, regions/, metadata.csv", "data")
         self.listed = self.root / "metadata.csv"
+        if trouble(self.listed) == "no such file":
+            raise InputError(
+                f"{self.listed}: no such file: it must have the columns id, split; what is there instead is told "
+                f"by hardmine data {shlex.quote(str(root))}"
+            )
         self.all_rows = read_metadata(self.listed)
         self.kind: Kind = self._kind() if labels == "auto" else labels
         if regions == "auto":
@@ -183,7 +190,7 @@ class FolderData(LayoutData):
 
     Args:
         root, labels, regions, superpixels, predictor, convert, void: see `Folder`.
-        size, batch_size, num_workers, flip, cache_gib, targets, seed: see `LayoutData`.
+        size, batch_size, num_workers, flip, cache_gib, targets, seed, tiles, exact_resize: see `LayoutData`.
     """
 
     def __init__(
@@ -201,10 +208,12 @@ class FolderData(LayoutData):
         targets: float = 0.0,
         seed: int = 0,
         convert: bool = False,
+        tiles: bool = False,
         void: Void = VOID,
+        exact_resize: bool = True,
     ) -> None:
         folder = Folder(root, labels, regions, superpixels, predictor, convert, void)
-        super().__init__(folder, size, batch_size, num_workers, flip, cache_gib, targets, seed)
+        super().__init__(folder, size, batch_size, num_workers, flip, cache_gib, targets, seed, tiles, exact_resize)
 
 
 def _by_stem(folder: Path) -> dict[str, list[Path]]:

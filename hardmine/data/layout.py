@@ -11,10 +11,10 @@ from torch import Tensor
 
 from hardmine.data.annotations import ImageBoxes
 from hardmine.data.coding import Coding, read_regions
-from hardmine.data.header import Header, look_at_image, look_at_regions
+from hardmine.data.header import Header, look_at_image, look_at_regions, size_of
 from hardmine.data.images import read_image
 from hardmine.data.index_images import Predictor, from_image, regions_of_boxes
-from hardmine.data.labelled import Kind, LabelledImages, Sample
+from hardmine.data.labelled import Kind, LabelledImages, Sample, in_threads
 from hardmine.data.metadata import Row, unread
 from hardmine.data.module import LabelledData
 from hardmine.errors import InputError
@@ -42,11 +42,13 @@ class Layout(ABC):
         kind, areas, classes: what `LabelledImages` has under these names.
         all_rows: the images.
         listed: file or folder that says which images there are, for messages.
+        exact_resize: see `exact` of `read_image`.
     """
 
     kind: Kind
     all_rows: Sequence[Row]
     listed: Path
+    exact_resize: bool = True
 
     def __init__(
         self, root: Path, regions: Regions, superpixels: int, predictor: Predictor | None, convert: bool
@@ -162,14 +164,21 @@ class Layout(ABC):
         boxes = self.boxes(row) if boxed else None
         return repr((row.environment, row.label, boxes and (boxes.boxes.tolist(), boxes.labels.tolist())))
 
+    def labels(self, row: Row) -> Sample:
+        """The class of an image, or its boxes in its own pixels."""
+        if self.kind == "classes":
+            return {"target": torch.tensor(self.classes.index(row.label or ""))}
+        boxes = self.boxes(row)
+        return {"boxes": boxes.boxes, "labels": boxes.labels}
+
     def read(self, row: Row, size: tuple[int, int] | None = None) -> tuple[Tensor, Tensor]:
         """Image (3, H, W) and index image (H, W), both uint8, at `size` or their own."""
-        image, own = read_image(self.image_path(row), size, self.convert)
+        image, own = read_image(self.image_path(row), size, self.convert, self.exact_resize)
         return image, self._read_regions(row, image, own)
 
     def sample(self, row: Row, size: tuple[int, int] | None = None) -> Sample:
         """`image`, `regions` and the labels, as `LabelledImages` describes them."""
-        image, own = read_image(self.image_path(row), size, self.convert)
+        image, own = read_image(self.image_path(row), size, self.convert, self.exact_resize)
         regions = self._read_regions(row, image, own)
         return {"image": image, "regions": regions, **self._read_labels(row, image, own, regions)}
 
@@ -185,7 +194,7 @@ class Layout(ABC):
     def _read_labels(self, row: Row, image: Tensor, own: tuple[int, int], regions: Tensor) -> Sample:
         size = (image.shape[1], image.shape[2])
         if self.kind == "classes":
-            return {"target": torch.tensor(self.classes.index(row.label or ""))}
+            return self.labels(row)
         if self.kind == "masks":
             return {"target": regions if self.regions == "labels" else self._read_drawn(row, own, size)}
         boxes, labels = self._checked_boxes(row, own).scaled(size).padded(self._most_boxes)
@@ -216,9 +225,9 @@ class LayoutImages(LabelledImages):
 
     def __init__(self, layout: Layout, split: str, size: tuple[int, int], flip: bool, cache_gib: float) -> None:
         self.layout, self.size = layout, size
-        self.rows = layout.rows(split)
+        self.rows, ids = self._listed(layout.rows(split))
         super().__init__(
-            ids=[row.id for row in self.rows],
+            ids=ids,
             areas=layout.areas,
             classes=layout.classes,
             kind=layout.kind,
@@ -227,8 +236,17 @@ class LayoutImages(LabelledImages):
             cache_gib=cache_gib,
         )
 
+    def _listed(self, rows: list[Row]) -> tuple[list[Row], list[str]]:
+        """The row of each sample, and its name."""
+        return rows, [row.id for row in rows]
+
     def read(self, index: int) -> Sample:
         return self.layout.sample(self.rows[index], self.size)
+
+    def labels(self, index: int) -> Sample:
+        if self.kind == "masks":
+            return super().labels(index)
+        return self.layout.labels(self.rows[index])
 
     def look(self, index: int) -> list[Header]:
         return self.layout.look(self.rows[index])
@@ -243,6 +261,69 @@ class LayoutImages(LabelledImages):
         return self.layout.said(self.rows[index])
 
 
+class TiledImages(LayoutImages):
+    """Tiles of the images of one split, each a sample of its own; no image is resized.
+
+    Tiles lie side by side from the upper left corner on. The last ones are moved inward so that they fit, and what they
+    have in common with those before is void in `target`: each pixel is learnt and counted once, and a metric over all
+    tiles is that over the whole images.
+
+    Raises:
+        InputError: an image that is smaller than a tile.
+    """
+
+    def _listed(self, rows: list[Row]) -> tuple[list[Row], list[str]]:
+        self._wholes: dict[str, Sample] = {}  # the images read last
+        self.windows: list[tuple[int, int, int, int]] = []  # upper left corner, and rows and columns that are void
+        repeated, ids = [], []
+        paths = [self.layout.image_path(row) for row in rows]
+        sizes = in_threads(lambda index: size_of(paths[index]), range(len(rows)), "measuring images")
+        for row, path, size in zip(rows, paths, sizes, strict=True):
+            if size[0] < self.size[0] or size[1] < self.size[1]:
+                raise InputError(
+                    f"{path}: {size[1]} x {size[0]} pixels, a tile has {self.size[1]} x {self.size[0]}: set `size` "
+                    "smaller, or `tiles`=false",
+                    "data",
+                )
+            for top, above in _tiled(size[0], self.size[0]):
+                for left, before in _tiled(size[1], self.size[1]):
+                    self.windows.append((top, left, above, before))
+                    repeated.append(row)
+                    ids.append(f"{row.id}_y{top}_x{left}")
+        return repeated, ids
+
+    def read(self, index: int) -> Sample:
+        row, (top, left, above, before) = self.rows[index], self.windows[index]
+        whole = self._wholes.get(row.id)
+        if whole is None:
+            whole = self._wholes[row.id] = self.layout.sample(row)
+            for old in list(self._wholes)[:-4]:
+                self._wholes.pop(old, None)
+        cut = {name: whole[name][..., top : top + self.size[0], left : left + self.size[1]] for name in whole}
+        tile = {name: value.clone() for name, value in cut.items()}
+        if not above and not before and whole["target"] is whole["regions"]:
+            return {**tile, "target": tile["regions"]}
+        tile["target"][:above] = VOID
+        tile["target"][:, :before] = VOID
+        return tile
+
+    def look(self, index: int) -> list[Header]:
+        """Of an image once, with its first tile."""
+        return super().look(index) if self.windows[index][:2] == (0, 0) else []
+
+
+def _tiled(length: int, tile: int) -> list[tuple[int, int]]:
+    """Where tiles begin that cover a length, and how much of each is covered by the one before.
+
+    >>> _tiled(10, 4)
+    [(0, 0), (4, 0), (6, 2)]
+    """
+    starts = [*range(0, length - tile + 1, tile)]
+    if starts[-1] + tile < length:
+        starts.append(length - tile)
+    return [(start, max(0, before + tile - start)) for before, start in zip([-tile, *starts], starts, strict=False)]
+
+
 class LayoutData(LabelledData):
     """The splits of a layout.
 
@@ -250,6 +331,11 @@ class LayoutData(LabelledData):
         layout: of the images.
         size: height and width all images are resized to.
         batch_size, num_workers, flip, cache_gib, targets, seed: see `LabelledData`.
+        tiles: cut images in tiles of `size` and resize none, see `TiledImages`.
+        exact_resize: see `exact` of `read_image`.
+
+    Raises:
+        InputError: tiles of images whose labels are no masks.
     """
 
     def __init__(
@@ -262,9 +348,14 @@ class LayoutData(LabelledData):
         cache_gib: float,
         targets: float,
         seed: int,
+        tiles: bool = False,
+        exact_resize: bool = True,
     ) -> None:
         super().__init__(batch_size, num_workers, flip, cache_gib, targets, seed)
-        self.layout = layout
+        self.layout, self.tiles = layout, tiles
+        layout.exact_resize = exact_resize
+        if tiles and layout.kind != "masks":
+            raise InputError(f"`tiles`=true cuts masks; labels that are {layout.kind} are of whole images", "data")
         layout.classes  # noqa: B018  # all rows have labels: said now, not when the first batch is read
         self.size = (int(size[0]), int(size[1]))
 
@@ -272,9 +363,10 @@ class LayoutData(LabelledData):
         return bool(self.layout.rows(split))
 
     def images(self, split: str, flip: bool) -> LabelledImages:
-        images = LayoutImages(self.layout, split, self.size, flip, self.cache_gib)
-        if not len(images):
+        if not self.has(split):
             raise InputError(self.layout.empty(split))
+        kind = TiledImages if self.tiles else LayoutImages
+        images = kind(self.layout, split, self.size, flip, self.cache_gib)
         boxes = split == "train" and images.kind == "boxes"
         if boxes and not any(len(self.layout.boxes(row).boxes) for row in images.rows):
             raise InputError(f"{self.layout.boxes_path(images.rows[0])}: no training image has a box: add some")

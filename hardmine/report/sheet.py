@@ -12,7 +12,7 @@ from torch import Tensor
 from hardmine.candidates import Candidates
 from hardmine.neighbourhood.cells import environments
 from hardmine.records import VOID, Recipe
-from hardmine.report.caption import font, size_for, words
+from hardmine.report.caption import SIZE, font, size_for, words
 from hardmine.report.picture import Picture
 from hardmine.report.prediction import draw_labels, draw_prediction
 from hardmine.space import COLORS
@@ -122,7 +122,7 @@ def sheet(rows: Sequence[Shown], title: str, areas: Sequence[str], classes: Sequ
     for row in rows:
         pairs = zip(row.captions, row.pictures, strict=True)
         columns = [words(caption, each.shape[1], size) for caption, each in pairs]
-        strips += [_space(width), _heading(row, width, size), _beside(columns), _beside(row.pictures)]
+        strips += [space(width), _heading(row, width, size), beside(columns), beside(row.pictures)]
     in_areas = sorted(frozenset[int]().union(*(row.areas for row in rows)))
     in_classes = sorted(frozenset[int]().union(*(row.classes for row in rows)))
     legends = [("areas", in_areas, areas), ("predicted classes", in_classes, classes)]
@@ -130,9 +130,9 @@ def sheet(rows: Sequence[Shown], title: str, areas: Sequence[str], classes: Sequ
         legends = [("areas and predicted classes", sorted({*in_areas, *in_classes}), areas)]
     for what, labels, names in legends:
         if labels:
-            strips += [_space(width), _legend(what, labels, names, width, size)]
+            strips += [space(width), legend(what, labels, names, width, size)]
     of_pieces = any(_piece(row) is not None for row in rows)
-    strips += [_space(width), words(_READ + (_PIECES if of_pieces else ""), width, size)]
+    strips += [space(width), words(_READ + (_PIECES if of_pieces else ""), width, size)]
     margin = ((_MARGIN, _MARGIN), (_MARGIN, _MARGIN), (0, 0))
     return np.pad(np.concatenate(strips), margin, constant_values=255)
 
@@ -146,7 +146,7 @@ def _heading(row: Shown, width: int, size: int) -> Picture:
         return words(said, width, size)
     square = np.full((size, size, 3), _EDGE, np.uint8)
     square[2:-2, 2:-2] = _PIECE if piece else 255
-    return _beside([square, words(said, width - size - _GAP, size)])
+    return beside([square, words(said, width - size - _GAP, size)])
 
 
 def _piece(row: Shown) -> bool | None:
@@ -193,7 +193,7 @@ def _photograph(image: Tensor, size: tuple[int, int]) -> Picture:
     return np.asarray(picture.resize(size, Image.Resampling.BOX if smaller else Image.Resampling.NEAREST))
 
 
-def _beside(pictures: Sequence[Picture]) -> Picture:
+def beside(pictures: Sequence[Picture]) -> Picture:
     """Pictures next to each other, at the top, with gaps."""
     height = max(len(picture) for picture in pictures)
     columns: list[Picture] = []
@@ -203,7 +203,7 @@ def _beside(pictures: Sequence[Picture]) -> Picture:
     return np.concatenate(columns, axis=1)
 
 
-def _space(width: int) -> Picture:
+def space(width: int) -> Picture:
     return np.full((_MARGIN, width, 3), 255, np.uint8)
 
 
@@ -212,20 +212,20 @@ def swatch(label: int, size: int) -> Picture:
     return draw_labels(torch.full((size, size), label), (size, size))
 
 
-def _legend(what: str, labels: Sequence[int], names: Sequence[str], width: int, size: int) -> Picture:
+def legend(what: str, labels: Sequence[int], names: Sequence[str], width: int, size: int = SIZE) -> Picture:
     """A coloured square and a name for each label, in as many lines as that takes."""
     heading = f"{what}:"
     entries = [words(heading, round(font(size).getlength(heading)) + _GAP, size)]
     for label in labels:
         name = "void" if label == VOID else names[label] if label < len(names) else str(label)
         word = words(name, min(round(font(size).getlength(name)) + 1, width - size - _GAP), size)
-        entries.append(_beside([swatch(label, size), word, np.full((1, _MARGIN, 3), 255, np.uint8)]))
+        entries.append(beside([swatch(label, size), word, np.full((1, _MARGIN, 3), 255, np.uint8)]))
     rows: list[list[Picture]] = [[]]
     for entry in entries:
         if rows[-1] and sum(each.shape[1] + _GAP for each in rows[-1]) + entry.shape[1] > width:
             rows.append([])
         rows[-1].append(entry)
-    strips = [_beside(row) for row in rows]
+    strips = [beside(row) for row in rows]
     return np.concatenate(
         [np.pad(strip, ((0, 0), (0, width - strip.shape[1]), (0, 0)), constant_values=255) for strip in strips]
     )

@@ -20,6 +20,8 @@ from hardmine.tasks.optimisation import Optimisation
 
 _log = logging.getLogger("hardmine")
 
+_FUSED = ("cpu", "cuda", "mps", "xpu")  # devices that torch has such a kernel for
+
 
 class Task(L.LightningModule):
     """Plain automatic optimisation of a network; knows nothing of mining.
@@ -55,6 +57,7 @@ class Task(L.LightningModule):
         self.metric = next(iter(metrics))
         self.optimisation = optimisation or Optimisation()
         self.averaged = Averaged(self.optimisation.ema)
+        self.fused = False  # the optimiser is one kernel: faster, and a few last bits differ
         self._total = -1  # optimiser steps of the fit
         self.measures = nn.ModuleDict(
             {
@@ -163,7 +166,7 @@ class Task(L.LightningModule):
         if self._trainer is not None:
             self._total = total_steps(self._trainer)
             self.optimisation.look_at_length(self._total)
-        return self.optimisation.optimizer(self.parameters())
+        return self.optimisation.optimizer(self.parameters(), self.fused and self.device.type in _FUSED)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["classes"] = list(self.classes)

@@ -44,8 +44,8 @@ class Optimisation:
         """Whether the learning rate changes at all."""
         return self.schedule != "constant" or self.warmup > 0
 
-    def optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-        return torch.optim.AdamW(parameters, lr=self.lr, weight_decay=self.weight_decay)
+    def optimizer(self, parameters: Iterable[nn.Parameter], fused: bool = False) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(parameters, lr=self.lr, weight_decay=self.weight_decay, fused=fused)
 
     def look_at_length(self, total: int) -> None:
         """See that a run is long enough for its schedule.

@@ -36,7 +36,7 @@ class PairsData(LayoutData):
         unlabelled: what to do with images without a mask.
         classes, colors, void: see `read_coding`.
         regions, superpixels, predictor, convert: see `Layout`.
-        size, batch_size, num_workers, flip, cache_gib, targets, seed: see `LayoutData`.
+        size, batch_size, num_workers, flip, cache_gib, targets, seed, tiles, exact_resize: see `LayoutData`.
     """
 
     def __init__(
@@ -69,6 +69,8 @@ class PairsData(LayoutData):
         targets: float = 0.0,
         seed: int = 0,
         convert: bool = False,
+        tiles: bool = False,
+        exact_resize: bool = True,
     ) -> None:
         look_at_choice("unlabelled", unlabelled, Literal["refuse", "skip"])
         look_at_choice("regions", regions, Regions)
@@ -90,7 +92,7 @@ class PairsData(LayoutData):
         if left := len(image_of) - len(rows):
             told.append(f"{left} images are in no list of data.lists, and not read")
         layout = Listing(rows, folder / images, names, coding, told, REMEDY, regions, superpixels, predictor, convert)
-        super().__init__(layout, size, batch_size, num_workers, flip, cache_gib, targets, seed)
+        super().__init__(layout, size, batch_size, num_workers, flip, cache_gib, targets, seed, tiles, exact_resize)
 
 
 def _matched(glob: Glob, pattern: str | None) -> tuple[dict[str, Path], dict[str, Facts]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
+import yaml
 
 from hardmine.data.annotations import ImageBoxes
 from hardmine.data.globs import files_below, in_words
@@ -36,7 +36,7 @@ class YoloData(LayoutData):
         table, environment, pattern: see `PairsData`.
         split, shifted, val, test, target, group: see `Division`.
         regions, superpixels, predictor, convert: see `Layout`.
-        size, batch_size, num_workers, flip, cache_gib, targets, seed: see `LayoutData`.
+        size, batch_size, num_workers, flip, cache_gib, targets, seed, exact_resize: see `LayoutData`.
     """
 
     def __init__(
@@ -61,6 +61,7 @@ class YoloData(LayoutData):
         targets: float = 0.0,
         seed: int = 0,
         convert: bool = False,
+        exact_resize: bool = True,
     ) -> None:
         look_at_choice("regions", regions, Regions)
         file = _file(Path(root).expanduser())
@@ -94,7 +95,9 @@ class YoloData(LayoutData):
         if alone := [row for row in rows if row.labels is not None and not row.labels.is_file()]:
             told.append(f"{len(alone)} images have no file of labels, and so no box ({alone[0].image})")
         layout = Listing(rows, file, classes, None, told, REMEDY, regions, superpixels, predictor, convert)
-        super().__init__(layout, size, batch_size, num_workers, flip, cache_gib, targets, seed)
+        super().__init__(
+            layout, size, batch_size, num_workers, flip, cache_gib, targets, seed, exact_resize=exact_resize
+        )
 
 
 def _file(root: Path) -> Path:
@@ -112,10 +115,8 @@ def _file(root: Path) -> Path:
 
 def _yaml(file: Path) -> dict[str, Any]:
     try:
-        said: Any = OmegaConf.to_container(OmegaConf.create(read_text(file)), resolve=False)
-    except InputError:
-        raise
-    except Exception as error:  # of YAML's parser and OmegaConf's
+        said: Any = yaml.safe_load(read_text(file))
+    except yaml.YAMLError as error:
         raise InputError(f"{file}: cannot be read as YAML ({' '.join(str(error).split())[:120]}): mend it") from None
     if not isinstance(said, dict):
         raise InputError(f"{file}: must have the keys names, train and val: write them there")

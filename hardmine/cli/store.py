@@ -59,6 +59,7 @@ def _measure_data(arguments: list[str], given: dict[str, str]) -> None:
     from hardmine.cli.data import data_of
     from hardmine.data.layout import LayoutData
     from hardmine.report.environments import environment_cells
+    from hardmine.report.table import print_table
     from hardmine.store import ParameterStore
 
     if "out" not in given or given.keys() - {"out", "split", "colors"}:
@@ -73,7 +74,7 @@ def _measure_data(arguments: list[str], given: dict[str, str]) -> None:
         raise InputError("store: data: of these images no files are labelled by area: take data=folder or another")
     store = ParameterStore.from_layout(data.layout, given.get("split", "target"), colors=colors)
     store.save(given["out"])
-    Console().print(environment_cells(store, None))
+    print_table(Console(), environment_cells(store, None))
     print(_summary(given["out"], store))
 
 

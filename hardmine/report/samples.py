@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw
 from hardmine.data.labelled import LabelledImages
 from hardmine.report.caption import size_for, words, write_on
 from hardmine.report.picture import Picture
-from hardmine.report.prediction import color, paint
+from hardmine.report.prediction import color, draw_labels
 from hardmine.report.sheet import beside, legend, space
 
 _WIDE = 320  # pixels of a picture
@@ -68,11 +68,10 @@ def _cell(images: LabelledImages, index: int, split: str) -> tuple[Picture, set[
             if label >= 0:
                 draw.rectangle([edge * times for edge in box], outline=color(label), width=2)
                 write_on(draw, (box[0] * times + 2, box[1] * times + 2), images.classes[label])
-    painted = Image.fromarray(paint(regions)).resize(size, Image.Resampling.NEAREST)
     said = [split, *images.environment[index].values(), images.ids[index]]
     if images.kind == "classes":
         said.insert(1, images.classes[int(sample["target"])])
-    both = beside([np.asarray(picture), np.asarray(painted)])
+    both = beside([np.asarray(picture), draw_labels(regions, size)])
     return np.concatenate([words(", ".join(filter(None, said)), both.shape[1], size_for(_WIDE)), both]), {
         int(label) for label in torch.unique(regions)
     }

@@ -22,17 +22,17 @@ def reference() -> str:
     for group, files in options.items():
         parts += [f"## {group}", f"`{group}=OPTION` chooses {usual[group].purpose}."]
         for file in files:
-            keys = file.keys
-            told = any(key.comment for key in keys)
-            body = _keys(keys) if told else f"```yaml\n{file.body}\n```" if keys else ""
+            several = group in ("experiment", "sweeper")  # they set keys of other groups
+            body = f"```yaml\n{file.body}\n```" if several else _keys(file.keys)
             parts += [f"### {group}={file.path.stem}", file.about, body]
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def _keys(keys: Iterable[Key]) -> str:
-    """A row for each key; a class that a config names is no key to set."""
-    rows = ((f"`{key.name}`", _code(key.value), _meaning(key)) for key in keys if not key.name.endswith("_target_"))
-    return _table(("key", "default", "meaning"), rows)
+    """A row for each key, and for each block that something is said of; the class that a config names is none."""
+    told = [key for key in keys if not key.name.endswith("_target_") and (key.value or key.comment)]
+    rows = ((f"`{key.name}`", _code(key.value), _meaning(key)) for key in told)
+    return _table(("key", "default", "meaning"), rows) if told else ""
 
 
 def _meaning(key: Key) -> str:

@@ -27,10 +27,17 @@ PACKAGES = {
 }
 # and these by their names alone; some are functions, which make a network
 NAMES = (
-    *("hardmine.Mining", "hardmine.tasks.detectors.fcos", "timm.create_model", "torchvision.models.get_model"),
+    *("hardmine.Mining", "hardmine.tasks.classifiers.classifier", "hardmine.tasks.detectors.fcos"),
+    *("timm.create_model", "torchvision.models.get_model"),
     *("lightning.Trainer", "lightning.pytorch.Trainer"),
-    *("lightning.pytorch.loggers.TensorBoardLogger", "lightning.pytorch.loggers.CSVLogger"),
+    *(f"lightning.pytorch.loggers.{name}Logger" for name in ("TensorBoard", "CSV", "Wandb")),
+    "hardmine.callbacks.tracking.MLFlowLogger",
 )
+# arguments of loggers that send nothing to where a folder says, but to where the user is logged in
+_LOGGERS = {
+    "WandbLogger": ("_target_", "project", "name", "save_dir", "id", "offline", "log_model", "group", "tags", "notes"),
+    "MLFlowLogger": ("_target_", "experiment_name", "run_name", "save_dir", "run_id", "log_model", "tags"),
+}
 _READS = ("checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")  # arguments of networks
 _WRITERS = ("callbacks", "logger", "trainer", "update")  # blocks whose objects write files
 _PLACE = r"(?:dir|path|folder|trace)$"  # ends the names of arguments that say where
@@ -274,7 +281,7 @@ def _look_at_calls(path: Path, blocks: dict[Any, Any], allow: Sequence[str]) -> 
         target = part.get("_target_")
         if isinstance(target, str) and _below(target, allow):
             continue
-        if why := _reads(part) or (target is not None and _refused(target)):
+        if why := _reads(part) or _sends(part) or (target is not None and _refused(target)):
             package = str(target).split(".")[0]
             raise InputError(
                 f"{path}: {key}._target_: {target!r:.80} {why}: a run folder may not call it; set allow=[{package}] "
@@ -286,6 +293,15 @@ def _reads(part: dict[Any, Any]) -> str | None:
     """Why a call would read another file; None where it would not."""
     names = [name for name in _READS if part.get(name)] + [name for name in _SCHEMES if ":" in str(part.get(name))]
     return f"would read {names[0]}" if names else None
+
+
+def _sends(part: dict[Any, Any]) -> str | None:
+    """Why a logger would send something where the folder says; None where it does so where the user has said."""
+    known = next((keys for name, keys in _LOGGERS.items() if str(part.get("_target_")).endswith(f".{name}")), None)
+    if known is None:
+        return None
+    strange = [str(name) for name, value in part.items() if name not in known and value is not None]
+    return f"would be given {strange[0]}" if strange else None
 
 
 def _refused(target: Any) -> str | None:

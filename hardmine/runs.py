@@ -188,6 +188,8 @@ class RunFolder:
         self.claim()
         _log.warning("hardmine: %s: the run that was here had no checkpoint yet: it begins anew", self.path)
         shutil.rmtree(self.ledger, ignore_errors=True)
+        for best in self.checkpoint.parent.glob("best*.ckpt"):
+            best.unlink()
         (self.path / "run.json").unlink()
 
     def resumable(self) -> Path:
@@ -228,15 +230,21 @@ class RunFolder:
             _log.warning("hardmine: %s is %s: the table at the end shows nothing before", self.before, what)
         return weights
 
-    def finished(self, steps: int) -> dict[str, Any] | None:
-        """The summary of a run that made so many steps and has its last checkpoint; None where it is not at its end."""
+    def finished(self, steps: int, patience: int | None = None) -> dict[str, Any] | None:
+        """The summary of a run that is at its end and has its last checkpoint; None where it is not.
+
+        Args:
+            steps: that it shall make.
+            patience: with which it may have ended early.
+        """
         from hardmine.callbacks.checkpoint import is_whole
 
         if not self.summary.is_file() or not is_whole(self.checkpoint):
             return None
         try:
             summary: dict[str, Any] = json.loads(self.summary.read_text())
-            return summary if 0 <= steps <= summary["steps"] else None
+            early = patience is not None and patience <= summary.get("early_patience", 0)
+            return summary if early or 0 <= steps <= summary["steps"] else None
         except (ValueError, KeyError, TypeError):  # it is written anew
             return None
 

@@ -27,6 +27,7 @@ from hardmine.data import (
     read_coco,
     write_coco,
 )
+from hardmine.data.images import read_image
 from hardmine.data.index_images import Predicted, grid, regions_of_boxes
 from hardmine.data.labelled import mirrored
 from hardmine.errors import InputError
@@ -861,3 +862,22 @@ def test_bad_image_folder_settings(tree: Path) -> None:
         ImageFolderData(str(tree), regions="boxes")  # type: ignore[arg-type]
     with pytest.raises(InputError, match=r"regions=predicted needs a predictor"):
         ImageFolderData(str(tree), regions="predicted")
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_large_jpeg_is_decoded_smaller_unless_that_shall_be_exact(tmp_path: Path, orientation: int) -> None:
+    """Sizes as they were told, colours within a level or so of the whole image resized."""
+    rough = torch.rand(1, 3, 8, 10, generator=torch.Generator().manual_seed(0))
+    image = (torch.nn.functional.interpolate(rough, (240, 320), mode="bilinear")[0] * 255).byte()
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / "large.jpg"
+    Image.fromarray(image.permute(1, 2, 0).numpy()).save(path, quality=95, exif=exif)
+    size = (64, 80) if orientation == 1 else (80, 64)
+    (exact, own), (quick, also) = read_image(path, size), read_image(path, size, exact=False)
+    assert own == also == ((240, 320) if orientation == 1 else (320, 240))
+    assert exact.shape == quick.shape == (3, *size)
+    apart = (exact.int() - quick.int()).abs().float()
+    assert 0 < apart.mean() < 1.5
+    near = (200, 300) if orientation == 1 else (300, 200)  # not twice too large
+    assert torch.equal(read_image(path, near)[0], read_image(path, near, exact=False)[0])

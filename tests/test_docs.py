@@ -6,7 +6,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, Dataset
 
 import hardmine
 from hardmine.cli import COMMANDS, CONFIGURED, config_folder, main
-from hardmine.cli.config import look_at, with_root
+from hardmine.cli.config import look_at, with_end, with_root
 from hardmine.cli.flags import parted
 from hardmine.cli.help import ABOUT
 from hardmine.cli.keys import PRIMARY, defaults, groups, own_keys
@@ -34,7 +34,7 @@ from hardmine.store import ParameterStore
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted(path for path in (ROOT / "docs").rglob("*.md") if "_build" not in path.parts)]
 FENCE = re.compile(r"^```([^\n`]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-OTHERS = ("git", "cd", ".ci/run")  # programs that are not ours to try
+OTHERS = ("git", "cd", ".ci/run", "tensorboard")  # programs that are not ours to try
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -43,7 +43,7 @@ def blocks(page: Path, language: str) -> list[str]:
 
 def words(line: str) -> list[str]:
     """The words of a line of a shell, without the launcher before `hardmine` and without what is optional."""
-    line = re.sub(r'^eval "\$\((.*)\)"$', r"\1", re.sub(r" \[\w+=[^ ]*\]", "", line))
+    line = re.sub(r'^eval "\$\((.*)\)"$', r"\1", re.sub(r" \[[\w.]+=[^ ]*\]", "", line))
     each = shlex.split(line, comments=True)
     return each[each.index("hardmine") :] if "hardmine" in each and each[0] in ("torchrun", "srun") else each
 
@@ -62,6 +62,13 @@ SHORT = {name: each for name, each in OURS.items() if each[0] not in (*CONFIGURE
 
 def test_the_first_page_is_short() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+
+
+def test_the_version_is_told_alike() -> None:
+    cited = OmegaConf.load(ROOT / "docs/CITATION.cff")
+    assert {"cff-version", "message", "title", "authors"} <= set(cited)
+    assert cited.version == hardmine.__version__
+    assert f"\n## {hardmine.__version__}" in (ROOT / "docs/CHANGELOG.md").read_text()
 
 
 def test_blocks_say_their_language() -> None:
@@ -91,6 +98,7 @@ def test_arguments_compose(name: str, tmp_path: Path, monkeypatch: pytest.Monkey
     else:
         given = parted(arguments)
         values = with_paths(with_root(given.values), given.sweep)
+        values = with_end(values) if command == "train" else values
         for one in combinations(values) if given.sweep else [values]:
             with initialize_config_dir(str(config_folder()), version_base="1.3"):
                 look_at(compose(command, [*one, "run_dir=run"]))
@@ -236,8 +244,20 @@ def test_the_page_on_run_folders(surroundings: dict[str, Any], runs: Path) -> No
     assert surroundings["ledger"].num_rows and len(surroundings["store"])
 
 
+def test_the_page_on_exports() -> None:
+    """Readers of others, which need not be installed; `test_export` reads what is written."""
+    for code in blocks(ROOT / "docs/howto/export.md", "python"):
+        compile(code, "export.md", "exec")
+
+
 def test_no_page_with_python_is_left_out() -> None:
-    tried = {"README.md", "docs/howto/own-project.md", "docs/howto/evaluate.md", "docs/reference/run-folder.md"}
+    tried = {
+        "README.md",
+        "docs/howto/export.md",
+        "docs/howto/own-project.md",
+        "docs/howto/evaluate.md",
+        "docs/reference/run-folder.md",
+    }
     assert {str(page.relative_to(ROOT)) for page in PAGES if blocks(page, "python")} == tried
 
 
@@ -287,26 +307,29 @@ def test_every_key_says_what_it_is() -> None:
 
 
 def test_the_reference_has_every_key() -> None:
+    """As OmegaConf reads the files, but for blocks, whose keys are told."""
     text = reference()
     for path in PRIMARY:
-        plain = OmegaConf.to_container(OmegaConf.load(config_folder() / f"{path}.yaml"), resolve=False)
-        for name in flat(plain):
-            assert name.startswith(("defaults", "hydra")) or f"| `{name}` |" in text, name
+        for name in flat(path):
+            assert name.startswith("hydra.") or f"| `{name}` |" in text, name
     for group, files in groups().items():
-        for file in files:
-            section = text.split(f"### {group}={file.path.stem}\n", 1)[1].split("\n### ", 1)[0].split("\n## ", 1)[0]
-            plain = OmegaConf.to_container(OmegaConf.load(config_folder() / file.path), resolve=False)
-            for name in flat(plain):
-                assert f"`{name}`" in section or f"{name.split('.')[-1]}:" in section, (file.path, name)
+        for file in files if group not in ("experiment", "sweeper") else ():
+            section = re.split(r"\n###? ", text.split(f"\n### {group}={file.path.stem}\n")[1])[0]
+            for name in flat(f"{group}/{file.path.stem}"):
+                assert f"| `{file.package}.{name}` |" in section, (file.path, name)
 
 
-def flat(plain: Any, above: str = "") -> list[str]:
-    """Dotted names of all keys but those that name a class."""
-    names = []
-    for name, value in plain.items() if isinstance(plain, dict) else ():
-        if name != "_target_":
-            names += [f"{above}{name}", *(flat(value, f"{above}{name}.") if not above or "{" not in str(value) else [])]
-    return names
+def flat(path: str) -> list[str]:
+    """Dotted names of the keys of a config file that hold a value."""
+
+    def inside(plain: Any, above: str) -> Iterator[str]:
+        for name, value in plain.items():
+            if isinstance(value, dict) and value and name != "counts":
+                yield from inside(value, f"{above}{name}.")
+            elif name not in ("_target_", "defaults"):
+                yield f"{above}{name}"
+
+    return list(inside(OmegaConf.to_container(OmegaConf.load(config_folder() / f"{path}.yaml"), resolve=False), ""))
 
 
 def test_the_reference_has_every_public_name() -> None:
@@ -355,8 +378,9 @@ def test_help_says_what_each_option_is_for(capsys: Any) -> None:
         ("neighbourhood", "neighbourhood=select\n  # An unused stored point closer than the radius"),
         ("gate=teacher", "gate=teacher\n  # A moving average"),
         ("mining.start=50", "mining.start=100\n    optimiser steps of plain training before mining starts\n"),
-        ("task.lr", "task.lr=1.0e-3\n    learning rate of AdamW\n"),
+        ("task.lr", "task.lr=1.0e-3\n    learning rate of AdamW"),
         ("store.path", "of store=file"),
+        ("callbacks.best", "callbacks.best.save_top_k=3\n    checkpoints kept"),
     ],
 )
 def test_help_on_one_thing(asked: str, told: str, capsys: Any) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from conftest import TINY, UNET, make_store
@@ -22,8 +23,6 @@ from hardmine.data.folder import FolderData
 from hardmine.data.image_folder import ImageFolderData
 from hardmine.data.layouts import ShardsLayout, layout_of
 from hardmine.errors import InputError
-
-CLASSES = ("sky", "road", "tree")
 
 
 @pytest.fixture(scope="module")
@@ -318,3 +317,141 @@ def test_what_was_left_out_is_told(exported: Callable[[str], Path], run: Path, t
     kept = json.loads((tmp_path / "out/export.json").read_text())
     assert kept["format"] == "coco" and len(kept["left_out"]) == 1
     assert sorted(path.name for path in (tmp_path / "out/annotations").iterdir()) == ["instances_train.json"]
+
+
+def network_of(run: Path) -> torch.nn.Module:
+    """By segmentation-models-pytorch alone, as somebody would build it who has a state dict."""
+    import segmentation_models_pytorch as smp
+
+    saved = torch.load(run / "checkpoints/last.ckpt", weights_only=True)
+    net = smp.Unet("resnet18", encoder_weights=None, classes=4, decoder_channels=[16, 8, 8, 8, 8])
+    net.load_state_dict({name[4:]: value for name, value in saved["state_dict"].items() if name.startswith("net.")})
+    network: torch.nn.Module = net.eval()
+    return network
+
+
+def by_hand(run: Path, image: torch.Tensor) -> torch.Tensor:
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    with torch.no_grad():
+        logits: torch.Tensor = network_of(run)((image - mean[:, None, None]) / std[:, None, None])
+    return logits
+
+
+def test_a_model_is_written_as_a_program_of_pytorch(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "model.pt2"
+    main(["export", "model", f"ckpt={run}/checkpoints/last.ckpt", f"out={path}"])
+    assert "logits differ by 0.0e+00 at most" in capsys.readouterr().out
+    facts = {"hardmine.json": ""}
+    program = torch.export.load(path, extra_files=facts).module()
+    for size in ((32, 32), (64, 96)):
+        image = torch.rand(1, 3, *size)
+        if size == (32, 32) or json.loads(facts["hardmine.json"])["any_size"]:
+            assert torch.allclose(program(image), by_hand(run, image), atol=1e-5)
+    assert json.loads(facts["hardmine.json"])["classes"] == ["grass", "pole", "asphalt", "river"]
+    assert [each.name for each in tmp_path.iterdir()] == ["model.pt2"]
+
+
+def test_a_judge_is_written_as_onnx(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("onnx", "onnxscript"):
+        pytest.importorskip(name, reason="pip install hardmine[onnx]")
+    onnxruntime = pytest.importorskip("onnxruntime", reason="pip install hardmine[onnx]")
+    path = tmp_path / "judge.onnx"
+    main(["export", "model", f"ckpt={run}/checkpoints/last.ckpt", f"out={path}", "weights=judge"])
+    assert "the judge, a moving average of the model" in capsys.readouterr().out
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    image = torch.rand(2, 3, 32, 32)
+    logits = torch.from_numpy(session.run(None, {"image": image.numpy()})[0])
+    saved = torch.load(run / "checkpoints/last.ckpt", weights_only=True)
+    judge = saved["callbacks"]["HardMining"]["judge"]
+    saved["state_dict"] = judge
+    (tmp_path / "run/checkpoints").mkdir(parents=True)
+    torch.save(saved, tmp_path / "run/checkpoints/last.ckpt")
+    assert torch.allclose(logits, by_hand(tmp_path / "run", image), atol=1e-4)
+    assert not torch.allclose(logits, by_hand(run, image), atol=1e-4)
+    facts = session.get_modelmeta().custom_metadata_map
+    assert json.loads(facts["classes"]) == ["grass", "pole", "asphalt", "river"]
+
+
+def test_a_file_that_gives_other_outputs_is_not_written(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from hardmine.tasks import exported
+
+    monkeypatch.setattr(exported, "reader", lambda path: lambda image: torch.ones(len(image), 4, *image.shape[2:]))
+    with pytest.raises(SystemExit, match="1"):
+        main(["export", "model", f"ckpt={run}/checkpoints/last.ckpt", f"out={tmp_path / 'model.pt2'}"])
+    assert "is not written: its outputs differ from those of the network by up to" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["ckpt=RUN"], "export model: use hardmine export model ckpt=FILE out="),
+        (["ckpt=RUN", "out=OUT.pth"], "its ending says what is written: set out=FILE.onnx or out=FILE.pt2"),
+        (["ckpt=RUN", "out=OUT.pt2", "weights=best"], "weights=best is unknown: take model or judge"),
+        (["ckpt=/nowhere/run/checkpoints/last.ckpt", "out=OUT.pt2"], "is no checkpoint in the folder of a run"),
+        (["ckpt=RUN", "out=OUT.onnx"], "ONNX needs onnxscript: pip install 'hardmine[onnx]', or set out=FILE.pt2"),
+    ],
+)
+def test_a_model_that_cannot_be_written_is_told(
+    given: list[str],
+    message: str,
+    run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from hardmine.tasks import exported
+
+    monkeypatch.setattr(exported, "find_spec", lambda name: None if name == "onnxscript" else name)
+    names = {"RUN": str(run / "checkpoints/last.ckpt"), "OUT": str(tmp_path / "out")}
+    for short, path in names.items():
+        given = [argument.replace(short, path) for argument in given]
+    with pytest.raises(SystemExit, match="2"):
+        main(["export", "model", *given])
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_program_that_may_run_code_is_no_predictor(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = [f"data.root={folder}", "data.regions=predicted", f"predictor={tmp_path / 'model.pt2'}", *TINY]
+    with pytest.raises(SystemExit, match="2"):
+        main(["train", *given, f"hydra.run.dir={tmp_path / 'run'}"])
+    assert "unpickles what such a file holds, which may run code: set predictor=RUN_FOLDER" in capsys.readouterr().err
+
+
+def opened(line: str, run: Path) -> tuple[list[str], int]:
+    """Columns and rows of the table that a line of the documentation opens."""
+    library = line.partition(".")[0]
+    module = pytest.importorskip(library, reason=f"pip install {library}")
+    table = eval(line.replace("RUN_FOLDER", str(run)), {library: module})
+    return list(table.columns), int(table.shape[0])
+
+
+PAGE = (Path(__file__).parents[1] / "docs/howto/export.md").read_text().splitlines()
+
+
+TABLES = [line.strip() for line in PAGE if line.startswith(("pandas.", "polars.", "duckdb."))]
+
+
+@pytest.mark.parametrize("line", TABLES)
+def test_tables_are_opened_by_the_documented_line(line: str, run: Path) -> None:
+    columns, count = opened(line, run)
+    path = run / ("ledger" if "ledger" in line else "store.parquet")
+    table = pq.read_table(path)
+    assert columns == table.column_names and count == table.num_rows > 0
+
+
+def test_fiftyone_opens_the_export_by_the_documented_lines(exported: Callable[[str], Path]) -> None:
+    pytest.importorskip("fiftyone", reason="pip install fiftyone")
+    start = PAGE.index("import fiftyone")
+    block = PAGE[start : PAGE.index(")", start) + 1]
+    made: dict[str, Any] = {}
+    exec("\n".join(block).replace("FOLDER", str(exported("coco"))), made)
+    listed = json.loads((exported("coco") / "annotations/instances_train.json").read_text())["images"]
+    assert len(made["data"]) == len(listed) > 0

@@ -742,8 +742,8 @@ def test_the_numbers_of_the_library_are_those_of_the_command_line(config: DictCo
     defaults = {name: each.default for name, each in inspect.signature(Mining).parameters.items()}
     block = dict(config.mining)
     assert block.pop("_target_") == "hardmine.Mining" and hardmine.Mining is Mining
-    assert block.keys() == {"threshold", "hardest", "start", "mined", "candidates", "decay", "stand_ins"}
-    assert Mix(**{name: block.pop(name) for name in ("mined", "candidates", "stand_ins")}) == Mix()
+    assert block.keys() == {"threshold", "hardest", "start", "mined", "candidates", "decay", "stand_ins", "score_size"}
+    assert Mix(**{name: block.pop(name) for name in ("mined", "candidates", "stand_ins", "score_size")}) == Mix()
     assert block == {name: defaults[name] for name in block}
     assert config.seed == defaults["seed"] and not config.gate and not tuple(defaults["gates"])
 

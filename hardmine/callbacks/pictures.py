@@ -5,18 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
-from hardmine.callbacks.length import total_steps
+from hardmine.callbacks.tracking import add_picture
 from hardmine.candidates import Candidates
+from hardmine.length import total_steps
 from hardmine.mining import Mining
 from hardmine.report.picture import Picture, write_picture
 from hardmine.report.sheet import choice, sheet, show
 
 
 class Pictures(L.Callback):
-    """Writes a sheet of candidates to the run folder and to TensorBoard: pieces first, see `choice`.
+    """Writes a sheet of candidates to the run folder and to the loggers: pieces first, see `choice`.
 
     Args:
         folder: where `step_<n>.png` go.
@@ -54,10 +54,9 @@ class Pictures(L.Callback):
         if candidates is None or candidates.score is None or not due or not trainer.is_global_zero:
             return
         picture = self.sheet(candidates, _classes(pl_module), step)
-        write_picture(self.folder / f"step_{step:06d}.png", picture)
-        for logger in trainer.loggers:
-            if isinstance(logger, TensorBoardLogger):
-                logger.experiment.add_image("candidates", picture, step, dataformats="HWC")
+        path = self.folder / f"step_{step:06d}.png"
+        write_picture(path, picture)
+        add_picture(trainer.loggers, "candidates", picture, path, step)
 
     def sheet(self, candidates: Candidates, classes: Sequence[str] = (), step: int = 0) -> Picture:
         """(height, width, 3) uint8, see `hardmine.report.sheet`.

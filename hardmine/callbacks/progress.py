@@ -7,7 +7,7 @@ from lightning.pytorch.callbacks import ProgressBar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from hardmine.callbacks.length import total_steps
+from hardmine.length import total_steps
 
 
 class MiningProgress(ProgressBar):

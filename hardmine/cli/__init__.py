@@ -29,6 +29,8 @@ usage: hardmine COMMAND [KEY=VALUE ...]
                                              write the pieces of a training run as a data set
   hardmine data PATH, hardmine data data=pairs KEY=VALUE ... [sheet=FILE.png]
                                              say what is in a folder: splits, environments, classes, sizes, what is odd
+  hardmine export model ckpt=FILE out=FILE.onnx|FILE.pt2 [weights=model|judge]
+                                             write the network for other programs, and check that outputs agree
   hardmine store root=PATH out=FILE.parquet [split=target] [colors=lab]
                                              measure labelled targets, for store=file store.path=FILE.parquet;
                                              in place of FILE.parquet also "sqlite:///FILE.db?table=NAME"

@@ -1,4 +1,4 @@
-"""`hardmine export`: the pieces of a training run as a data set."""
+"""`hardmine export`: the pieces of a training run as a data set; `hardmine export model` is beside it."""
 
 import json
 import shutil
@@ -16,7 +16,12 @@ FACTS = "export.json"  # what a data set in a layout of others was made of
 
 
 def command(arguments: list[str]) -> None:
-    """Make every piece in the run's ledger again and write it."""
+    """Make every piece in the run's ledger again and write it; or write a network."""
+    if arguments[:1] == ["model"]:
+        from hardmine.cli.export_model import command as of_model
+
+        of_model(arguments[1:])
+        return
     from hardmine.cli.build import build_conversion, build_data
     from hardmine.conversions import suited
     from hardmine.data.inventory import Inventory
@@ -26,7 +31,8 @@ def command(arguments: list[str]) -> None:
     given = plain_arguments("export", arguments, ("run", "out", "format", "sources", "allow"))
     if not given.keys() >= {"run", "out"}:
         raise InputError(
-            "export: use hardmine export run=RUN_FOLDER out=FOLDER [format=folder|coco|yolo|webdataset] [sources=false]"
+            "export: use hardmine export run=RUN_FOLDER out=FOLDER [format=folder|coco|yolo|webdataset] "
+            "[sources=false], or hardmine export model ckpt=FILE out=FILE.onnx"
         )
     if given.setdefault("sources", "true") not in ("true", "false"):
         raise InputError(f"export: sources={given['sources']} is unknown: take true or false")

@@ -57,6 +57,8 @@ ABOUT: dict[str, tuple[str, dict[str, str]]] = {
         {
             "hardmine export run=RUN_FOLDER out=FOLDER": "with the source images, val, test and target",
             "hardmine export run=RUN_FOLDER out=FOLDER sources=false": "the pieces alone",
+            "hardmine export run=RUN_FOLDER out=FOLDER format=coco": "for other programs; also yolo, webdataset",
+            "hardmine export model ckpt=RUN_FOLDER/checkpoints/last.ckpt out=net.pt2": "the network; also net.onnx",
             "hardmine export run=RUN_FOLDER out=FOLDER allow=[PACKAGE]": "of a run with classes of a package of yours",
         },
     ),
@@ -73,7 +75,8 @@ ABOUT: dict[str, tuple[str, dict[str, str]]] = {
         {
             "hardmine store root=PATH out=night.parquet": "of the split `target`; for store=file store.path=...",
             "hardmine store root=PATH out=night.parquet split=train colors=rgb": "of another split; in RGB, not Lab",
-            "hardmine store root=PATH out=night.parquet convert=true void=null": "as data.convert and data.void",
+            "hardmine store root=PATH out=night.parquet convert=true": "of grey and 16-bit images too; also void=null, "
+            "as data.void",
             'hardmine store root=PATH "out=sqlite:///night.db?table=colors"': "into a table of a database",
             "hardmine store data=folder data.root=PATH out=night.parquet": "of any data=... that has files",
             "hardmine store run=RUN_FOLDER": "the environment table: what was used, how well it was recognised",
@@ -180,40 +183,45 @@ def _found(command: str, name: str) -> Iterator[str]:
             if not equals or option == file.path.stem:
                 yield _titled(f"{name}={file.path.stem}{' (default)' if file.path.stem == chosen else ''}", file)
         return
-    block, _, rest = name.partition(".")
-    if not rest and (blocks := [text for file in primary if (text := file.block(name))]):
+    blocks = [text for file in primary if (text := file.block(name))]
+    if blocks and "." not in name:
         yield from blocks
         return
-    found = {_key(name, key): [""] for file in primary for key in file.keys if key.name == name}
-    for file in options.get(block, ()):
+    found: dict[str, list[str]] = {}  # said once where several options have the same
+    for file in (*primary, *_parts(options)):
         for key in file.keys:
-            if key.name == rest:  # said once where several options have the same
-                found.setdefault(_key(name, key), []).append(f"{block}={file.path.stem}")
+            if key.value and not key.name.endswith("_target_") and f"{key.name}.".startswith(f"{name}."):
+                found.setdefault(_key(key), []).append(f"{file.path.parent}={file.path.stem}")
     if not found:
         raise InputError(
             f"{name}: no such group, block or config key{_meant(name, primary, options)}: see hardmine {command} --help"
         )
-    several = len(found) > 1
-    yield "\n".join(f"{text}\n    of {', '.join(of)}" if several else text for text, of in found.items())
+    differ = len({text.split("=")[0] for text in found}) < len(found)
+    yield "\n".join(f"{text}\n    of {', '.join(of)}" if differ else text for text, of in found.items())
 
 
 def _meant(name: str, primary: Sequence[ConfigFile], options: Mapping[str, Sequence[ConfigFile]]) -> str:
     """The key that a name is like, by itself or without its block."""
     known = [*options, *(key.name for file in primary for key in file.keys)]
-    for group in options.keys() - {"experiment", "sweeper"}:
-        known += [f"{group}.{key.name}" for file in options[group] for key in file.keys]
+    known += [key.name for file in _parts(options) for key in file.keys]
     last = {each.split(".")[-1]: each for each in reversed(known)}
     near = get_close_matches(name, known, 1, 0.75)
     near = near or [last[each] for each in get_close_matches(name.split(".")[-1], last, 1, 0.75)]
     return f" (did you mean `{near[0]}`?)" if near else ""
 
 
+def _parts(options: Mapping[str, Sequence[ConfigFile]]) -> Iterator[ConfigFile]:
+    """The options of all groups but of those that set keys of others."""
+    for group, files in options.items():
+        yield from () if group in ("experiment", "sweeper") else files
+
+
 def _titled(title: str, file: ConfigFile) -> str:
     return "\n".join([title, *(f"  {line}" for line in file.text.splitlines())])
 
 
-def _key(name: str, key: Key) -> str:
-    return f"{name}={key.value}" + "".join(f"\n    {line}" for line in textwrap.wrap(key.comment, _width() - 4))
+def _key(key: Key) -> str:
+    return f"{key.name}={key.value}" + "".join(f"\n    {line}" for line in textwrap.wrap(key.comment, _width() - 4))
 
 
 def _entry(name: str, what: str, indent: int) -> Iterator[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from hardmine.cli import config_folder
 
 PRIMARY = ("common", "train", "mine", "evaluate", "sweep")  # files of no group; the first is part of the next three
-_NO_KEYS = ("defaults", "hydra", "_target_")  # how a file is put together
+_NO_KEYS = ("hydra", "_target_")  # how a file is put together
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Key:
     """A key of a config file.
 
     Attributes:
-        name: dotted, from the top of its file.
+        name: dotted, as on the command line.
         value: as it is written; "" of a block.
         comment: what stands beside it, or above a block; "" where nothing does.
     """
@@ -40,6 +40,13 @@ class ConfigFile:
 
     path: Path
     text: str
+
+    @property
+    def package(self) -> str:
+        """The block that its keys are put into: that of its group where it names none; "" is the top."""
+        named = re.match(r"# @package (\S+)", self.text)
+        package = named[1] if named else self.path.parent.name
+        return "" if package == "_global_" else package
 
     @property
     def head(self) -> list[str]:
@@ -65,7 +72,8 @@ class ConfigFile:
         """All keys in the order of the file, each block before what is in it."""
         import yaml
 
-        return list(_keys(yaml.compose(self.text, Loader=yaml.SafeLoader), self.text.splitlines(), ""))
+        above = self.package and f"{self.package}."
+        return list(_keys(yaml.compose(self.text, Loader=yaml.SafeLoader), self.text.splitlines(), above))
 
     def block(self, name: str) -> str:
         """The lines of a key at the top, with what is in it and the comment above it; "" where there is none."""
@@ -130,6 +138,8 @@ def _keys(node: object, lines: list[str], above: str) -> Iterator[Key]:
     if not isinstance(node, yaml.MappingNode):  # a list
         return
     for name, value in node.value:
+        if name.value == "defaults":
+            continue
         start, end = value.start_mark, value.end_mark
         dotted = f"{above}{name.value}"
         if start.line > name.start_mark.line:  # a block
@@ -160,4 +170,4 @@ def _above(lines: list[str], line: int) -> str:
     while line and lines[line - 1].startswith("# "):
         line -= 1
         parts.insert(0, lines[line].removeprefix("#").strip())
-    return " ".join(parts) or beside
+    return " ".join(parts) if parts and line else beside  # what a file begins with is about all of it

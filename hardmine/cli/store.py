@@ -18,6 +18,7 @@ def command(arguments: list[str]) -> None:
     from rich.console import Console
 
     from hardmine.report.environments import environment_cells, read_graph
+    from hardmine.report.table import print_table
     from hardmine.store import ParameterStore
 
     of_data = [argument for argument in arguments if key_of(argument).split(".")[0] == "data"]
@@ -41,12 +42,12 @@ def command(arguments: list[str]) -> None:
             colors=colors,
         )
         store.save(given["out"])
-        Console().print(environment_cells(store, None))
+        print_table(Console(), environment_cells(store, None))
         print(_summary(given["out"], store))
     elif given.keys() == {"run"}:
         run = Path(given["run"])
         store = ParameterStore.load(run / "store.parquet")
-        Console().print(environment_cells(store, read_graph(run / "graph.parquet")))
+        print_table(Console(), environment_cells(store, read_graph(run / "graph.parquet")))
     else:
         raise InputError("store: use hardmine store root=PATH out=FILE.parquet, or hardmine store run=RUN_FOLDER")
 

@@ -1,6 +1,7 @@
 """What a training run came to: measured, written down and shown."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 from hardmine.runs import RunFolder
@@ -17,13 +18,35 @@ def found(mining: Any) -> dict[str, Any]:
     return {**found, "refused": tally.refused, **({"stopped": stopped} if stopped else {})}
 
 
-def measured(trainer: Any, task: Any, data: Any) -> dict[str, float]:
-    """Metrics of the present weights on `val` and `test`, where there are any."""
+def decided(best: Any, early: Any) -> dict[str, Any]:
+    """What validation decided on: which checkpoint is measured, and why training ended early.
+
+    Args:
+        best: the callback that keeps the best checkpoint; None where there is none, or another one.
+        early: the callback that ends training; likewise.
+    """
+    summary: dict[str, Any] = {}
+    if (path := getattr(best, "best", None)) is not None:
+        summary.update(measured=path.name, best_score=float(best.best_model_score))
+    if line := getattr(early, "line", None):
+        summary.update(stopped_early=line, early_patience=early.patience)
+    return summary
+
+
+def measured(
+    trainer: Any, task: Any, data: Any, checkpoint: Path | None = None, before: bool = False
+) -> dict[str, float]:
+    """Metrics on `val` and `test`, where there are any, of the present weights or of a checkpoint's."""
+    loggers = trainer.loggers
+    if before:  # these are not the figures of the run
+        trainer.loggers = []
+    at = {"ckpt_path": None if checkpoint is None else str(checkpoint), "weights_only": True, "verbose": False}
     measured = []
     if data.has("val"):
-        measured += trainer.validate(task, data, verbose=False)
+        measured += trainer.validate(task, data, **at)
     if data.has("test"):
-        measured += trainer.test(task, data, verbose=False)
+        measured += trainer.test(task, data, **at)
+    trainer.loggers = loggers
     return {name: value for metrics in measured for name, value in metrics.items()}
 
 
@@ -43,6 +66,10 @@ def show(folder: RunFolder, metric: str, mining: Any, before: Any, after: Any, s
     console = Console()
     if after:
         console.print(environment_table(before, after, metric))
+    if "measured" in summary:
+        console.print(f"measured: {summary['measured']}, which validated best ({summary['best_score']:.3g})")
+    if "stopped_early" in summary:
+        console.print(f"training ended early: {summary['stopped_early']}", soft_wrap=True)
     if "stopped" in summary:
         console.print(f"the search was over before the end: {summary['stopped']}")
     if summary["nonfinite_steps"]:

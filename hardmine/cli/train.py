@@ -11,7 +11,7 @@ from omegaconf import DictConfig, open_dict
 
 from hardmine.cli.config import run_configured, tell_unused
 from hardmine.cli.resume import prepared
-from hardmine.cli.summary import found, measured, show
+from hardmine.cli.summary import decided, found, measured, show
 from hardmine.errors import InputError
 from hardmine.report.metric import main_metric
 from hardmine.runs import RunFolder
@@ -45,22 +45,38 @@ def train(cfg: Any, watching: Sequence[Any] = ()) -> dict[str, Any]:
     Returns:
         What `summary.json` holds.
     """
+    from hardmine.callbacks import tracking
+
+    with tracking.closed():
+        return _train(cfg, watching)
+
+
+def _train(cfg: Any, watching: Sequence[Any]) -> dict[str, Any]:
     import lightning as L
     from hydra.utils import instantiate
     from lightning.fabric.utilities.rank_zero import rank_zero_only
     from lightning.pytorch.callbacks import Checkpoint, LambdaCallback
     from torch.utils.data import default_collate
 
-    from hardmine.callbacks import AtomicCheckpointIO, Finite, Signals
+    from hardmine.callbacks import AtomicCheckpointIO, Finite, Signals, tracking
     from hardmine.callbacks.checkpoint import look_at_state
-    from hardmine.callbacks.length import told_length
-    from hardmine.cli.build import build_data, build_inventory, build_mining, build_target_images, build_task
+    from hardmine.cli.build import (
+        build_callbacks,
+        build_data,
+        build_inventory,
+        build_mining,
+        build_target_images,
+        build_task,
+    )
     from hardmine.cli.launch import distributed, environments, launched
     from hardmine.cli.report import report_of
     from hardmine.cli.trouble import explained
+    from hardmine.length import told_length
     from hardmine.machine import Machine
     from hardmine.memory.ledger import Ledger
     from hardmine.numbered import Numbered
+    from hardmine.report.table import environment_rows
+    from hardmine.tasks.networks import compile_network
     from hardmine.tasks.precision import auto_precision
 
     if "search" in cfg:
@@ -68,6 +84,7 @@ def train(cfg: Any, watching: Sequence[Any] = ()) -> dict[str, Any]:
             "experiment=first_embodiment searches with a frozen model: hardmine mine experiment=first_embodiment "
             "ckpt=FILE out=FOLDER"
         )
+    tracking.look_at_logger(cfg.logger)
     quieten()
     L.seed_everything(cfg.seed, verbose=False)
     folder = RunFolder(cfg.run_dir)
@@ -75,7 +92,8 @@ def train(cfg: Any, watching: Sequence[Any] = ()) -> dict[str, Any]:
     auto = cfg.resume == "auto"
     if auto:  # a run of a sweep, each with a folder of its own
         cfg.resume = str(run_dir) if folder.begun else None
-    if cfg.resume and (summary := folder.finished(cfg.trainer.max_steps)):
+    patience = (cfg.callbacks.get("early_stopping") or {}).get("patience")
+    if cfg.resume and (summary := folder.finished(cfg.trainer.max_steps, patience)):
         return _finished(folder, summary)
     first = not getattr(rank_zero_only, "rank", 0)  # None where there is one process alone
     if first:
@@ -86,15 +104,18 @@ def train(cfg: Any, watching: Sequence[Any] = ()) -> dict[str, Any]:
         look_at_state(folder.resumable(), cfg.neighbourhood["_target_"] is not None)
     data = build_data(cfg)
     task = build_task(cfg, data)
+    task.fused = cfg.trainer.get("fused", False)
     if cfg.resume:
         folder.weights_before(task)  # what cannot be shown at the end is told now
     mining = build_mining(cfg, data)
-    callbacks = {name: instantiate(callback) for name, callback in cfg.callbacks.items()}
+    callbacks = build_callbacks(cfg, task, data)
     if mining is None:
         tell_unused("neighbourhood=none mines nothing", _OF_MINING)
         callbacks.pop("pictures", None)
     else:
         mining.ledger = Ledger(folder.ledger)
+        if task.averaged.kept and mining.decay == task.averaged.average.decay:
+            mining.judge_by(task.averaged.average)
         callbacks = {"mining": mining.callback(), **callbacks}
     if "pictures" in callbacks:
         callbacks["pictures"].mining = mining
@@ -109,6 +130,7 @@ def train(cfg: Any, watching: Sequence[Any] = ()) -> dict[str, Any]:
     @cache
     def begin() -> None:  # with the first step: what is refused before leaves a folder as it was
         if first:
+            tracking.begin(trainer.loggers, cfg)
             folder.begin(cfg, given, Machine.here(trainer.strategy.root_device, trainer.world_size))
 
     def tell_length(trainer: Any, *_: Any) -> None:
@@ -125,7 +147,7 @@ def train(cfg: Any, watching: Sequence[Any] = ()) -> dict[str, Any]:
             signals,
             *watching,
         ],
-        logger=instantiate(cfg.logger) if cfg.logger["_target_"] else False,
+        logger=tracking.build_logger(cfg.logger) or False,
         plugins=[AtomicCheckpointIO(), *environments()],
         **distributed(cfg.trainer, cfg.timeout),
         use_distributed_sampler=False,  # hardmine's sampler already shares the rows out
@@ -139,6 +161,10 @@ def train(cfg: Any, watching: Sequence[Any] = ()) -> dict[str, Any]:
             f"trainer.devices={cfg.trainer.devices} found {trainer.num_devices} devices: start the run with torchrun "
             f"--nproc_per_node={trainer.num_devices} -m hardmine train ..., or set trainer.devices=1"
         )
+    if cfg.get("compile"):
+        if data.kind == "boxes":
+            raise InputError("compile=true: detectors take lists of images, which are not compiled: set compile=false")
+        compile_network(task.net, trainer.strategy.root_device)
     started = time.perf_counter()
     last = folder.checkpoint
     with explained(trainer, callbacks, cfg.timeout, run_dir):
@@ -156,16 +182,20 @@ def train(cfg: Any, watching: Sequence[Any] = ()) -> dict[str, Any]:
         if trainer.is_global_zero:
             folder.freeze(cfg)
         signals.leave(run_dir, steps, "checkpoint" in callbacks, trainer.is_global_zero)
-    after = measured(trainer, task, data)
+    best, early = (callbacks.get(name) for name in ("best", "early_stopping"))
+    after = measured(trainer, task, data, getattr(best, "best", None))
     before = {}
     if weights := folder.weights_before(task):
+        task.on_load_checkpoint({"state_dict": weights})  # it is no average of these
         task.load_state_dict(weights)
-        before = measured(trainer, task, data)
+        before = measured(trainer, task, data, before=True)
     summary = {**after, **{f"before/{key}": value for key, value in before.items()}}
     summary.update(found(mining), steps=steps, seconds=round(seconds, 1), nonfinite_steps=finite.steps)
+    summary.update(decided(best, early))
     if trainer.is_global_zero:
         show(folder, task.metric, mining, before, after, summary)
         report_of(folder.path, cfg.get("report", True))
+        tracking.add_end(trainer.loggers, environment_rows(before, after, task.metric), folder.path, steps)
     return summary
 
 
@@ -182,6 +212,7 @@ def lightnings(trainer: DictConfig) -> DictConfig:
     settings: DictConfig = trainer.copy()
     with open_dict(settings):
         settings.pop("patience_nonfinite", None)
+        settings.pop("fused", None)
     return settings
 
 
@@ -195,6 +226,8 @@ def quieten() -> None:
     warnings.filterwarnings("ignore", message=".*The number of training batches .* is smaller than the logging.*")
     # images lie in memory: loader processes would only copy them
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    # where a run goes on
+    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
     # one process is what was asked for; more are started by srun or torchrun
     warnings.filterwarnings("ignore", message=".*The `srun` command is available on your system.*")
     # lightning 2.6.6 with torch 2.15

@@ -4,9 +4,6 @@ import math
 
 import torch
 import torch.nn.functional as F
-from kornia.contrib import connected_components_union_find
-from kornia.filters import gaussian_blur2d
-from kornia.geometry import get_rotation_matrix2d
 from torch import Tensor
 
 from hardmine.conversions.base import inside, taken
@@ -78,6 +75,8 @@ class AffineObject:
 
 def _linear(point: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
     """Of parameters (N, 2) on the CPU: what size and inclination do to x and y, and what undoes it, (N, 2, 2) each."""
+    from kornia.geometry import get_rotation_matrix2d  # kornia takes long to import
+
     scale, angle = point.double().unbind(1)  # in full precision, and on the CPU alike for every device
     origin = scale.new_zeros(len(scale), 2)
     there = get_rotation_matrix2d(origin, angle, torch.stack([scale, scale], dim=1))
@@ -167,6 +166,8 @@ def _filled(values: Tensor, known: Tensor) -> Tensor:
     Returns:
         (N, C, H, W): `values` where known; elsewhere weighted means of known values, of the nearer the more.
     """
+    from kornia.filters import gaussian_blur2d  # kornia takes long to import
+
     levels = [torch.cat([values * known, known], dim=1)]
     while min(levels[-1].shape[2:]) > 1:  # half the size each time, so that the same kernel reaches twice as far
         half = [(side + 1) // 2 for side in levels[-1].shape[2:]]
@@ -196,6 +197,8 @@ def _most_around(labels: Tensor, known: Tensor) -> Tensor:
 
 def _largest_piece(inside: Tensor) -> Tensor:
     """(N, H, W) bool: the largest 8-connected piece of each mask."""
+    from kornia.contrib import connected_components_union_find  # kornia takes long to import
+
     blocks = math.prod(-(-side // 2) for side in inside.shape[1:])  # kornia numbers blocks of 2 x 2 through the batch
     piece = (connected_components_union_find(inside[:, None]).flatten(1) - 1) % blocks
     sizes = torch.zeros_like(piece).scatter_add_(1, piece, inside.flatten(1).long())

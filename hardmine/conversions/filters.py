@@ -4,7 +4,6 @@ from abc import ABC, abstractmethod
 from math import ceil
 
 import torch
-from kornia.filters import gaussian_blur2d, sobel
 from torch import Tensor
 
 from hardmine.conversions.base import inside, taken
@@ -128,6 +127,8 @@ class Outline(Filter):
 
     def filtered(self, pixels: Tensor, strength: Tensor) -> Tensor:
         """See `Filter`."""
+        from kornia.filters import sobel  # kornia takes long to import
+
         lines = 2 * sobel(pixels)  # kornia's is half the height of a step; now a line is as bright as the step is high
         return torch.lerp(pixels, lines, _column(strength, pixels))
 
@@ -138,6 +139,8 @@ def _taps(sigma: float) -> int:
 
 
 def _blurred(pixels: Tensor, taps: int, sigma: Tensor) -> Tensor:
+    from kornia.filters import gaussian_blur2d  # kornia takes long to import
+
     # replicate: reflecting needs images larger than the kernel
     return gaussian_blur2d(pixels, taps, sigma[:, None].expand(-1, 2), border_type="replicate")
 

@@ -194,7 +194,7 @@ class FolderData(LayoutData):
     Args:
         root, labels, regions, superpixels, predictor, convert, void: see `Folder`.
         channels, value_range: see `Bands`.
-        size, batch_size, num_workers, flip, cache_gib, targets, seed, tiles: see `LayoutData`.
+        size, batch_size, num_workers, flip, cache_gib, targets, seed, tiles, exact_resize: see `LayoutData`.
     """
 
     def __init__(
@@ -216,10 +216,11 @@ class FolderData(LayoutData):
         channels: Sequence[int] | None = None,
         value_range: Sequence[float] | None = None,
         void: Void = VOID,
+        exact_resize: bool = True,
     ) -> None:
         bands = bands_of(channels, value_range, convert)
         folder = Folder(root, labels, regions, superpixels, predictor, convert, void, bands)
-        super().__init__(folder, size, batch_size, num_workers, flip, cache_gib, targets, seed, tiles)
+        super().__init__(folder, size, batch_size, num_workers, flip, cache_gib, targets, seed, tiles, exact_resize)
 
 
 def _by_stem(folder: Path) -> dict[str, list[Path]]:

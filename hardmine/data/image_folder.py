@@ -28,7 +28,7 @@ class ImageFolderImages(LabelledImages):
         maker: makes index images.
         size: height and width all images are resized to.
         flip, cache_gib: see `LabelledImages`.
-        convert: see `read_image`.
+        convert, exact_resize: see `read_image`.
 
     Attributes:
         left_out: files whose ending is none of an image.
@@ -47,6 +47,7 @@ class ImageFolderImages(LabelledImages):
         flip: bool,
         cache_gib: float,
         convert: bool = False,
+        exact_resize: bool = True,
     ) -> None:
         if why := trouble(root, folder=True):
             raise InputError(f"{root}: {why}: add it, with a folder of images for each class")
@@ -66,7 +67,7 @@ class ImageFolderImages(LabelledImages):
             if why := blemish(os.path.relpath(path, root)):
                 raise InputError(f"{root}: the name {os.path.relpath(path, root)!r} {why}: rename the file")
         self.samples = [(Path(path), classes.index(found.classes[label])) for path, label in found.samples]
-        self.maker, self.size, self.convert = maker, size, convert
+        self.maker, self.size, self.convert, self.exact_resize = maker, size, convert, exact_resize
         super().__init__(
             ids=[path.relative_to(root).as_posix() for path, _ in self.samples],
             areas=maker.areas,
@@ -79,7 +80,7 @@ class ImageFolderImages(LabelledImages):
 
     def read(self, index: int) -> Sample:
         path, label = self.samples[index]
-        image, _ = read_image(path, self.size, self.convert)
+        image, _ = read_image(path, self.size, self.convert, self.exact_resize)
         return {"image": image, "regions": self.maker(image), "target": torch.tensor(label)}
 
     def labels(self, index: int) -> Sample:
@@ -100,7 +101,7 @@ class ImageFolderData(LabelledData):
         size: height and width all images are resized to.
         batch_size, num_workers, flip, cache_gib, targets, seed: see `LabelledData`.
         regions, superpixels, predictor: how index images come about, see `Folder`.
-        convert: see `read_image`.
+        convert, exact_resize: see `read_image`.
 
     Raises:
         InputError: no such folder, one of a split that is misspelt, or a way of making index images that needs more
@@ -121,6 +122,7 @@ class ImageFolderData(LabelledData):
         targets: float = 0.0,
         seed: int = 0,
         convert: bool = False,
+        exact_resize: bool = True,
     ) -> None:
         super().__init__(batch_size, num_workers, flip, cache_gib, targets, seed)
         self.root = Path(root).expanduser()
@@ -128,7 +130,7 @@ class ImageFolderData(LabelledData):
             raise InputError(f"{self.root}: {why}: set `root` to one with train/<class>/<image>", "data")
         self.size = (int(size[0]), int(size[1]))
         self.maker = from_image(regions, superpixels, predictor)
-        self.convert = convert
+        self.convert, self.exact_resize = convert, exact_resize
         for folder in self._folders:
             if meant := misspelt(folder):
                 raise InputError(f"{self.root / folder}: no split is called so: did you mean `{meant}`?")
@@ -155,7 +157,8 @@ class ImageFolderData(LabelledData):
 
     def images(self, split: str, flip: bool) -> LabelledImages:
         classes = None if split == "train" else self.split("train").classes
-        return ImageFolderImages(self.root / split, classes, self.maker, self.size, flip, self.cache_gib, self.convert)
+        given = (self.maker, self.size, flip, self.cache_gib, self.convert, self.exact_resize)
+        return ImageFolderImages(self.root / split, classes, *given)
 
 
 def _is_image(path: str) -> bool:

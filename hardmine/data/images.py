@@ -42,7 +42,7 @@ warnings.filterwarnings("ignore", module=r"PIL\..*ImagePlugin")
 
 
 def read_image(
-    path: Path, size: tuple[int, int] | None = None, convert: bool = False
+    path: Path, size: tuple[int, int] | None = None, convert: bool = False, exact: bool = True
 ) -> tuple[Tensor, tuple[int, int]]:
     """An 8-bit sRGB image, turned as its EXIF orientation says.
 
@@ -50,6 +50,9 @@ def read_image(
         path: the file.
         size: height and width to resize to (antialiased, bilinear); None keeps the image's own.
         convert: make 8-bit RGB of grey, palette, CMYK and 16-bit images (their upper 8 bits), and drop alpha channels.
+        exact: decode all pixels before resizing. Otherwise a JPEG that is at least twice too large on both sides is
+            decoded at a half, a quarter or an eighth of its size, which takes half of the time; values differ by less
+            than one level on average.
 
     Returns:
         (3, H, W) uint8, and the height and width of the turned image before it is resized.
@@ -59,9 +62,12 @@ def read_image(
     """
     with opened(path, "image") as image:
         look_at_mode(path, image, convert)
+        turned = orientation_of(image) > 4
+        own = (image.width, image.height) if turned else (image.height, image.width)
+        if size is not None and not exact and image.format == "JPEG":
+            image.draft(image.mode, size if turned else (size[1], size[0]))
         image = rgb(ImageOps.exif_transpose(image))
-        own = (image.height, image.width)
-        if size is not None and size != own:
+        if size is not None and size != (image.height, image.width):
             image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
         pixels = torch.from_numpy(np.array(image))
     return pixels.permute(2, 0, 1).contiguous(), own

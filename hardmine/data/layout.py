@@ -44,11 +44,13 @@ class Layout(ABC):
         kind, areas, classes: what `LabelledImages` has under these names.
         all_rows: the images.
         listed: file or folder that says which images there are, for messages.
+        exact_resize: see `exact` of `read_image`.
     """
 
     kind: Kind
     all_rows: Sequence[Row]
     listed: Path
+    exact_resize: bool = True
 
     def __init__(
         self,
@@ -192,7 +194,7 @@ class Layout(ABC):
     def _read_image(self, row: Row, size: tuple[int, int] | None) -> tuple[Tensor, tuple[int, int]]:
         if self.bands is not None:
             return self.bands.read(self.image_path(row), size)
-        return read_image(self.image_path(row), size, self.convert)
+        return read_image(self.image_path(row), size, self.convert, self.exact_resize)
 
     def _read_regions(self, row: Row, image: Tensor, own: tuple[int, int]) -> Tensor:
         size = (image.shape[1], image.shape[2])
@@ -347,6 +349,7 @@ class LayoutData(LabelledData):
         size: height and width all images are resized to.
         batch_size, num_workers, flip, cache_gib, targets, seed: see `LabelledData`.
         tiles: cut images in tiles of `size` and resize none, see `TiledImages`.
+        exact_resize: see `exact` of `read_image`.
 
     Raises:
         InputError: tiles of images whose labels are no masks.
@@ -363,9 +366,11 @@ class LayoutData(LabelledData):
         targets: float,
         seed: int,
         tiles: bool = False,
+        exact_resize: bool = True,
     ) -> None:
         super().__init__(batch_size, num_workers, flip, cache_gib, targets, seed)
         self.layout, self.tiles = layout, tiles
+        layout.exact_resize = exact_resize
         if tiles and layout.kind != "masks":
             raise InputError(f"`tiles`=true cuts masks; labels that are {layout.kind} are of whole images", "data")
         layout.classes  # noqa: B018  # all rows have labels: said now, not when the first batch is read

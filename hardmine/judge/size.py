@@ -42,12 +42,13 @@ class ScoreSize:
     Attributes:
         half: what was decided; None while both sizes are scored.
         shift: by how much scores rise, since they are those of full size again.
+        correlation: of the ranks at both sizes; NaN before they were compared.
     """
 
     def __init__(self, wanted: Wanted) -> None:
         self.wanted = wanted
         self.half: bool | None = False if wanted == 1 else None
-        self.shift = 0.0
+        self.shift, self.correlation = 0.0, nan
         self._pairs = torch.empty(0, 2)  # scores at half and at full size
         self._why = ""  # full size is taken, for people
 
@@ -141,12 +142,12 @@ class ScoreSize:
         if len(self._pairs) < (_TRIAL if self.wanted == "auto" else 1):
             return []
         at_half, at_full = self._pairs.T
-        alike, tried = rank_correlation(at_half, at_full), len(at_half)
-        self.half = self.wanted == 0.5 or alike >= _BAR
+        self.correlation, tried = rank_correlation(at_half, at_full), len(at_half)
+        self.half = self.wanted == 0.5 or self.correlation >= _BAR
         self._pairs = pairs[:0]
         if self.wanted == 0.5:
             return []
-        found = f"the rank correlation of the first {tried} scores at half and at full size is {alike:.2f}"
+        found = f"the rank correlation of the first {tried} scores at half and at full size is {self.correlation:.2f}"
         if self.half:
             return [f"candidates are scored at half size: {found}; score_size=1.0 scores them at full size"]
         self.shift = float((at_full - at_half).mean())

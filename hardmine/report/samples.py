@@ -5,7 +5,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from hardmine.data.labelled import LabelledImages
-from hardmine.report.caption import words, write_on
+from hardmine.report.caption import size_for, words, write_on
 from hardmine.report.picture import Picture
 from hardmine.report.prediction import color, paint
 from hardmine.report.sheet import beside, legend, space
@@ -47,11 +47,11 @@ def samples(splits: dict[str, LabelledImages], title: str, most: int = 4) -> Pic
             cells.append(cell)
             labels |= there
     width = 2 * cells[0].shape[1] + 16
-    strips = [words(title, width, 17)]
+    strips = [words(title, width, size_for(_WIDE) + 4)]
     for one, other in zip(cells[::2], [*cells[1::2], None], strict=False):
         row = beside([one] if other is None else [one, other])
         strips += [space(width), np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0)), constant_values=255)]
-    strips += [space(width), legend("areas", sorted(labels), images.areas, width)]
+    strips += [space(width), legend("areas", sorted(labels), images.areas, width, size_for(_WIDE))]
     return np.pad(np.concatenate(strips), _GAP, constant_values=255)
 
 
@@ -73,6 +73,6 @@ def _cell(images: LabelledImages, index: int, split: str) -> tuple[Picture, set[
     if images.kind == "classes":
         said.insert(1, images.classes[int(sample["target"])])
     both = beside([np.asarray(picture), np.asarray(painted)])
-    return np.concatenate([words(", ".join(filter(None, said)), both.shape[1]), both]), {
+    return np.concatenate([words(", ".join(filter(None, said)), both.shape[1], size_for(_WIDE)), both]), {
         int(label) for label in torch.unique(regions)
     }

@@ -9,13 +9,10 @@ max_abs_error       largest difference of mean or standard deviation of an area 
 Each ratio is the median over rounds, with quartiles; every way is run once in each round.
 """
 
-import argparse
-import json
-import platform
 import statistics
-import time
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import cv2
@@ -23,6 +20,7 @@ import kornia
 import numpy as np
 import skimage.color
 import torch
+from measuring import here, parser, quartiles, ratios, show, taking_turns
 from numpy.typing import NDArray
 
 from hardmine import kernels
@@ -141,21 +139,13 @@ def by_copy(work: Work) -> None:
 
 def rounds(work: Work, ways: dict[str, Callable[[Work], None]], number: int) -> dict[str, list[float]]:
     """Megapixels of output per second of each way in each round."""
-    found: dict[str, list[float]] = {name: [] for name in ways}
-    for turn in range(number + 1):
-        for name, way in ways.items():
-            started = time.process_time()
-            way(work)
-            if turn:  # the first round is for compilers and caches
-                found[name].append(work.pixels / (time.process_time() - started) / 1e6)
-    return found
+    spent = taking_turns({name: partial(way, work) for name, way in ways.items()}, number)
+    return {name: [work.pixels / seconds / 1e6 for seconds in each] for name, each in spent.items()}
 
 
 def ratio(found: dict[str, list[float]], one: str, other: str) -> list[float]:
     """Median and quartiles of the ratio of two ways, round by round."""
-    ratios = [a / b for a, b in zip(found[one], found[other], strict=True)]
-    low, middle, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else [ratios[0]] * 3
-    return [round(value, 3) for value in (middle, low, high)]
+    return quartiles(ratios(found[one], found[other]))
 
 
 def largest_error() -> float:
@@ -175,12 +165,11 @@ def largest_error() -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="one line of JSON")
-    parser.add_argument("--rounds", type=int, default=7, help="that are measured")
-    parser.add_argument("--size", type=int, nargs=2, default=(360, 480), metavar=("H", "W"), help="pixels")
-    parser.add_argument("--kernel", default="auto", help="auto, fused or reference")
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--rounds", type=int, default=7, help="that are measured")
+    options.add_argument("--size", type=int, nargs=2, default=(360, 480), metavar=("H", "W"), help="pixels")
+    options.add_argument("--kernel", default="auto", help="auto, fused or reference")
+    arguments = options.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     kernels.take(arguments.kernel)
@@ -203,14 +192,9 @@ def main() -> None:
         "kernel": arguments.kernel,
         "size": list(size),
         "rounds": arguments.rounds,
-        "processor": platform.processor() or platform.machine(),
-        "torch": torch.__version__,
+        **here(),
     }
-    if arguments.json:
-        print(json.dumps(result))
-        return
-    for name, value in result.items():
-        print(f"{name:20} {value}")
+    show(result, arguments.json)
 
 
 if __name__ == "__main__":

@@ -1,23 +1,25 @@
 """What the search costs where the store, the buffer and the areas are many; no network and no pixels, one core.
 
-propose_ms    proposals for 256 rows, half of them pieces, by `blend` over --targets targets
-propose_ratio the same over a tenth of the targets: what grows with the store grows by ten
-admit_ms      admission of 8 candidates of which 4 become pieces, 4,096 pieces in the buffer, 19 areas
-buffer_mb     100,000 pieces with 11 areas
-checkpoint_s  saving and loading the search with both
+propose_ms         proposals for 256 rows, half of them pieces, by `blend` over --targets targets
+propose_ratio      the same / over a tenth of the targets
+admit_ms           admission of 8 candidates of which 4 become pieces, 4,096 pieces in the buffer, 19 areas
+admit_ratio        with 100,000 pieces in the buffer / that
+ratio_scores_areas scores of 8 images with 150 areas / with 12, the same pixels
+buffer_mb          100,000 pieces with 11 areas
+checkpoint_s       saving and loading the search with both
+
+Milliseconds and ratios are median, first and third quartile; every way is run once in each round.
 """
 
-import argparse
 import io
-import json
-import platform
-import statistics
 import time
 from collections.abc import Callable
 
 import torch
+from measuring import here, parser, quartiles, ratios, show, taking_turns
 
 from hardmine import Blend, ParameterStore, RecipeBuffer
+from hardmine.judge.scoring import PixelRate
 from hardmine.miner import Miner
 from hardmine.records import Recipe, Verdict
 from hardmine.space import LAB
@@ -56,46 +58,51 @@ def filled(miner: Miner, pieces: int) -> None:
         miner.buffer.admit(recipe, verdict)
 
 
-def median_ms(work: Callable[[], object], times: int) -> tuple[float, list[float]]:
-    """Median and quartiles of CPU time."""
-    work()
-    spent = []
-    for _ in range(times):
-        started = time.process_time()
-        work()
-        spent.append((time.process_time() - started) * 1e3)
-    low, middle, high = statistics.quantiles(spent, n=4)
-    return round(middle, 3), [round(low, 3), round(high, 3)]
-
-
-def proposals(targets: int, times: int) -> tuple[float, list[float]]:
+def proposals(targets: int) -> Callable[[], object]:
     miner = Miner(store_of(targets, 11), Blend(), buffer=RecipeBuffer(capacity=4096), hardest=0.1)
     filled(miner, 1024)
     pieces, other = miner.buffer.recipe, rows_of(128, 11, 10_000)
     assert pieces is not None
     rows = Recipe.cat([pieces[:128], other])
-    return median_ms(lambda: miner.propose(rows, 0), times)
+    return lambda: miner.propose(rows, 0)
 
 
-def admissions(times: int) -> tuple[float, list[float]]:
-    miner = Miner(store_of(1000, 19), Blend(), buffer=RecipeBuffer(capacity=4096), hardest=0.5)
-    filled(miner, 4096)
+def admissions(pieces: int) -> Callable[[], object]:
+    miner = Miner(store_of(1000, 19), Blend(), buffer=RecipeBuffer(capacity=pieces), hardest=0.5)
+    filled(miner, pieces)
     tries = miner.propose(rows_of(8, 19), 0)
     score = torch.linspace(0.2, 0.9, 8)
     area_score, gate = score[:, None].expand(-1, 20), torch.full((8,), -1)
-    return median_ms(lambda: miner.admit(tries, score, area_score, gate), times)
+    return lambda: miner.admit(tries, score, area_score, gate)
+
+
+def scores(areas: int) -> Callable[[], object]:
+    """Of 8 images of 192 x 256 and 19 classes."""
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(8, 19, 192, 256, generator=generator)
+    block = torch.arange(192)[:, None] // 16 * 13 + torch.arange(256) // 20  # 12 x 13
+    regions = block.clamp(max=areas - 1).byte().expand(8, -1, -1).contiguous()
+    batch = {"target": regions % 19, "regions": regions}
+    chosen = torch.ones(8, areas + 1, dtype=torch.bool)
+    return lambda: PixelRate()(logits, batch, areas, chosen)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="one line of JSON")
-    parser.add_argument("--times", type=int, default=15, help="measurements of each")
-    parser.add_argument("--targets", type=int, default=1_000_000, help="of the large store")
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--times", type=int, default=15, help="measurements of each")
+    options.add_argument("--targets", type=int, default=1_000_000, help="of the large store")
+    arguments = options.parse_args()
     torch.set_num_threads(1)
-    large = proposals(arguments.targets, arguments.times)
-    small = proposals(arguments.targets // 10, arguments.times)
-    admit = admissions(arguments.times)
+    ways = {
+        "propose": proposals(arguments.targets),
+        "propose_tenth": proposals(arguments.targets // 10),
+        "admit": admissions(4096),
+        "admit_many": admissions(100_000),
+        "scores": scores(12),
+        "scores_many": scores(150),
+    }
+    spent = taking_turns(ways, arguments.times)
+    milliseconds = {name: quartiles([1e3 * each for each in values]) for name, values in spent.items()}
     miner = Miner(store_of(1000, 11), Blend(), buffer=RecipeBuffer(capacity=100_000), hardest=0.1)
     filled(miner, 100_000)
     started = time.process_time()
@@ -104,22 +111,17 @@ def main() -> None:
     file.seek(0)
     miner.load_state_dict(torch.load(file, weights_only=True))
     result = {
-        "propose_ms": large[0],
-        "propose_ms_quartiles": large[1],
-        "propose_ratio": round(large[0] / small[0], 2),
-        "admit_ms": admit[0],
-        "admit_ms_quartiles": admit[1],
+        "propose_ms": milliseconds["propose"],
+        "propose_ratio": quartiles(ratios(spent["propose"], spent["propose_tenth"])),
+        "admit_ms": milliseconds["admit"],
+        "admit_ratio": quartiles(ratios(spent["admit_many"], spent["admit"])),
+        "ratio_scores_areas": quartiles(ratios(spent["scores_many"], spent["scores"])),
         "buffer_mb": round(miner.buffer.nbytes / 2**20, 1),
         "checkpoint_s": round(time.process_time() - started, 2),
         "targets": arguments.targets,
-        "processor": platform.processor() or platform.machine(),
-        "torch": torch.__version__,
+        **here(),
     }
-    if arguments.json:
-        print(json.dumps(result))
-        return
-    for name, value in result.items():
-        print(f"{name:22} {value}")
+    show(result, arguments.json)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """The training step with mining (one candidate per row) against the same step without, alternated in one run.
 
 ratio_c1           step with mining / step without, median of neighbouring pairs
+ratio_c1_auto      the same with candidates scored at half size, as score_size=auto does from 192 pixels on
+rank_correlation_auto  of the scores of the first 128 candidates at both sizes, after --plain steps of plain training
 share_conversion   conversion and bookkeeping (what mining adds before a batch's hooks, and the admission) as a share
                    of the scoring forward pass
 share_scores       turning logits into scores, likewise
@@ -9,8 +11,6 @@ share_data_wait    share of the step with mining spent waiting for the loader
 """
 
 import argparse
-import json
-import platform
 import resource
 import statistics
 import subprocess
@@ -19,19 +19,22 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from typing import Any
+from math import isnan
+from typing import Any, Literal
 
 import lightning as L
 import torch
+from measuring import here, parser, quartiles, ratios, show
 from segmentation_models_pytorch import Unet
 
-from hardmine import Blend, Chain, ColorTransfer, HardMining, Mining, Numbered, ParameterStore, Reframe, View
+from hardmine import Blend, Chain, ColorTransfer, HardMining, Mining, Mix, Numbered, ParameterStore, Reframe, View
 from hardmine.cli.train import quieten
 from hardmine.data import RiversideData
 from hardmine.tasks import SegmentationTask
 from hardmine.tasks.precision import auto_precision
 
 WARM_UP = 4  # pairs of steps not counted
+Step = tuple[str, float, dict[str, float]]  # mode, seconds, and seconds of parts
 
 
 class Clock:
@@ -74,7 +77,7 @@ class Alternate(L.Callback):
 
     def __init__(self, mining: HardMining, clock: Clock, modes: tuple[str, ...]) -> None:
         self.mining, self.clock, self.modes = mining, clock, modes
-        self.steps: list[tuple[str, float, dict[str, float]]] = []
+        self.steps: list[Step] = []
         self.peaks: dict[str, int] = defaultdict(int)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -97,7 +100,14 @@ class Alternate(L.Callback):
         self.started = self.clock.now()
 
 
-def run(size: tuple[int, int], batch: int, steps: int, modes: tuple[str, ...]) -> Alternate:
+def run(
+    size: tuple[int, int],
+    batch: int,
+    steps: int,
+    modes: tuple[str, ...],
+    score_size: Literal["auto"] | float = 1.0,
+    start: int = 0,
+) -> Alternate:
     """Train for a number of steps through Lightning and return what was measured."""
     quieten()
     L.seed_everything(0, verbose=False)
@@ -106,8 +116,9 @@ def run(size: tuple[int, int], batch: int, steps: int, modes: tuple[str, ...]) -
         ParameterStore.from_images(source.targets(), source.areas),
         Blend(),
         conversion=Chain([ColorTransfer(), Reframe(0.7)]),
-        threshold=1.1,
-        start=0,
+        threshold="auto" if score_size == "auto" else 1.1,
+        start=start,
+        mix=Mix(score_size=score_size),
         view=View(image="image", label="target", regions="regions"),
         areas=source.areas,
         ledger=tempfile.mkdtemp(),
@@ -155,25 +166,34 @@ def peak_memory(arguments: argparse.Namespace, mode: str) -> int:
     return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
 
 
+def pairs(done: Alternate) -> tuple[list[Step], list[Step]]:
+    """Neighbouring steps without and with mining."""
+    steps = done.steps[2 * WARM_UP :]
+    return steps[::2], steps[1::2]
+
+
+def seconds(steps: list[Step]) -> list[float]:
+    return [step[1] for step in steps]
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="one line of JSON")
-    parser.add_argument("--pairs", type=int, default=20, help="pairs of steps measured")
-    parser.add_argument("--size", type=int, nargs=2, default=(192, 256), metavar=("H", "W"), help="pixels")
-    parser.add_argument("--batch", type=int, default=8, help="rows per step")
-    parser.add_argument("--peak", choices=("mining", "plain"), help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--plain", type=int, default=100, help="steps before the ranks are compared; 0 does not")
+    options.add_argument("--pairs", type=int, default=20, help="pairs of steps measured")
+    options.add_argument("--size", type=int, nargs=2, default=(192, 256), metavar=("H", "W"), help="pixels")
+    options.add_argument("--batch", type=int, default=8, help="rows per step")
+    options.add_argument("--peak", choices=("mining", "plain"), help=argparse.SUPPRESS)
+    arguments = options.parse_args()
     size = (arguments.size[0], arguments.size[1])
     if arguments.peak:
         run(size, arguments.batch, 6, (arguments.peak,))
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
         return
     done = run(size, arguments.batch, 2 * (arguments.pairs + WARM_UP), ("plain", "mining"))
-    steps = done.steps[2 * WARM_UP :]
-    plain, mining = steps[::2], steps[1::2]
-    ratios = [m[1] / p[1] for p, m in zip(plain, mining, strict=True)]
+    plain, mining = pairs(done)
+    half = pairs(run(size, arguments.batch, 2 * (arguments.pairs + WARM_UP), ("plain", "mining"), 0.5))
 
-    def part(rows: list[tuple[str, float, dict[str, float]]], name: str) -> float:
+    def part(rows: list[Step], name: str) -> float:
         return statistics.median(row[2].get(name, 0.0) for row in rows)
 
     forward = part(mining, "forward")
@@ -182,10 +202,9 @@ def main() -> None:
         memory = done.peaks["mining"] / done.peaks["plain"]
     else:
         memory = peak_memory(arguments, "mining") / peak_memory(arguments, "plain")
-    quartiles = statistics.quantiles(ratios, n=4)
     result = {
-        "ratio_c1": round(statistics.median(ratios), 3),
-        "ratio_c1_quartiles": [round(quartiles[0], 3), round(quartiles[2], 3)],
+        "ratio_c1": quartiles(ratios(seconds(mining), seconds(plain))),
+        "ratio_c1_auto": quartiles(ratios(seconds(half[1]), seconds(half[0]))),
         "share_conversion": round(added / forward, 3),
         "share_scores": round((part(mining, "score") - part(plain, "score") - forward) / forward, 3),
         "peak_memory_ratio": round(memory, 3),
@@ -197,15 +216,15 @@ def main() -> None:
         "batch": arguments.batch,
         "size": list(size),
         "precision": auto_precision(),
-        "threads": torch.get_num_threads(),
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or "CPU",
-        "torch": torch.__version__,
+        **here(),
     }
-    if arguments.json:
-        print(json.dumps(result))
-        return
-    for name, value in result.items():
-        print(f"{name:20} {value}")
+    if arguments.plain:
+        found = run(size, arguments.batch, arguments.plain + 20, ("mining",), "auto", arguments.plain)
+        correlation = found.mining.mining._size.correlation
+        result["rank_correlation_auto"] = None if isnan(correlation) else round(correlation, 3)  # images too small
+    if torch.cuda.is_available():
+        result["device"] = torch.cuda.get_device_name()
+    show(result, arguments.json)
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ class CityscapesData(LayoutData):
         shifted_root: a second one, whose `train` are targets and whose `val` are `test`.
         shifted, target: see `Division`.
         regions, superpixels, predictor, convert: see `Layout`.
-        size, batch_size, num_workers, flip, cache_gib, targets, seed, tiles: see `LayoutData`.
+        size, batch_size, num_workers, flip, cache_gib, targets, seed, tiles, exact_resize: see `LayoutData`.
     """
 
     def __init__(
@@ -75,6 +75,7 @@ class CityscapesData(LayoutData):
         seed: int = 0,
         convert: bool = False,
         tiles: bool = False,
+        exact_resize: bool = True,
     ) -> None:
         look_at_choice("regions", regions, Regions)
         told: list[str] = []
@@ -94,7 +95,7 @@ class CityscapesData(LayoutData):
         ]
         remedy = "set data.shifted_root to images of other conditions, or data.shifted={condition: [night]}"
         layout = Listing(rows, folder, CLASSES, _CODING, told, remedy, regions, superpixels, predictor, convert)
-        super().__init__(layout, size, batch_size, num_workers, flip, cache_gib, targets, seed, tiles)
+        super().__init__(layout, size, batch_size, num_workers, flip, cache_gib, targets, seed, tiles, exact_resize)
 
 
 def _found(root: Path, key: str, told: list[str]) -> list[tuple[str, Path, Path, Facts]]:

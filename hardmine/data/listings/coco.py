@@ -34,7 +34,7 @@ class CocoData(LayoutData):
         pattern, table, environment: see `PairsData`.
         shifted, val, test, target, group: see `Division`.
         regions, superpixels, predictor, convert: see `Layout`.
-        size, batch_size, num_workers, flip, cache_gib, targets, seed: see `LayoutData`.
+        size, batch_size, num_workers, flip, cache_gib, targets, seed, exact_resize: see `LayoutData`.
     """
 
     def __init__(
@@ -61,6 +61,7 @@ class CocoData(LayoutData):
         targets: float = 0.0,
         seed: int = 0,
         convert: bool = False,
+        exact_resize: bool = True,
     ) -> None:
         look_at_choice("regions", regions, Regions)
         folder = Path(root).expanduser()
@@ -96,7 +97,9 @@ class CocoData(LayoutData):
             for row, (of, values) in zip(rows, said, strict=True)
         ]
         layout = Listing(made, folder, classes, None, told, REMEDY, regions, superpixels, predictor, convert)
-        super().__init__(layout, size, batch_size, num_workers, flip, cache_gib, targets, seed)
+        super().__init__(
+            layout, size, batch_size, num_workers, flip, cache_gib, targets, seed, exact_resize=exact_resize
+        )
 
 
 def _files(root: Path, annotations: str | Mapping[str, str] | None) -> dict[str, Path]:

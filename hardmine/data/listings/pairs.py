@@ -37,7 +37,7 @@ class PairsData(LayoutData):
         classes, colors, void: see `read_coding`.
         regions, superpixels, predictor, convert: see `Layout`.
         channels, value_range: see `Bands`.
-        size, batch_size, num_workers, flip, cache_gib, targets, seed, tiles: see `LayoutData`.
+        size, batch_size, num_workers, flip, cache_gib, targets, seed, tiles, exact_resize: see `LayoutData`.
     """
 
     def __init__(
@@ -73,6 +73,7 @@ class PairsData(LayoutData):
         tiles: bool = False,
         channels: Sequence[int] | None = None,
         value_range: Sequence[float] | None = None,
+        exact_resize: bool = True,
     ) -> None:
         look_at_choice("unlabelled", unlabelled, Literal["refuse", "skip"])
         look_at_choice("regions", regions, Regions)
@@ -97,7 +98,7 @@ class PairsData(LayoutData):
         layout = Listing(
             rows, folder / images, names, coding, told, REMEDY, regions, superpixels, predictor, convert, bands
         )
-        super().__init__(layout, size, batch_size, num_workers, flip, cache_gib, targets, seed, tiles)
+        super().__init__(layout, size, batch_size, num_workers, flip, cache_gib, targets, seed, tiles, exact_resize)
 
 
 def _matched(glob: Glob, pattern: str | None) -> tuple[dict[str, Path], dict[str, Facts]]:

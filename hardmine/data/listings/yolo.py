@@ -36,7 +36,7 @@ class YoloData(LayoutData):
         table, environment, pattern: see `PairsData`.
         split, shifted, val, test, target, group: see `Division`.
         regions, superpixels, predictor, convert: see `Layout`.
-        size, batch_size, num_workers, flip, cache_gib, targets, seed: see `LayoutData`.
+        size, batch_size, num_workers, flip, cache_gib, targets, seed, exact_resize: see `LayoutData`.
     """
 
     def __init__(
@@ -61,6 +61,7 @@ class YoloData(LayoutData):
         targets: float = 0.0,
         seed: int = 0,
         convert: bool = False,
+        exact_resize: bool = True,
     ) -> None:
         look_at_choice("regions", regions, Regions)
         file = _file(Path(root).expanduser())
@@ -94,7 +95,9 @@ class YoloData(LayoutData):
         if alone := [row for row in rows if row.labels is not None and not row.labels.is_file()]:
             told.append(f"{len(alone)} images have no file of labels, and so no box ({alone[0].image})")
         layout = Listing(rows, file, classes, None, told, REMEDY, regions, superpixels, predictor, convert)
-        super().__init__(layout, size, batch_size, num_workers, flip, cache_gib, targets, seed)
+        super().__init__(
+            layout, size, batch_size, num_workers, flip, cache_gib, targets, seed, exact_resize=exact_resize
+        )
 
 
 def _file(root: Path) -> Path:

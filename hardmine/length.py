@@ -1,15 +1,18 @@
 """How long a trainer trains."""
 
-import lightning as L
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import lightning as L
 
 
-def total_steps(trainer: L.Trainer) -> int:
+def total_steps(trainer: "L.Trainer") -> int:
     """Optimiser steps of the whole fit, by its steps or its epochs; -1 where neither ends it."""
     total = trainer.estimated_stepping_batches
     return -1 if total == float("inf") else int(total)
 
 
-def told_length(trainer: L.Trainer, sources: int) -> str | None:
+def told_length(trainer: "L.Trainer", sources: int) -> str | None:
     """How many steps an epoch is, in one line; None where no epochs are counted.
 
     Args:

@@ -71,9 +71,9 @@ class PairsData(LayoutData):
         seed: int = 0,
         convert: bool = False,
         tiles: bool = False,
-        exact_resize: bool = True,
         channels: Sequence[int] | None = None,
         value_range: Sequence[float] | None = None,
+        exact_resize: bool = True,
     ) -> None:
         look_at_choice("unlabelled", unlabelled, Literal["refuse", "skip"])
         look_at_choice("regions", regions, Regions)

@@ -23,7 +23,7 @@ def together(rows: Recipe, store: ParameterStore, reach: Threshold) -> Test:
     """Inside in every region that would move, see `near`."""
     axes = reach.axes(store.space).nonzero().flatten()
     each, total = reach.limits(store.space)
-    limits = store.space.unit[axes].numpy(), each.numpy(), np.float32(total)
+    limits: tuple[Any, Any, Any] = store.space.unit[axes].numpy(), each.numpy(), np.float32(total)
     of_rows = rows.parameter.numpy(), rows.chosen.numpy(), rows.counted.numpy()
     of_targets = store.points.numpy(), store.offered.numpy()
 
@@ -57,7 +57,7 @@ def _look(
             # an area that the source lacks goes along, and is seen where the piece is put on another source
             if not (chosen[n, region] and offered[m, region]):
                 continue
-            seen = seen or counted[n, region]
+            seen = seen or bool(counted[n, region])
             total = np.float32(0)
             for place in range(len(axes)):
                 shift = (parameter[n, region, axes[place]] - points[m, region, axes[place]]) / unit[place]

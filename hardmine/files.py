@@ -99,12 +99,25 @@ def unwritten(error: BaseException | None, folder: object = "the disk") -> str |
         error: or one that it came of.
         folder: what is named where the error names no file.
     """
+    if (cause := _of_disk(error)) is None:
+        return None
+    where = cause.filename if isinstance(cause.filename, str | Path) else folder
+    remedy = _REMEDIES[cause.errno or 0]
+    return f"{where}: {(cause.strerror or 'cannot be written').lower()}: {remedy}"
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Whether an error comes of a disk that nothing more can be written to, by whomever."""
+    cause = _of_disk(error)
+    return cause is not None and cause.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+def _of_disk(error: BaseException | None) -> OSError | None:
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
         if isinstance(error, OSError) and error.errno in _REMEDIES:
-            where = error.filename if isinstance(error.filename, str | Path) else folder
-            return f"{where}: {(error.strerror or 'cannot be written').lower()}: {_REMEDIES[error.errno]}"
+            return error
         error = error.__cause__ or error.__context__
     return None
 

@@ -27,11 +27,20 @@ PACKAGES = {
 }
 # and these by their names alone; some are functions, which make a network
 NAMES = (
-    *("hardmine.Mining", "hardmine.tasks.detectors.fcos", "timm.create_model", "torchvision.models.get_model"),
+    *("hardmine.Mining", "hardmine.tasks.classifiers.classifier", "hardmine.tasks.detectors.fcos"),
+    *("timm.create_model", "torchvision.models.get_model"),
     *("lightning.Trainer", "lightning.pytorch.Trainer"),
-    *("lightning.pytorch.loggers.TensorBoardLogger", "lightning.pytorch.loggers.CSVLogger"),
+    *(f"lightning.pytorch.loggers.{name}Logger" for name in ("TensorBoard", "CSV", "Wandb")),
+    "hardmine.callbacks.tracking.MLFlowLogger",
 )
+# arguments of loggers that send nothing to where a folder says, but to where the user is logged in
+_LOGGERS = {
+    "WandbLogger": ("_target_", "project", "name", "save_dir", "id", "offline", "log_model", "group", "tags", "notes"),
+    "MLFlowLogger": ("_target_", "experiment_name", "run_name", "save_dir", "run_id", "log_model", "tags"),
+}
 _READS = ("checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")  # arguments of networks
+_WRITERS = ("callbacks", "logger", "trainer", "update")  # blocks whose objects write files
+_PLACE = r"(?:dir|path|folder|trace)$"  # ends the names of arguments that say where
 _SCHEMES = ("model_name", "encoder_name")  # of networks, `local-dir:FOLDER` or `hf-hub:NAME`
 _SPECIAL = ("_target_", "_convert_", "_recursive_")  # not _args_ and _partial_, which call with anything
 _OWN_FOLDER = "${hydra:runtime.output_dir}"
@@ -56,7 +65,7 @@ def read_frozen(path: Path) -> dict[str, Any]:
     Raises:
         InputError: it is none that a run writes.
     """
-    import yaml  # type: ignore[import-untyped]  # comes with omegaconf
+    import yaml  # comes with omegaconf
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
@@ -145,6 +154,42 @@ def look_at_frozen(plain: Any, path: Path, allow: Sequence[str] = ()) -> None:
             _look_at_references(path, key, part, allow)
     _look_at_calls(path, blocks, allow)
     _look_at_calls(path, _resolved(path, blocks, allow), allow)
+
+
+def look_at_places(plain: dict[str, Any], path: Path, allow: Sequence[str] = ()) -> None:
+    """See that what a config makes writes into the folder of its run and nowhere else.
+
+    Args:
+        plain: the config as containers, not resolved; one that `look_at_frozen` lets pass.
+        path: the file that it is from.
+        allow: folders that may be written to as well.
+
+    Raises:
+        InputError: it names another place.
+    """
+    run = path.parent.parent
+    inside = [folder.expanduser().resolve() for folder in [run, *map(Path, allow)]]
+    for name, block in _resolved(path, plain, allow).items():
+        for key, value in _named(block, name) if name in _WRITERS else ():
+            away = isinstance(value, str) and (value[:1] in "/~" or ".." in Path(value).parts)
+            if not value or not isinstance(value, str) or not (away or re.search(_PLACE, key)):
+                continue
+            place = Path(value).expanduser().resolve()
+            if not any(place.is_relative_to(folder) for folder in inside):
+                raise InputError(
+                    f"{path}: {key}: {value!r:.80} is outside of the run's folder: set it below {run}, or set "
+                    f"allow=[{value:.80}] where you trust the folder"
+                )
+
+
+def _named(value: Any, key: str) -> Iterator[tuple[str, Any]]:
+    """Values of keys, however deep they lie; elements of a list have the key of the list."""
+    for name, part in value.items() if isinstance(value, dict) else ():
+        yield from _named(part, f"{key}.{name}")
+    for part in value if isinstance(value, list) else ():
+        yield from _named(part, key)
+    if not isinstance(value, dict | list):
+        yield key, value
 
 
 def _parts(value: Any, key: str) -> Iterator[tuple[str, Any]]:
@@ -236,7 +281,7 @@ def _look_at_calls(path: Path, blocks: dict[Any, Any], allow: Sequence[str]) -> 
         target = part.get("_target_")
         if isinstance(target, str) and _below(target, allow):
             continue
-        if why := _reads(part) or (target is not None and _refused(target)):
+        if why := _reads(part) or _sends(part) or (target is not None and _refused(target)):
             package = str(target).split(".")[0]
             raise InputError(
                 f"{path}: {key}._target_: {target!r:.80} {why}: a run folder may not call it; set allow=[{package}] "
@@ -248,6 +293,15 @@ def _reads(part: dict[Any, Any]) -> str | None:
     """Why a call would read another file; None where it would not."""
     names = [name for name in _READS if part.get(name)] + [name for name in _SCHEMES if ":" in str(part.get(name))]
     return f"would read {names[0]}" if names else None
+
+
+def _sends(part: dict[Any, Any]) -> str | None:
+    """Why a logger would send something where the folder says; None where it does so where the user has said."""
+    known = next((keys for name, keys in _LOGGERS.items() if str(part.get("_target_")).endswith(f".{name}")), None)
+    if known is None:
+        return None
+    strange = [str(name) for name, value in part.items() if name not in known and value is not None]
+    return f"would be given {strange[0]}" if strange else None
 
 
 def _refused(target: Any) -> str | None:

@@ -195,7 +195,21 @@ class Mining:
                 self.gates,
             )
         )
+        self._lent: Average | None = None
         self.begin()
+
+    def judge_by(self, average: Average) -> None:
+        """Have an average judge that follows the model of its own accord, in place of one that follows it here.
+
+        Args:
+            average: of the decay that this search has.
+
+        Raises:
+            ValueError: of another decay.
+        """
+        if average.decay != self.decay:
+            raise ValueError(f"average must have the decay {self.decay} of the search, got {average.decay}")
+        self._lent = average
 
     def begin(self) -> None:
         """Forget everything: what is found belongs to one run."""
@@ -516,11 +530,12 @@ class Mining:
             scores = torch.empty(0, regions + self._size.columns, device=self._at)
         else:
             rows = offered.recipe
-            if not self._average.started:
-                self._average.start(model, self.ranks.first(dict(model.state_dict())))
+            average = self._lent or self._average
+            if not average.started:
+                average.start(model, self.ranks.first(dict(model.state_dict())))
             judge, known = self._judge, self._judge.probabilities
             self.offered, scores = self._size.judged(
-                lambda candidates: judge(model, candidates, forward_context, self._average), offered
+                lambda candidates: judge(model, candidates, forward_context, average), offered
             )
             if judge.probabilities and not known:
                 self.tell("the model gives probabilities, not logits; they are scored as such")
@@ -535,7 +550,7 @@ class Mining:
             for number, gate in enumerate(self.gates):
                 gate.load_state_dict(saved.get("gates", {}).get(str(number), {}))
                 gate.start(model)
-            if saved.get("judge"):
+            if saved.get("judge") and self._lent is None:
                 self._average.start(model, saved["judge"])
             self._saved = None
             self._followed = saved.get("followed", self.step)
@@ -543,7 +558,8 @@ class Mining:
             self._followed = self.step
             for gate in self.gates:
                 gate.step(model)
-            self._average.follow(model, self.ranks.buffers(model) if self.step >= self.start else None)
+            if self._lent is None:
+                self._average.follow(model, self.ranks.buffers(model) if self.step >= self.start else None)
 
     # After the training step
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from hardmine.errors import InputError, TrainingError
-from hardmine.files import read_json, write_atomically
+from hardmine.files import is_full, read_json, unwritten, write_atomically
 from hardmine.runs import RunFolder
 
 Status = Literal["done", "pruned", "refused", "crashed", "running", "unfinished"]
@@ -61,7 +61,7 @@ def recorded(
 ) -> Iterator[None]:
     """Keep how a run ends in its folder, and go on after one that is refused, crashes or is pruned.
 
-    What ends the process, a signal among it, passes: the run is unfinished then.
+    What ends the process passes, a signal and a full disk among it: the run is unfinished then.
 
     Args:
         folder: of the run.
@@ -84,7 +84,11 @@ def recorded(
     except TrainingError as error:
         status, line = "crashed", str(error)
     except Exception as error:
-        traceback.print_exc()
-        status, line = "crashed", " ".join(f"{type(error).__name__}: {error}".split())
+        if is_full(error):
+            raise
+        said = unwritten(error, folder)
+        if said is None:
+            traceback.print_exc()
+        status, line = "crashed", said or " ".join(f"{type(error).__name__}: {error}".split())
     seconds = round(before.seconds + time.perf_counter() - started, 1)
     replace(outcome, status=status, line=line, seconds=seconds).save(folder)

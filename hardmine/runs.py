@@ -1,5 +1,6 @@
 """The folder of a run: its frozen config, checkpoints, ledger and store."""
 
+import errno
 import fcntl
 import json
 import logging
@@ -13,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from hardmine.errors import InputError
 from hardmine.files import read_text, remove_parts, write_atomically
-from hardmine.frozen import look_at_frozen, read_frozen, read_yaml
+from hardmine.frozen import look_at_frozen, look_at_places, read_frozen, read_yaml
 
 if TYPE_CHECKING:
+    import torch
+
     from hardmine.data.inventory import Inventory
     from hardmine.machine import Machine
 
@@ -28,7 +31,7 @@ _HELD = {
     **dict.fromkeys(("multirun.yaml", "sweep.json"), "a sweep"),
     **dict.fromkeys(("evaluation.json", "plan.json"), "an evaluation"),
     "search.pt": "a search",
-    "metadata.csv": "a data set",
+    **dict.fromkeys(("metadata.csv", "export.json"), "a data set"),
 }
 _log = logging.getLogger("hardmine")
 _WRITTEN = (".", ".hydra", "checkpoints", "ledger", "pictures", "images", "regions")  # folders that commands write to
@@ -104,7 +107,12 @@ class RunFolder:
 
     def _lock(self) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
-        lock = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT, 0o666)  # a plain number: it is held to the very end
+        try:  # a plain number: it is held to the very end
+            lock = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise
+            raise InputError(f"{self.path / LOCK}: is a link, which hardmine makes none of: delete it") from None
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -180,6 +188,8 @@ class RunFolder:
         self.claim()
         _log.warning("hardmine: %s: the run that was here had no checkpoint yet: it begins anew", self.path)
         shutil.rmtree(self.ledger, ignore_errors=True)
+        for best in self.checkpoint.parent.glob("best*.ckpt"):
+            best.unlink()
         (self.path / "run.json").unlink()
 
     def resumable(self) -> Path:
@@ -203,26 +213,38 @@ class RunFolder:
             _log.warning("hardmine: %s is damaged: the run goes on from the one before it", self.checkpoint)
         return whole[0]
 
-    def before_is_whole(self) -> bool:
-        """Whether there are weights to compare the last ones with; it is told where they are damaged."""
-        from hardmine.callbacks.checkpoint import is_whole
+    def weights_before(self, module: "torch.nn.Module") -> dict[str, Any] | None:
+        """Weights to compare the last ones with, if there are any; it is told where they are damaged or another's.
+
+        Args:
+            module: that they are for.
+        """
+        from hardmine.callbacks.checkpoint import fitting_weights, is_whole
 
         if not self.before.is_file():
-            return False
+            return None
         whole = is_whole(self.before)
-        if not whole:
-            _log.warning("hardmine: %s is damaged: the table at the end shows nothing before", self.before)
-        return whole
+        weights = fitting_weights(self.before, module) if whole else None
+        if weights is None:
+            what = "of another model" if whole else "damaged"
+            _log.warning("hardmine: %s is %s: the table at the end shows nothing before", self.before, what)
+        return weights
 
-    def finished(self, steps: int) -> dict[str, Any] | None:
-        """The summary of a run that made so many steps and has its last checkpoint; None where it is not at its end."""
+    def finished(self, steps: int, patience: int | None = None) -> dict[str, Any] | None:
+        """The summary of a run that is at its end and has its last checkpoint; None where it is not.
+
+        Args:
+            steps: that it shall make.
+            patience: with which it may have ended early.
+        """
         from hardmine.callbacks.checkpoint import is_whole
 
         if not self.summary.is_file() or not is_whole(self.checkpoint):
             return None
         try:
             summary: dict[str, Any] = json.loads(self.summary.read_text())
-            return summary if 0 <= steps <= summary["steps"] else None
+            early = patience is not None and patience <= summary.get("early_patience", 0)
+            return summary if early or 0 <= steps <= summary["steps"] else None
         except (ValueError, KeyError, TypeError):  # it is written anew
             return None
 
@@ -317,6 +339,25 @@ class RunFolder:
         cfg = OmegaConf.create(plain)
         cfg.run_dir, cfg.allow = str(self.path), list(allow)  # whatever the folder itself would allow
         return cfg
+
+    def look_at_places(self, allow: Sequence[str] = ()) -> None:
+        """See that going on with the run writes into its folder and nowhere else.
+
+        Args:
+            allow: folders that may be written to as well.
+
+        Raises:
+            InputError: its config names another place, or a folder in it is a link to one.
+        """
+        look_at_places(read_frozen(self.frozen), self.frozen, allow)
+        inside = [folder.expanduser().resolve() for folder in [self.path, *map(Path, allow)]]
+        for name in _WRITTEN:
+            place = (self.path / name).resolve()
+            if not any(place.is_relative_to(folder) for folder in inside):
+                raise InputError(
+                    f"{self.path / name}: is a link to {place}, outside of the run's folder: set allow=[{place}] where "
+                    "you trust the folder"
+                )
 
     def lend(self, cfg: Any, blocks: Sequence[str], changes: Mapping[str, Any], allow: Sequence[str] = ()) -> None:
         """Put blocks of this run's config into another.

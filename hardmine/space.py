@@ -34,6 +34,28 @@ class Axis:
         return any(self in colors.axes for colors in COLORS.values()) or not isfinite(self.low + self.high)
 
 
+# of each channel its name, and the units of its mean and of its standard deviation
+_CHANNELS = {
+    "L": ("lightness L*", "0 to 100", "L* units"),
+    "a": ("a*", "green to red", "Lab units"),
+    "b": ("b*", "blue to yellow", "Lab units"),
+    **{letter: (name, "0 to 255", "levels") for letter, name in (("R", "red"), ("G", "green"), ("B", "blue"))},
+}
+
+
+def in_words(axis: str) -> str:
+    """The name of an axis for a reader, with its unit.
+
+    >>> in_words("mean_L"), in_words("std_R"), in_words("sigma")
+    ('mean of lightness L* (0 to 100)', 'std of red (levels)', 'sigma')
+    """
+    kind, _, channel = axis.partition("_")
+    if kind not in ("mean", "std") or channel not in _CHANNELS:
+        return axis.replace("_", " ")
+    name, of_mean, of_std = _CHANNELS[channel]
+    return f"{kind} of {name} ({of_mean if kind == 'mean' else of_std})"
+
+
 class Space:
     """The axes of one conversion, or of several in turn, as tensors of D numbers."""
 

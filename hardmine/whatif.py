@@ -64,10 +64,15 @@ class WhatIf:
         """One of the values (E, R)."""
         return float(values[self.environments.index(environment), self.areas.index(area)])
 
+    def worst_of(self, area: str) -> str:
+        """The environment in which an area, or `image`, is recognised worst."""
+        of_area = self.accuracy[:, self.areas.index(area)]
+        return self.environments[int(np.nan_to_num(of_area, nan=np.inf).argmin())]
+
     @property
     def worst_environment(self) -> str:
         """Where whole images are recognised worst."""
-        return self.environments[int(np.nan_to_num(self.accuracy[:, -1], nan=np.inf).argmin())]
+        return self.worst_of(self.areas[-1])
 
     @property
     def lowest(self) -> float:

@@ -22,7 +22,8 @@ from hardmine.records import Recipe, Verdict
 from hardmine.scenes import Colors, Scenes
 from hardmine.store import ParameterStore
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "scripts/benchmarks"))  # `quality`, the benchmark and its rivals
+for room in ("scripts/benchmarks", "docs"):  # `quality`, the benchmark and its rivals; `keys`, the reference of them
+    sys.path.insert(0, str(Path(__file__).parents[1] / room))
 
 pytest.register_assert_rewrite("conformance")  # its checks are asserts
 torch.set_num_threads(1)  # tensors of a few kilobytes: threads would only wait for each other

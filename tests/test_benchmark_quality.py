@@ -533,7 +533,7 @@ def test_published_tables_are_those_of_the_stored_results(
     root = Path(__file__).parents[1]
     text = shown(monkeypatch, capsys, "--table")
     assert (root / "scripts/benchmarks/quality/results.md").read_text() == text
-    for page in ("README.md", "scripts/benchmarks/quality/ablation.md"):
+    for page in ("docs/results.md", "scripts/benchmarks/quality/ablation.md"):
         rows = [line for line in (root / page).read_text().splitlines() if "(`method=" in line]
         assert rows, page
         assert set(rows) <= set(text.splitlines()), page

@@ -3,22 +3,14 @@
 import json
 import re
 import struct
-import textwrap
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import lightning as L
 import numpy as np
 import pytest
-import torch
-from conftest import make_images
 from PIL import Image
-from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
 
-import hardmine
 from hardmine import __version__
 from hardmine.cli import main
 from hardmine.store import ParameterStore
@@ -270,92 +262,9 @@ def test_what_a_loader_process_cannot_read_is_one_line_too(
     assert "p03.png: this image cannot be read" in error
 
 
-# The library, as the README shows it
-
-
-class Photographs(Dataset[dict[str, Tensor]]):
-    """Somebody's images and label maps; `normalised` as many networks want them."""
-
-    def __init__(self, normalised: bool) -> None:
-        self.image, self.mask = make_images(batch=8, size=(16, 16))
-        self.normalised = normalised
-
-    def __len__(self) -> int:
-        return len(self.image)
-
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
-        image = self.image[index] / 255
-        if self.normalised:
-            mean, std = torch.tensor([[0.485, 0.456, 0.406], [0.229, 0.224, 0.225]])[..., None, None]
-            image = (image - mean) / std
-        return {"image": image, "mask": self.mask[index].long()}
-
-
-class Somewhere(L.LightningDataModule):
-    def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
-        return DataLoader(Photographs(normalised=False), batch_size=4, shuffle=True)
-
-
-class Somebodys(L.LightningModule):
-    def __init__(self) -> None:
-        super().__init__()
-        self.net = nn.Conv2d(3, 3, 1)
-
-    def forward(self, image: Tensor) -> Tensor:
-        logits: Tensor = self.net(image)
-        return logits
-
-    def training_step(self, batch: dict[str, Tensor], batch_idx: int = 0) -> Tensor:
-        return nn.functional.cross_entropy(self(batch["image"]), batch["mask"], ignore_index=255)
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.SGD(self.parameters(), lr=0.01)
-
-
-def readme_blocks(title: str) -> list[str]:
-    """The indented blocks under a heading of the README."""
-    text = (Path(__file__).parent.parent / "README.md").read_text()
-    section = text.split(f"## {title}\n", 1)[1].split("\n## ", 1)[0]
-    blocks = re.findall(r"(?:^(?: {4}.*)?\n)+", section, re.MULTILINE)
-    return [textwrap.dedent(block) for block in blocks if block.strip()]
-
-
-def test_the_library_examples_of_the_readme_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    few_lines, measured, normalised, numbered, by_hand = readme_blocks("In your own Lightning project")
-    model = Somebodys()
-    optimiser, losses = model.configure_optimizers(), []
-
-    def train_on(batch: dict[str, Tensor]) -> None:
-        loss = model.training_step(batch)
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        losses.append(float(loss.detach()))
-
-    names: dict[str, Any] = {"module": Somebodys(), "datamodule": Somewhere(), "model": model, "train_on": train_on}
-    names.update(hardmine=hardmine, night_loader=DataLoader(Photographs(normalised=False), batch_size=4))
-    for block in (measured, few_lines):
-        exec(block, names)
-    mining = names["mining"]
-    assert mining.step == 400
-    assert mining.tally.candidates == 300 * 4 and mining.tally.pieces > 0
-    names.update(dataset=Photographs(normalised=True), DataLoader=DataLoader)
-    for block in (normalised, numbered, by_hand):
-        exec(block, names)
-    assert names["mining"].step == len(losses) == 1
-    assert names["mining"].view.kind == "masks"
-
-
 def test_a_choice_that_is_not_there_names_those_that_are(capsys: pytest.CaptureFixture[str]) -> None:
     error = fails(capsys, "train", "neighbourhood=nope")
     assert "neighbourhood/nope" in error and "take one of adjacent_cell, associated_cell, auto, blend" in error
-
-
-@pytest.mark.parametrize("command", ["export", "store"])
-def test_help_of_commands_without_a_config(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    main([command, "--help"])
-    assert f"hardmine {command}" in capsys.readouterr().out
 
 
 def test_options_come_before_a_root(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,6 @@
 """`hardmine evaluate` and `hardmine.audit`: where a model fails, in the light it was given and in other light."""
 
+import io
 import json
 from pathlib import Path
 
@@ -7,15 +8,19 @@ import numpy as np
 import pytest
 import torch
 from conftest import RIVERSIDE, TINY, UNET, make_images, make_store
+from rich.console import Console
+from rich.table import Table
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 import hardmine
 from hardmine.cli import main
-from hardmine.cli.evaluate import _Light
+from hardmine.cli.evaluate import _Light, gate, look_at_fail_area
+from hardmine.errors import InputError
 from hardmine.memory.ledger import Ledger
 from hardmine.report.environments import read_graph
 from hardmine.report.evaluation import Evaluation
+from hardmine.report.table import print_table
 from hardmine.whatif import WhatIf, what_if
 
 AREAS = ("area0", "area1", "area2")
@@ -169,8 +174,39 @@ def test_a_gate_says_what_it_compares(checkpoint: Path, tmp_path: Path, capsys: 
     few = ("budget=8",)
     assert refused(checkpoint, tmp_path / "a", "fail_under=1", *few) == 1
     assert "fail_under=1 failed: the lowest recognition accuracy of whole images" in capsys.readouterr().out
-    evaluate(checkpoint, tmp_path / "b", "fail_under=0", *few)
-    assert "fail_under=0 passed" in capsys.readouterr().out
+    evaluate(checkpoint, tmp_path / "b", "fail_under=0", "fail_area=any", *few)
+    assert "fail_under=0 passed: the lowest recognition accuracy of an area in an" in capsys.readouterr().out
+
+
+def test_a_gate_looks_at_what_it_is_told_to() -> None:
+    """Two environments, two areas: the image is recognised worst by dusk, the road by night."""
+    light = what_if(
+        ["dusk", "night"],
+        ["sky", "road", "image"],
+        np.array([0, 0, 0]),
+        np.array([-1, 0, 1]),
+        np.array([[1.0, 1.0, 1.0], [0.4, 0.8, 0.5], [0.9, 0.3, 0.7]]),
+    )
+    passed, line = gate(light, 0.5, "image")
+    assert passed and "of whole images in an environment is 0.500 (dusk)" in line
+    assert "areas were not looked at: the lowest is 0.300 (road in night)" in line
+    assert gate(light, 0.51, "image")[0] is False
+    passed, line = gate(light, 0.4, "any")
+    assert not passed and line.endswith("of an area in an environment is 0.300 (road in night)")
+    passed, line = gate(light, 0.4, "sky")
+    assert passed and line.endswith("of sky in an environment is 0.400 (dusk)")
+    with pytest.raises(InputError, match=r"fail_area: 'rode' is no area.*did you mean `road`"):
+        look_at_fail_area("rode", ["sky", "road"])
+
+
+def test_titles_are_whole_however_narrow_the_terminal() -> None:
+    table = Table(title="a title that is wider than its table", caption="and a caption that is wider, too")
+    table.add_column("n")
+    table.add_row("1")
+    console = Console(file=io.StringIO(), width=20)
+    print_table(console, table)
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert lines[0] == "a title that is wider than its table" and lines[-1] == "and a caption that is wider, too"
 
 
 def test_a_stopped_evaluation_goes_on_to_the_same_end(

@@ -14,7 +14,7 @@ from test_cli import fails
 from hardmine.cli import config_folder
 from hardmine.cli.report import write_report
 from hardmine.errors import InputError
-from hardmine.frozen import BLOCKS, look_at_frozen
+from hardmine.frozen import BLOCKS, look_at_frozen, look_at_places
 from hardmine.runs import RunFolder
 
 GOOD: dict[str, Any] = {
@@ -233,3 +233,69 @@ def test_blocks() -> None:
     common: Any = OmegaConf.to_container(OmegaConf.load(config_folder() / "common.yaml"), resolve=False)
     groups = {name for entry in common["defaults"] if isinstance(entry, dict) for name in entry}
     assert {*BLOCKS} == groups | {name for name, value in common.items() if isinstance(value, dict)} - {"hydra"}
+
+
+# Where a run that goes on may write
+
+
+def named(block: str, key: str, value: str) -> dict[str, Any]:
+    return with_(lambda plain: plain.setdefault(block, {}).update({"mine": {key: value}}))
+
+
+@pytest.mark.parametrize("block", ["callbacks", "logger", "trainer", "update"])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("dirpath", "/elsewhere"),
+        ("filename", "/elsewhere/last"),
+        ("filename", "../../last"),
+        ("save_dir", "~"),
+        ("folder", "pictures"),  # below the folder in which the command is typed
+        ("path", "${run_dir}/../other/before.ckpt"),
+        ("trace", "${run_dir}x/trace.csv"),
+        ("default_root_dir", "s3://bucket"),
+    ],
+)
+def test_places_outside_of_the_folder(block: str, key: str, value: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=rf"{block}\.mine\.{key}: .* outside of the run's folder: .*allow=\["):
+        look_at_places(named(block, key, value), tmp_path / "run/.hydra/config.yaml")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("dirpath", "${run_dir}/checkpoints"),
+        ("path", "${run_dir}/a/../b.csv"),
+        ("filename", "{epoch}-{step}"),
+        ("monitor", "val/miou"),
+        ("dirpath", "/scratch/checkpoints"),
+    ],
+)
+def test_places_below_the_folder_or_allowed(key: str, value: str, tmp_path: Path) -> None:
+    look_at_places(named("callbacks", key, value), tmp_path / "run/.hydra/config.yaml", ["/scratch"])
+
+
+def test_places_that_are_only_read(tmp_path: Path) -> None:
+    look_at_places(named("data", "root", "/data/camvid"), tmp_path / "run/.hydra/config.yaml")
+
+
+def test_links_out_of_the_folder(evil: Path, tmp_path: Path) -> None:
+    OmegaConf.save(GOOD, evil / ".hydra/config.yaml")
+    other = tmp_path / "other"
+    other.mkdir()
+    RunFolder(evil).look_at_places()
+    (evil / "pictures").symlink_to(other)
+    with pytest.raises(InputError, match=r"pictures: is a link to .*other, outside of the run's folder: set allow="):
+        RunFolder(evil).look_at_places()
+    RunFolder(evil).look_at_places([str(other)])
+
+
+def test_a_lock_that_is_a_link_is_not_written_through(tmp_path: Path) -> None:
+    kept = tmp_path / "kept.txt"
+    kept.write_text("mine")
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "run.lock").symlink_to(kept)
+    with pytest.raises(InputError, match=r"run\.lock: is a link"):
+        RunFolder(run).claim()
+    assert kept.read_text() == "mine"

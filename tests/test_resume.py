@@ -188,15 +188,21 @@ def test_a_checkpoint_without_its_state_is_not_gone_on_with(tmp_path: Path, caps
     look_at_state(last, mines=False)
 
 
-def test_damaged_weights_of_before_do_not_cost_the_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("what", ["damaged", "of another model"])
+def test_weights_of_before_that_cannot_be_shown_do_not_cost_the_end(
+    what: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = tmp_path / "run"
     main(["train", *RIVERSIDE, *SMALL, "~callbacks.pictures", "trainer.max_steps=1", f"hydra.run.dir={run}"])
     before = run / "checkpoints/before.ckpt"
-    before.write_bytes(before.read_bytes()[:5000])
+    if what == "damaged":
+        before.write_bytes(before.read_bytes()[:5000])
+    else:
+        torch.save({"state_dict": {"network.weight": torch.zeros(1)}, "callbacks": [0]}, before)
     capsys.readouterr()
     main(["train", f"resume={run}", "trainer.max_steps=2"])
     shown = capsys.readouterr()
-    assert f"{before} is damaged: the table at the end shows nothing before" in shown.out + shown.err
+    assert f"{before} is {what}: the table at the end shows nothing before" in shown.out + shown.err
     summary = json.loads((run / "summary.json").read_text())
     assert summary["steps"] == 2 and not any(name.startswith("before/") for name in summary)
     assert "│ all" in shown.out

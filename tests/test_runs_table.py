@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml  # type: ignore[import-untyped]  # comes with omegaconf
+import yaml  # comes with omegaconf
 
 from hardmine.cli import main
 from hardmine.cli.runs import condition, in_order

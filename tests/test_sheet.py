@@ -19,8 +19,8 @@ from hardmine.candidates import Candidates
 from hardmine.records import Recipe
 from hardmine.report.caption import SIZE, font, lines, words
 from hardmine.report.gallery import Gallery
-from hardmine.report.prediction import color, paint
-from hardmine.report.sheet import COLUMNS, Shown, choice, sheet, show
+from hardmine.report.prediction import color, draw_labels
+from hardmine.report.sheet import COLUMNS, Shown, choice, sheet, show, swatch
 from hardmine.scenes import Scenes
 from hardmine.store import ParameterStore
 
@@ -124,7 +124,7 @@ def test_the_captions_tell_where_labels_have_moved() -> None:
     still, other = (show(made, row, make_store(), nothing) for row in range(2))
     assert (still.captions[1], still.captions[3]) == ("index image", "converted")
     assert (other.captions[1], other.captions[3]) == ("index image, moved", "converted, and moved")
-    assert np.array_equal(other.pictures[1][::5, ::5], paint(moved[1]))  # the prediction is compared with it
+    assert np.array_equal(other.pictures[1], draw_labels(moved[1], (160, 120)))  # the prediction is compared with it
 
 
 def test_what_has_no_target_image_is_blank_and_says_so() -> None:
@@ -149,11 +149,14 @@ def test_pictures_are_shown_a_whole_number_of_times_larger_or_smaller(width: int
     assert {picture.shape for picture in row.pictures} == {(24 * shown // width, shown, 3)}
     if shown >= width:
         times = shown // width
-        image, regions = made.source.image[0].permute(1, 2, 0).numpy(), made.source.regions[0]
+        image, regions = made.source.image[0].permute(1, 2, 0).numpy(), made.source.regions[0].numpy()
         assert np.array_equal(row.pictures[0], image.repeat(times, 0).repeat(times, 1))
-        assert np.array_equal(row.pictures[1], paint(regions).repeat(times, 0).repeat(times, 1))
+        labels, there = regions.repeat(times, 0).repeat(times, 1), row.pictures[1]
+        assert all((there[labels == label] == color(label)).all() for label in range(3))
+        void = there[labels == 255]
+        assert {tuple(pixel) for pixel in void.tolist()} == {(0, 0, 0), (255, 255, 255)}  # hatched
     else:  # no colour between two areas
-        colours = {tuple(color(label)) for label in (0, 1, 2, 255)}
+        colours = {*(tuple(color(label)) for label in (0, 1, 2, 255)), (255, 255, 255)}
         assert {tuple(pixel) for pixel in row.pictures[1].reshape(-1, 3).tolist()} <= colours
 
 
@@ -198,7 +201,7 @@ def test_a_sheet_has_every_picture_and_every_word() -> None:
     for text in ("road", "cat"):  # neither is to be seen on it
         assert not is_in(drawn, words(text, round(font().getlength(text)) + 1)), text
     for label in (0, 2, 255, 1):
-        assert is_in(drawn, np.full((SIZE, SIZE, 3), color(label), np.uint8))
+        assert is_in(drawn, swatch(label, SIZE))
 
 
 def test_classes_that_are_the_areas_stand_in_the_legend_once() -> None:

@@ -1,9 +1,12 @@
 """Sweeps: a bad run ends nothing but itself, the table at the end, and the search with Optuna."""
 
+import errno
 import json
 import math
+import os
 import re
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ import pytest
 from hardmine.cli import main
 from hardmine.cli.config import run_configured
 from hardmine.errors import InputError
-from hardmine.outcome import Outcome, PrunedError
+from hardmine.outcome import Outcome, PrunedError, recorded
 from hardmine.report.metric import direction_of, main_metric
 from hardmine.report.sweep import read_sweep, write_sweep
 from hardmine.runs import RunFolder
@@ -332,3 +335,20 @@ def test_a_trial_that_kills_its_process_is_not_tried_for_ever(tmp_path: Path, mo
     while (asked := Study(tmp_path / "s", space, 2, "maximize").ask()) is not None:  # nobody tells
         folders.append(asked.folder.name)
     assert folders[:STARTS] == ["0"] * STARTS and len(folders) == 2 * STARTS and len(set(folders)) == 2
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(errno.ENOSPC, "unfinished"), (errno.EROFS, "unfinished"), (errno.EACCES, "crashed")]
+)
+def test_what_a_disk_refuses(number: int, status: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A full disk ends the sweep, whose run goes on once there is room; one file that may not be read ends its run."""
+    run = tmp_path / "run"
+    with (
+        pytest.raises(OSError, match="x") if status == "unfinished" else nullcontext(),
+        recorded(run, ["seed=0"], (InputError,), str),
+    ):
+        raise OSError(number, os.strerror(number), "x.png")
+    found = Outcome.load(run)
+    assert found.status == status and found.overrides == ["seed=0"]
+    assert not found.line or re.fullmatch(r"x\.png: permission denied: .*", found.line)
+    assert "Traceback" not in capsys.readouterr().err

@@ -28,6 +28,7 @@ from hardmine.tasks.metrics import (
     PerClass,
     PerEnvironment,
 )
+from hardmine.tasks.optimisation import Optimisation
 
 CLASSES = ("sky", "road", "tree")
 SIZE = (40, 56)  # no multiples of 32
@@ -175,7 +176,7 @@ def test_the_loss_is_what_is_trained_on_and_has_a_value_in_eval_mode(kind: str) 
 
 
 def test_a_task_must_say_what_it_learns() -> None:
-    task = Task(pixelwise(), CLASSES, {"accuracy": partial(BalancedAccuracy, 3)}, [], [], 0.1, 0.1, False)
+    task = Task(pixelwise(), CLASSES, {"accuracy": partial(BalancedAccuracy, 3)}, [], [], Optimisation(), False)
     with pytest.raises(TypeError, match="Task must say what is learned"):
         task.training_step({"image": torch.zeros(1, 3, 4, 4)}, 0)
 
@@ -221,7 +222,7 @@ def one_thread() -> Iterator[None]:
 def test_a_detector_overfits_one_image() -> None:
     """Classes count from 0 on both sides, boxes are not resized: a bright box of class 2 and a dark one of class 0."""
     torch.manual_seed(0)
-    task = DetectionTask(fcos(3, channels=64), CLASSES, lr=2e-3)
+    task = DetectionTask(fcos(3, channels=64), CLASSES, optimisation=Optimisation(lr=2e-3))
     task.log = lambda *_, **__: None  # type: ignore[method-assign]
     image = torch.full((1, 3, 64, 64), 0.5)
     image[0, :, 8:40, 6:28], image[0, :, 30:52, 36:60] = 1.0, 0.0
@@ -450,7 +451,7 @@ class Halves(Rows):
 def test_a_fused_optimiser_makes_nearly_the_same_steps() -> None:
     def trained(fused: bool) -> dict[str, torch.Tensor]:
         torch.manual_seed(0)
-        task = SegmentationTask(nn.Conv2d(3, 3, 3, padding=1), CLASSES, lr=1e-2)
+        task = SegmentationTask(nn.Conv2d(3, 3, 3, padding=1), CLASSES, optimisation=Optimisation(lr=1e-2))
         task.fused = fused
         optimizer = task.configure_optimizers()
         assert optimizer.defaults["fused"] is fused

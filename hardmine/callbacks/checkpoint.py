@@ -50,6 +50,16 @@ def is_whole(path: Path) -> bool:
         return False
 
 
+def fitting_weights(path: Path, module: torch.nn.Module) -> dict[str, Any] | None:
+    """The weights that a checkpoint holds for a module; None where they are for another, or it is no checkpoint."""
+    try:
+        weights = dict(torch.load(path, map_location="cpu", mmap=True, weights_only=True)["state_dict"])
+        shapes = {name: tensor.shape for name, tensor in weights.items()}
+    except Exception:  # whatever another file makes torch raise
+        return None
+    return weights if shapes == {name: tensor.shape for name, tensor in module.state_dict().items()} else None
+
+
 def look_at_state(path: Path, mines: bool) -> None:
     """See that a checkpoint has all that a run goes on from; Lightning takes what is there and begins the rest anew.
 

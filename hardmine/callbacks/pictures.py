@@ -5,17 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
+from hardmine.callbacks.tracking import add_picture
 from hardmine.candidates import Candidates
+from hardmine.length import total_steps
 from hardmine.mining import Mining
 from hardmine.report.picture import Picture, write_picture
 from hardmine.report.sheet import choice, sheet, show
 
 
 class Pictures(L.Callback):
-    """Writes a sheet of candidates to the run folder and to TensorBoard: pieces first, see `choice`.
+    """Writes a sheet of candidates to the run folder and to the loggers: pieces first, see `choice`.
 
     Args:
         folder: where `step_<n>.png` go.
@@ -38,9 +39,10 @@ class Pictures(L.Callback):
         self.targets = {name: image for name, image, *_ in targets or ()}
         self.mining: Mining | None = mining
         self._step = 0  # updates of the model at the last look
+        self._last = -1  # and at the end of the fit
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._step = trainer.global_step
+        self._step, self._last = trainer.global_step, total_steps(trainer)
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -48,14 +50,13 @@ class Pictures(L.Callback):
         candidates = None if self.mining is None else self.mining.offered
         step, since = trainer.global_step, self._step
         self._step = step
-        due = step // self.every > since // self.every or (step == trainer.max_steps and step > since)
+        due = step // self.every > since // self.every or (step == self._last and step > since)
         if candidates is None or candidates.score is None or not due or not trainer.is_global_zero:
             return
         picture = self.sheet(candidates, _classes(pl_module), step)
-        write_picture(self.folder / f"step_{step:06d}.png", picture)
-        for logger in trainer.loggers:
-            if isinstance(logger, TensorBoardLogger):
-                logger.experiment.add_image("candidates", picture, step, dataformats="HWC")
+        path = self.folder / f"step_{step:06d}.png"
+        write_picture(path, picture)
+        add_picture(trainer.loggers, "candidates", picture, path, step)
 
     def sheet(self, candidates: Candidates, classes: Sequence[str] = (), step: int = 0) -> Picture:
         """(height, width, 3) uint8, see `hardmine.report.sheet`.

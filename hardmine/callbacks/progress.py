@@ -7,6 +7,8 @@ from lightning.pytorch.callbacks import ProgressBar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from hardmine.length import total_steps
+
 
 class MiningProgress(ProgressBar):
     """Steps done, loss, hit rate, pieces and buffer size; where the output is no terminal, a line now and then.
@@ -20,16 +22,18 @@ class MiningProgress(ProgressBar):
         self.every = every
         self._console = Console(stderr=True)
         self._bar: Progress | None = None
+        self._total = -1  # steps
 
     def disable(self) -> None:
         """Lightning calls this on every rank but the first."""
         self.every = 0
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._total = total_steps(trainer)
         if self.every and self._console.is_terminal:
             columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
             self._bar = Progress(*columns, TextColumn("{task.fields[found]}"), console=self._console)
-            total = trainer.max_steps if trainer.max_steps > 0 else None
+            total = self._total if self._total > 0 else None
             self._task = self._bar.add_task("", total=total, found="", completed=trainer.global_step)
             self._bar.start()
 
@@ -44,7 +48,8 @@ class MiningProgress(ProgressBar):
                     self._task, found=self._found(trainer)
                 )  # reads the loss: on a GPU the host waits for it
         elif self.every and step % self.every == 0:
-            self._console.print(f"step {step}/{trainer.max_steps}  {self._found(trainer)}", soft_wrap=True)
+            of = f"/{self._total}" if self._total > 0 else ""
+            self._console.print(f"step {step}{of}  {self._found(trainer)}", soft_wrap=True)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._stop()

@@ -25,11 +25,17 @@ usage: hardmine COMMAND [KEY=VALUE ...]
   hardmine evaluate ckpt=FILE data.root=PATH [fail_under=0.6]
                                              measure a model on every split, and its images in other light; exit code 1
                                              where an environment is recognised worse
-  hardmine export run=RUN_FOLDER out=FOLDER [sources=false]
+  hardmine export run=RUN_FOLDER out=FOLDER [format=folder|coco|yolo|webdataset] [sources=false]
                                              write the pieces of a training run as a data set
+  hardmine data PATH, hardmine data data=pairs KEY=VALUE ... [sheet=FILE.png]
+                                             say what is in a folder: splits, environments, classes, sizes, what is odd
+  hardmine export model ckpt=FILE out=FILE.onnx|FILE.pt2 [weights=model|judge]
+                                             write the network for other programs, and check that outputs agree
   hardmine store root=PATH out=FILE.parquet [split=target] [colors=lab]
                                              measure labelled targets, for store=file store.path=FILE.parquet;
                                              in place of FILE.parquet also "sqlite:///FILE.db?table=NAME"
+  hardmine store data=NAME data.KEY=VALUE ... out=FILE.parquet
+                                             the same of images in another layout
   hardmine store run=RUN_FOLDER              the environment table of a run: what was used, how well it was recognised
   hardmine report FOLDER [ANOTHER]           one page that shows a run, a search or an evaluation, or two side by side
   hardmine runs [FOLDER] [sort=KEY] [where="KEY<VALUE"] [json=true]
@@ -38,13 +44,13 @@ usage: hardmine COMMAND [KEY=VALUE ...]
   hardmine sweep KEY=RANGE ... [out=FOLDER] [trials=20] [seeds=[0,1,2]] [metric=NAME]
                                              search for the settings that train best, by Optuna
   hardmine sweep report FOLDER               the table of a sweep, also of hardmine train -m
-  hardmine train --help, hardmine mine --help, hardmine evaluate --help, hardmine sweep --help
-                                             every config group and key
+  hardmine COMMAND --help                    examples, every config group and key
+  hardmine train --help mining               one group, option, block or key with its comments
   hardmine --version
 """
 
 CONFIGURED = ("train", "mine", "evaluate")  # their arguments are Hydra's
-COMMANDS = (*CONFIGURED, "report", "runs", "export", "store", "sweep")
+COMMANDS = (*CONFIGURED, "report", "runs", "data", "export", "store", "sweep")
 
 
 def config_folder() -> Path:
@@ -75,10 +81,17 @@ def main(argv: Sequence[str] | None = None) -> None:
         print(f"hardmine {__version__}")
         return
     try:
+        if {"-sc", "--shell-completion"} & set(arguments):
+            from hardmine.cli.help import complete
+
+            complete(arguments)
+            return
         if arguments[0] not in COMMANDS:
             raise InputError(f"{arguments[0]}: no such command: use one of {', '.join(COMMANDS)}")
-        if arguments[0] in ("report", "runs", "export", "store") and {"-h", "--help"} & set(arguments):
-            print(USAGE, end="")
+        if {"-h", "--help"} & set(arguments):
+            from hardmine.cli.help import show_help
+
+            show_help(arguments[0], [each for each in arguments[1:] if not each.startswith("-")])
             return
         # what takes seconds to import comes when signals are heeded
         with heeded(_speaks) if arguments[0] == "train" else nullcontext():

@@ -12,6 +12,8 @@ from omegaconf import DictConfig, OmegaConf
 from hardmine.cli import config_folder
 from hardmine.errors import InputError
 
+IN_CALLBACKS = ("checkpoint", "early_stopping")  # groups that fill a part of the block `callbacks`
+
 
 def options(group: str) -> list[str]:
     """What a group of the config offers."""
@@ -46,6 +48,7 @@ def look_at_blocks(cfg: Any) -> None:
     """
     common = _common()
     groups = [next(iter(entry)) for entry in common["defaults"] if isinstance(entry, dict)]
+    groups = [name for name in groups if name not in IN_CALLBACKS]
     blocks = [name for name, value in common.items() if isinstance(value, dict) and name != "hydra"]
     for name in [*groups, *blocks]:
         block = cfg.get(name)

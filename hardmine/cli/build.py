@@ -1,7 +1,9 @@
 """The one place that wires the objects from the config."""
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
+from difflib import get_close_matches
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -22,14 +24,19 @@ from hardmine.judge.gates import Gate
 from hardmine.mining import Mining
 from hardmine.plan import Mix
 from hardmine.records import VOID
+from hardmine.report.metric import direction_of
 from hardmine.runs import RunFolder
 from hardmine.scenes import Colors
 from hardmine.store import ParameterStore
 from hardmine.store.environment import EnvironmentTable
 from hardmine.tasks.base import Task
+from hardmine.tasks.losses import balanced
+from hardmine.tasks.networks import network
+from hardmine.tasks.optimisation import Optimisation
 from hardmine.tasks.weights import load_weights
 from hardmine.view import View
 
+_log = logging.getLogger("hardmine")
 _SCORED = {"masks": "segmentation", "classes": "classification", "boxes": "detection"}
 
 
@@ -39,7 +46,7 @@ def build_data(cfg: Any, **changes: Any) -> LabelledData:
     Index images are predicted by another run's network where `data.regions=predicted`.
     """
     if cfg.data.get("regions") == "predicted":
-        changes["predictor"] = _build_predictor(cfg)
+        changes["predictor"] = build_predictor(cfg)
     data: LabelledData = instantiate(cfg.data, _convert_="all", **changes)
     cfg.classes = len(data.classes)
     if cfg.scoring.get("by_class", False) is None:
@@ -56,17 +63,85 @@ def build_data(cfg: Any, **changes: Any) -> LabelledData:
 
 def build_task(cfg: Any, data: LabelledData) -> Task:
     """Network and training step, with the weights of `ckpt` where one is given."""
-    task: Task = instantiate(
+    task = task_of(
         cfg.task,
-        net=instantiate(cfg.model),
+        net=network(cfg.model, filled=bool(cfg.ckpt or cfg.resume)),
         classes=data.classes,
         val_environments=data.split("val").environments if data.has("val") else (),
         test_environments=data.split("test").environments if data.has("test") else (),
+        **({"class_weights": _balanced(data)} if cfg.task.get("class_weights") == "balanced" else {}),
     )
     if cfg.ckpt is not None:
         load_weights(task, cfg.ckpt)
     _try_out(cfg, data, task)
     return task
+
+
+def task_of(settings: Any, **needed: Any) -> Task:
+    """A task as its block of the config says, whose keys on how the weights are moved are one argument.
+
+    Args:
+        settings: the block.
+        needed: arguments beside it.
+    """
+    given: dict[str, Any] = OmegaConf.to_container(settings, resolve=True)  # type: ignore[assignment]
+    names = {field.name for field in fields(Optimisation)} & given.keys()
+    optimisation = Optimisation(**{name: given.pop(name) for name in names})
+    task: Task = instantiate({**given, "_partial_": True})(**{"optimisation": optimisation, **needed})
+    return task
+
+
+def _balanced(data: LabelledData) -> list[float] | None:
+    """Weights that make the classes of the images that are trained on count alike; None where there are none."""
+    if not data.has("train"):
+        return None  # nothing is trained
+    images, count = data.training, torch.zeros(256, dtype=torch.int64)
+    for index in range(len(images)):
+        count += torch.bincount(torch.as_tensor(images[index]["target"]).flatten().long(), minlength=256)
+    weights = balanced(count[: len(data.classes)])
+    told = ", ".join(f"{name} {weight:.3g}" for name, weight in zip(data.classes, weights, strict=True))
+    _log.warning("hardmine: class weights: %s", told)
+    return weights
+
+
+def build_callbacks(cfg: Any, task: Task, data: LabelledData) -> dict[str, Any]:
+    """The callbacks of the config by name, with the task's main figure in those that look at one and leave it open.
+
+    What says how a run goes on comes last, and so knows what the others have made of a validation.
+
+    Raises:
+        InputError: a figure of validation that there will not be.
+    """
+    callbacks: dict[str, Any] = {}
+    for name, settings in cfg.callbacks.items():
+        filled = {}
+        monitor = settings.get("monitor")
+        if monitor == "auto":
+            monitor = filled["monitor"] = f"val/{task.metric}"
+        if monitor is not None:
+            _look_at_figure(f"callbacks.{name}.monitor", monitor, task, data)
+        if settings.get("mode") == "auto":
+            try:
+                filled["mode"] = direction_of(monitor)[:3]  # maximize or minimize
+            except InputError:
+                line = f"callbacks.{name}.mode: is {monitor} better large or small?: say max or min"
+                raise InputError(line) from None
+        callbacks[name] = instantiate(settings, **filled)
+    last = callbacks.pop("checkpoint", None)
+    return callbacks if last is None else {**callbacks, "checkpoint": last}
+
+
+def _look_at_figure(key: str, monitor: str, task: Task, data: LabelledData) -> None:
+    if not monitor.startswith("val/") or not type(task).__module__.startswith("hardmine."):
+        return
+    if not data.has("val"):
+        raise InputError(
+            f"{key}={monitor}: there are no images in the split val: set checkpoint=last and early_stopping=none"
+        )
+    if monitor not in (known := task.figures("val")):
+        near = get_close_matches(monitor, known, 1)
+        guess = f" (did you mean `{near[0]}`?)" if near else ""
+        raise InputError(f"{key}={monitor}: validation has no such figure{guess}: it has {', '.join(known[:6])}, ...")
 
 
 def main_split(data: LabelledData) -> str:
@@ -207,20 +282,42 @@ def build_inventory(cfg: Any, data: LabelledData, mining: Mining | None) -> Inve
     return Inventory.of(data, splits, None if mining is None or measured else mining.store, predictor)
 
 
-def _build_predictor(cfg: Any) -> Any:
+def build_predictor(cfg: Any) -> Any:
     """A segmentation network of an earlier run, which tells the areas of images that have no index images."""
-    from hardmine.tasks.predictor import AreaPredictor, classes_of
+    from hardmine.tasks.predictor import AreaPredictor
 
     path = Path(cfg.predictor or "").expanduser()
-    folder = RunFolder(path.parent.parent)
-    if not folder.frozen.is_file():
+    if path.suffix == ".pt2":
         raise InputError(
-            f"predictor: {path} is no checkpoint in the folder of a segmentation run ({folder.frozen} is missing): set "
+            f"predictor: {path}: PyTorch unpickles what such a file holds, which may run code: set "
             "predictor=RUN_FOLDER/checkpoints/last.ckpt"
         )
-    run = folder.config(cfg.get("allow", []))
-    names = classes_of(path)
+    return AreaPredictor(build_frozen_task(path, "predictor", cfg.get("allow", []))[0])
+
+
+def build_frozen_task(path: Path, key: str, allow: Sequence[str]) -> tuple[Task, Any]:
+    """The network of an earlier run, from the config that it froze, and that config.
+
+    Args:
+        path: a checkpoint in the folder of the run.
+        key: that names it.
+        allow: see `RunFolder.config`.
+
+    Raises:
+        InputError: it lies in no such folder, or holds no weights of that network.
+    """
+    from hardmine.tasks.predictor import classes_of
+
+    folder = RunFolder(path.parent.parent)
+    if not folder.frozen.is_file():
+        what = "a segmentation run" if key == "predictor" else "a run"
+        raise InputError(
+            f"{key}: {path} is no checkpoint in the folder of {what} ({folder.frozen} is missing): set "
+            f"{key}=RUN_FOLDER/checkpoints/last.ckpt"
+        )
+    run = folder.config(allow)
+    names = classes_of(path, key)
     run.classes = len(names)
-    task: Task = instantiate(run.task, net=instantiate(run.model), classes=names)
+    task = task_of(run.task, net=network(run.model, filled=True), classes=names)
     load_weights(task, path)
-    return AreaPredictor(task)
+    return task, run

@@ -49,7 +49,8 @@ def run_configured(
 
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions reach the handlers below in place of Hydra's own report
     program = f"hardmine {name}"
-    sys.argv = [program, *(with_root(arguments) if frozen is None else arguments)]
+    arguments = with_root(arguments) if frozen is None else arguments
+    sys.argv = [program, *(with_end(arguments) if name == "train" else arguments)]
 
     def one(cfg: DictConfig) -> Any:
         look_at(cfg)
@@ -195,8 +196,18 @@ def experiment_blocks(arguments: Sequence[str]) -> set[str]:
 
 
 def with_root(arguments: Sequence[str]) -> list[str]:
-    """`data.root=PATH` alone means `data=folder`, unless an experiment says what data it is."""
+    """`data.root` alone means `data=folder`, `data.images` `data=pairs`, unless an experiment says what data it is."""
     keys = {key_of(argument) for argument in arguments}
-    if "data.root" in keys and "data" not in keys | experiment_blocks(arguments):
-        return [*arguments, "data=folder"]
+    if keys & {"data.root", "data.images"} and "data" not in keys | experiment_blocks(arguments):
+        return [*arguments, "data=pairs" if "data.images" in keys else "data=folder"]
     return list(arguments)
+
+
+def with_end(arguments: Sequence[str]) -> list[str]:
+    """One of `trainer.max_steps` and `trainer.max_epochs` alone takes the place of the other, which is set already."""
+    ends = {"trainer.max_steps": "trainer.max_epochs", "trainer.max_epochs": "trainer.max_steps"}
+    given = {key_of(each): each.split("=", 1)[1] for each in arguments if "=" in each and key_of(each) in ends}
+    (name, value), *both = given.items() or [("", "")]
+    if both or value in ("", "-1", "null"):
+        return list(arguments)
+    return [*arguments, f"{ends[name]}=-1"]

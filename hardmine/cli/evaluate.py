@@ -3,19 +3,27 @@
 import hashlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hardmine.arguments import look_at_number
 from hardmine.cli.config import tell_unused
 from hardmine.cli.lent import run_with_model
 from hardmine.errors import InputError
+from hardmine.names import did_you_mean
+
+if TYPE_CHECKING:
+    from hardmine.whatif import WhatIf
 
 PLAN = "plan.json"  # what an evaluation that was stopped goes on by
 # keys that an evaluation has no use for
-_UNUSED = ("update", "callbacks", "logger", "neighbourhood", "first", "gate", "buffer", "stopping", "mining", "resume")
+_UNUSED = (
+    *("update", "callbacks", "checkpoint", "early_stopping", "logger", "neighbourhood", "first", "gate", "buffer"),
+    *("stopping", "mining", "resume"),
+)
 _SPLITS = ("train", "val", "target", "test")
+_ANY = "any"  # area
 _SHOWN = 12  # environments, those with the lowest accuracy
 _HARDEST = 20  # images
 
@@ -43,6 +51,7 @@ def evaluate(cfg: Any) -> None:
         cfg.data.targets = 0.0  # nothing is trained on them
     data = build_data(cfg, flip=False)
     task = build_task(cfg, data)
+    look_at_fail_area(cfg.fail_area, data.areas)
     tell_unused("evaluate trains nothing and searches for nothing", _UNUSED)
     device = torch.device("cuda" if torch.cuda.is_available() and cfg.trainer.accelerator != "cpu" else "cpu")
     task.to(device)
@@ -69,24 +78,66 @@ def _show(evaluation: Any, out: Path, cfg: Any) -> None:
     from rich.console import Console
 
     from hardmine.cli.report import report_of
+    from hardmine.report.table import print_table
 
-    console, light, fail_under = Console(), evaluation.what_if, cfg.fail_under
+    console, light = Console(), evaluation.what_if
     for table in evaluation.tables():
-        console.print(table, "")
+        print_table(console, table)
+        console.print()
     for line in evaluation.lines():
         console.print(line, soft_wrap=True)
     report_of(out, cfg.report)
     console.print(f"evaluation: {out} ({evaluation.about['seconds']:.0f} s)", soft_wrap=True)
-    if light is None or fail_under is None:
+    if light is None or cfg.fail_under is None:
         return
-    failed = not light.lowest >= fail_under  # NaN fails
-    console.print(
-        f"fail_under={fail_under:g} {'failed' if failed else 'passed'}: the lowest recognition accuracy of whole "
-        f"images in an environment is {light.lowest:.3f} ({light.worst_environment})",
-        soft_wrap=True,
-    )
-    if failed:
+    passed, line = gate(light, cfg.fail_under, cfg.fail_area)
+    console.print(line, soft_wrap=True, markup=False)
+    if not passed:
         raise SystemExit(1)
+
+
+def look_at_fail_area(area: str, areas: Sequence[str]) -> None:
+    """See that `fail_area` says what `fail_under` looks at.
+
+    Raises:
+        InputError: it is no area of the data.
+    """
+    from hardmine.audits import IMAGE
+
+    choices = (IMAGE, _ANY, *areas)
+    if area not in choices:
+        raise InputError(
+            f"fail_area: {area!r:.60} is no area of the data: take one of {', '.join(choices)}"
+            + did_you_mean(area, choices)
+        )
+
+
+def gate(light: "WhatIf", lowest: float, area: str) -> tuple[bool, str]:
+    """Whether a model is recognised well enough in all environments, and a line that says what was looked at.
+
+    Args:
+        light: what became of images in other light.
+        lowest: accuracy in [0, 1] that passes.
+        area: `image`, `any`, or the name of an area.
+    """
+    from hardmine.audits import IMAGE
+
+    worst = light.worst  # environment and area
+    if area == _ANY:
+        (environment, name), what = worst, "an area"
+    else:
+        environment, name, what = light.worst_of(area), area, "whole images" if area == IMAGE else area
+    value = light.at(light.accuracy, environment, name)
+    passed = value >= lowest  # NaN fails
+    where = f"{name} in {environment}" if area == _ANY else environment
+    line = (
+        f"fail_under={lowest:g} {'passed' if passed else 'failed'}: the lowest recognition accuracy of {what} in an "
+        f"environment is {value:.3f} ({where})"
+    )
+    if area == IMAGE:
+        of_area = light.at(light.accuracy, *worst)
+        line += f"; areas were not looked at: the lowest is {of_area:.3f} ({worst[1]} in {worst[0]}), see fail_area"
+    return passed, line
 
 
 def _splits(cfg: Any, data: Any, task: Any, autocast: Any) -> tuple[dict[str, float], dict[str, Any], str | None]:

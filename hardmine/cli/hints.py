@@ -3,7 +3,7 @@
 import dataclasses
 import inspect
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -15,6 +15,7 @@ from omegaconf.errors import InterpolationKeyError, MissingMandatoryValue
 from hardmine.errors import InputError
 from hardmine.plan import Mix
 from hardmine.search import Steps
+from hardmine.tasks.optimisation import Optimisation
 
 # values that the commands put something else in place of
 _FILLED_IN: dict[str, object] = {"trainer.precision": "auto", "scoring.by_class": None, "classes": None}
@@ -27,6 +28,7 @@ _OWN: dict[str, dict[str, Any]] = {
         **dict.fromkeys(("ckpt", "predictor", "resume"), str | None),
         "allow": list[str],
         "report": bool,
+        "compile": bool,
         "kernel": Literal["auto", "fused", "reference"],
         "out": str,
         "sources": bool,
@@ -34,6 +36,7 @@ _OWN: dict[str, dict[str, Any]] = {
         "source": str | None,
         **dict.fromkeys(("budget", "rows", "pictures"), int),
         "fail_under": float | None,
+        "fail_area": str,
     },
     "store": {
         "path": str | None,
@@ -46,6 +49,7 @@ _OWN: dict[str, dict[str, Any]] = {
     "mining": {field.name: field.type for field in dataclasses.fields(Mix)},
     "search": {"rows": int, "searches": int, **get_type_hints(Steps)},
     "environment": dict.fromkeys(("order", "associations"), Mapping[str, Any] | None),
+    "task": {**get_type_hints(Optimisation), "class_weights": Sequence[float] | Literal["balanced"] | None},
     "trainer": {"patience_nonfinite": int, "fused": bool},
     "data.counts": dict.fromkeys(("train", "val", "target", "test"), int),
 }

@@ -21,7 +21,7 @@ _DECIDING = (
 )
 # keys that a search has no use for
 _OF_TRAINING = (
-    *("trainer.max_steps", "update", "callbacks", "logger"),
+    *("trainer.max_steps", "update", "callbacks", "checkpoint", "early_stopping", "logger"),
     *(f"mining.{key}" for key in ("start", "mined", "stand_ins", "score_size")),
 )
 
@@ -183,6 +183,7 @@ def _show(out: Path, threshold: float | None, miner: Any, kind: str, gallery: An
     from hardmine.files import write_atomically
     from hardmine.report.environments import environment_cells
     from hardmine.report.graph import write_graph
+    from hardmine.report.table import print_table
 
     write_graph(out, miner.store, miner.graph, threshold)
     tally, reason = miner.tally, miner.stopping.reason
@@ -194,7 +195,7 @@ def _show(out: Path, threshold: float | None, miner: Any, kind: str, gallery: An
     (out / KEPT).unlink(missing_ok=True)
     RunFolder(out).data.unlink(missing_ok=True)
     console = Console()
-    console.print(environment_cells(miner.store, miner.graph))
+    print_table(console, environment_cells(miner.store, miner.graph))
     if line := gallery.told(tally.pieces):
         console.print(line, soft_wrap=True)
     if reason:

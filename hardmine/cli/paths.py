@@ -11,11 +11,12 @@ from hydra.core.override_parser.types import Quote, QuotedString
 from hardmine.errors import InputError
 from hardmine.files import trouble
 
-# last words of the keys that name a file or a folder
+# last words of the keys that name a file or a folder, or tell what its path looks like
 NAMES = frozenset(
     {
         *("out", "run", "resume", "ckpt", "predictor", "root", "path", "trace"),
         *("dir", "folder", "dirpath", "save_dir", "run_dir"),
+        *("images", "labels", "pattern", "table", "shifted_root"),
     }
 )
 _PLAIN = re.compile(r"(?!(true|false|null|nan|inf)$)([a-z_]\w*(\.\w+)*|[\w./\-]*/[\w./\-]*)", re.ASCII | re.IGNORECASE)

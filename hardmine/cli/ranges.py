@@ -42,6 +42,11 @@ RANGES: dict[str, Range] = {
     "data.batch_size": Range(1, 65536, "rows"),
     "data.num_workers": Range(0, 1024, "loader processes"),
     "data.targets": SHARE,
+    "data.channels": Range(0, 1023, "channels"),
+    "data.val": SHARE,
+    "data.test": SHARE,
+    "data.target": SHARE,
+    "data.colors.*": Range(0, 255, "levels"),
     "data.cache_gib": Range(0, inf, "GiB"),
     "data.superpixels": Range(1, 255, "areas"),
     "store.sources": Range(0, inf, "training images"),
@@ -71,9 +76,15 @@ RANGES: dict[str, Range] = {
     "model.detections": Range(1, inf, "detections"),
     "task.lr": Range(0, inf, "AdamW's learning rate"),
     "task.weight_decay": Range(0, inf, "AdamW's weight decay"),
+    "task.warmup": Range(0, inf, "optimiser steps"),
+    "task.ema": SHARE,
+    "task.class_weights": Range(0, inf, "weights"),
+    "task.label_smoothing": SHARE,
     "callbacks.before.step": Range(0, inf, "optimiser steps"),
-    "callbacks.checkpoint.save_top_k": Range(-1, inf, "checkpoints, -1 for all"),
     "callbacks.checkpoint.every_n_train_steps": Range(1, inf, "optimiser steps"),
+    "callbacks.*.save_top_k": Range(-1, inf, "checkpoints, -1 for all"),
+    "callbacks.*.patience": Range(1, inf, "validations"),
+    "callbacks.*.min_delta": Range(0, inf, "the figure"),
     "callbacks.pictures.rows": Range(1, inf, "candidates"),
     "callbacks.*.every": Range(1, inf, "optimiser steps"),
     "mining.threshold": Range(0, 2, '"auto" or a recognition accuracy (above 1: all)'),
@@ -131,9 +142,18 @@ def look_at_ranges(cfg: Any) -> None:
         if found is not None:
             look_at_number(key, value, found.least, found.most, found.unit, above=found.above)
     look_at_size(cfg.get("mining", {}).get("score_size", "auto"), "mining.score_size")
-    trainer = cfg.get("trainer", {})
-    if trainer.get("max_steps", -1) == -1 and trainer.get("max_epochs") in (None, -1) and not trainer.get("max_time"):
+    _look_at_end(cfg.get("trainer", {}))
+
+
+def _look_at_end(trainer: Any) -> None:
+    steps, epochs = trainer.get("max_steps", -1), trainer.get("max_epochs")
+    by_steps, by_epochs = steps != -1, epochs not in (None, -1)
+    if not by_steps and not by_epochs and not trainer.get("max_time"):
         raise InputError("trainer.max_steps=-1 has no end: set a number of optimiser steps, or trainer.max_epochs")
+    if by_steps and by_epochs:
+        raise InputError(
+            f"trainer.max_epochs={epochs}: trainer.max_steps={steps} is set as well: keep one, and set the other to -1"
+        )
 
 
 def _matches(key: str, patterns: tuple[str, ...]) -> bool:

@@ -2,8 +2,9 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
-from hardmine.cli.config import plain_arguments
+from hardmine.cli.config import key_of, plain_arguments
 from hardmine.cli.paths import look_at_output
 from hardmine.errors import InputError
 from hardmine.files import trouble
@@ -17,13 +18,17 @@ def command(arguments: list[str]) -> None:
     from rich.console import Console
 
     from hardmine.report.environments import environment_cells, read_graph
+    from hardmine.report.table import print_table
     from hardmine.store import ParameterStore
 
-    given = plain_arguments("store", arguments, ("root", "out", "split", "colors", "convert", "void", "run"))
+    of_data = [argument for argument in arguments if key_of(argument).split(".")[0] == "data"]
+    others = [argument for argument in arguments if argument not in of_data]
+    given = plain_arguments("store", others, ("root", "out", "split", "colors", "convert", "void", "run"))
+    if of_data:
+        _measure_data(of_data, given)
+        return
     if given.keys() >= {"root", "out"} and "run" not in given:
-        colors = given.get("colors", "lab")
-        if colors not in ("lab", "rgb"):
-            raise InputError(f"store: colors={colors} is unknown: take lab or rgb")
+        colors = _colors(given)
         for key, choices in (("convert", ("true", "false")), ("void", ("255", "null"))):
             if given.get(key, choices[0]) not in choices:
                 raise InputError(f"store: {key}={given[key]} is unknown: take {' or '.join(choices)}")
@@ -37,15 +42,51 @@ def command(arguments: list[str]) -> None:
             colors=colors,
         )
         store.save(given["out"])
-        Console().print(environment_cells(store, None))
-        components = ", ".join(store.environment) or "no environment columns"
-        print(f"{given['out']}: {len(store)} targets, {len(store.areas)} areas, {components}")
+        print_table(Console(), environment_cells(store, None))
+        print(_summary(given["out"], store))
     elif given.keys() == {"run"}:
         run = Path(given["run"])
         store = ParameterStore.load(run / "store.parquet")
-        Console().print(environment_cells(store, read_graph(run / "graph.parquet")))
+        print_table(Console(), environment_cells(store, read_graph(run / "graph.parquet")))
     else:
         raise InputError("store: use hardmine store root=PATH out=FILE.parquet, or hardmine store run=RUN_FOLDER")
+
+
+def _measure_data(arguments: list[str], given: dict[str, str]) -> None:
+    """Measure the targets of `data=...`, wherever they lie."""
+    from rich.console import Console
+
+    from hardmine.cli.data import data_of
+    from hardmine.data.layout import LayoutData
+    from hardmine.report.environments import environment_cells
+    from hardmine.store import ParameterStore
+
+    if "out" not in given or given.keys() - {"out", "split", "colors"}:
+        raise InputError(
+            "store: with data=... use hardmine store data=NAME data.KEY=VALUE ... out=FILE.parquet [split=]"
+        )
+    colors = _colors(given)
+    if "://" not in given["out"]:
+        _look_at_file(given["out"])
+    data = data_of(arguments)
+    if not isinstance(data, LayoutData):
+        raise InputError("store: data: of these images no files are labelled by area: take data=folder or another")
+    store = ParameterStore.from_layout(data.layout, given.get("split", "target"), colors=colors)
+    store.save(given["out"])
+    Console().print(environment_cells(store, None))
+    print(_summary(given["out"], store))
+
+
+def _colors(given: dict[str, str]) -> str:
+    colors = given.get("colors", "lab")
+    if colors not in ("lab", "rgb"):
+        raise InputError(f"store: colors={colors} is unknown: take lab or rgb")
+    return colors
+
+
+def _summary(out: str, store: Any) -> str:
+    components = ", ".join(store.environment) or "no environment columns"
+    return f"{out}: {len(store)} targets, {len(store.areas)} areas, {components}"
 
 
 def _look_at_file(value: str) -> None:

@@ -17,11 +17,6 @@ from hardmine.errors import InputError
 from hardmine.outcome import Outcome, Status
 from hardmine.report.metric import Direction, direction_of, main_metric
 
-HELP = """\
-usage: hardmine sweep KEY=RANGE ... [KEY=VALUE ...]      search for the settings that train best
-       hardmine sweep report FOLDER [metric=NAME] [direction=maximize|minimize]
-                                                         the table of a sweep again, also of hardmine train -m
-"""
 _log = logging.getLogger("hardmine")
 
 
@@ -46,9 +41,6 @@ def command(arguments: list[str]) -> None:
     from hardmine.cli.multirun import show
     from hardmine.cli.study import Study, read_space
 
-    if {"-h", "--help"} & set(arguments):
-        print(HELP + "\n" + (config_folder() / "sweep.yaml").read_text(), end="")
-        return
     if arguments[:1] == ["report"]:
         _report(arguments[1:])
         return
@@ -206,7 +198,8 @@ def _ended(settings: Settings, last: Outcome, folder: Path) -> tuple[Status, flo
 def _run(arguments: list[str], folder: Path, settings: Settings, trial: Any) -> Outcome:
     """One run, or what is left of it; a signal that ends it ends the process."""
     from hardmine.callbacks.pruning import Pruning
-    from hardmine.cli.train import prepared, train
+    from hardmine.cli.resume import prepared
+    from hardmine.cli.train import train
 
     if (outcome := Outcome.load(folder)).status == "done":
         return outcome

@@ -1,23 +1,22 @@
 """`hardmine train`: one run, from the config to the table at its end."""
 
-import json
 import logging
 import time
 import warnings
 from collections.abc import Sequence
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, open_dict
 
-from hardmine.cli.config import allowed, key_of, run_configured, tell_unused
-from hardmine.cli.launch import is_first
-from hardmine.cli.paths import look_at_output, path_of, quoted
+from hardmine.cli.config import run_configured, tell_unused
+from hardmine.cli.resume import prepared
+from hardmine.cli.summary import decided, found, measured, show
 from hardmine.errors import InputError
 from hardmine.report.metric import main_metric
 from hardmine.runs import RunFolder
 
+_log = logging.getLogger("hardmine")
 # blocks that plain training has no use for, and keys; `mining.start` says when the table's first column is measured
 _OF_MINING = (
     *("conversion", "first", "gate", "update", "buffer", "stopping", "environment"),
@@ -36,74 +35,6 @@ def command(arguments: list[str]) -> None:
     run_configured("train", arguments, run, frozen)
 
 
-def prepared(arguments: list[str]) -> tuple[list[str], Path | None]:
-    """What `resume=` stands for.
-
-    Returns:
-        Arguments for Hydra, and the config that the run froze, where there is one to go on with.
-
-    Raises:
-        InputError: nothing to go on with, or a new run in the folder of another.
-    """
-    folders = [path_of(argument) for argument in arguments if key_of(argument) == "resume"]
-    many = bool({"-m", "--multirun"} & set(arguments))
-    if folders and folders[-1] == "auto" and not many:
-        arguments, folders = _auto(arguments)
-        if not folders:
-            return arguments, None
-    if folders and folders[-1] not in ("null", "auto"):
-        folder = RunFolder(folders[-1])
-        if many:
-            raise InputError(
-                f"resume={folder.path}: is one run: a sweep goes on with resume=auto hydra.sweep.dir=FOLDER and the "
-                "arguments that it had"
-            )
-        return _resumed(folder, arguments), folder.frozen
-    for argument in [one for one in arguments if key_of(one) == "hydra.run.dir"][-1:]:
-        look_at_output("hydra.run.dir", path_of(argument))
-    return arguments, None
-
-
-def _auto(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """What `resume=auto` means: the run of the folder, with its own settings, or where it has no checkpoint a new one.
-
-    Returns:
-        Arguments, and the run folder to go on with, if any.
-
-    Raises:
-        InputError: no folder is named, which a job that starts again would find.
-    """
-    given = [path_of(argument) for argument in arguments if key_of(argument) == "hydra.run.dir"]
-    if not given:
-        raise InputError("resume=auto: name the folder of the run as well: hydra.run.dir=FOLDER")
-    folder = RunFolder(given[-1])
-    if folder.begun:
-        return [f"resume={quoted(str(folder.path))}"], [str(folder.path)]
-    if is_first():
-        folder.forget()
-    return [argument for argument in arguments if key_of(argument) != "resume"], []
-
-
-def _resumed(folder: RunFolder, arguments: list[str]) -> list[str]:
-    """Arguments for the config that the run froze.
-
-    Raises:
-        InputError: nothing to go on with, or another choice of a group.
-    """
-    allow = allowed(arguments)
-    frozen = folder.config(allow)
-    folder.resumable()
-    for argument in arguments:
-        added = argument.startswith("+") and "." not in key_of(argument)
-        if added or isinstance(frozen.get(key_of(argument)), DictConfig):
-            raise InputError(f"{argument}: a resumed run keeps its {key_of(argument)}: change single keys of it alone")
-    look_at_output("resume", str(folder.path))
-    path = quoted(str(folder.path))
-    hydra = (f"hydra.run.dir={path}", "hydra.job.name=hardmine", "hydra.output_subdir=null")
-    kept = [argument for argument in arguments if key_of(argument) != "allow"]
-    return [*kept, f"++allow=[{','.join(map(quoted, allow))}]", f"run_dir={path}", *hydra]
-
-
 def train(cfg: Any, watching: Sequence[Any] = ()) -> dict[str, Any]:
     """Data, store, task and search from the config; fit, compare, write down.
 
@@ -114,21 +45,38 @@ def train(cfg: Any, watching: Sequence[Any] = ()) -> dict[str, Any]:
     Returns:
         What `summary.json` holds.
     """
+    from hardmine.callbacks import tracking
+
+    with tracking.closed():
+        return _train(cfg, watching)
+
+
+def _train(cfg: Any, watching: Sequence[Any]) -> dict[str, Any]:
     import lightning as L
     from hydra.utils import instantiate
     from lightning.fabric.utilities.rank_zero import rank_zero_only
     from lightning.pytorch.callbacks import Checkpoint, LambdaCallback
     from torch.utils.data import default_collate
 
-    from hardmine.callbacks import AtomicCheckpointIO, Finite, Signals
+    from hardmine.callbacks import AtomicCheckpointIO, Finite, Signals, tracking
     from hardmine.callbacks.checkpoint import look_at_state
-    from hardmine.cli.build import build_data, build_inventory, build_mining, build_target_images, build_task
+    from hardmine.cli.build import (
+        build_callbacks,
+        build_data,
+        build_inventory,
+        build_mining,
+        build_target_images,
+        build_task,
+    )
     from hardmine.cli.launch import distributed, environments, launched
     from hardmine.cli.report import report_of
     from hardmine.cli.trouble import explained
+    from hardmine.length import told_length
     from hardmine.machine import Machine
     from hardmine.memory.ledger import Ledger
     from hardmine.numbered import Numbered
+    from hardmine.report.table import environment_rows
+    from hardmine.tasks.networks import compile_network
     from hardmine.tasks.precision import auto_precision
 
     if "search" in cfg:
@@ -136,6 +84,7 @@ def train(cfg: Any, watching: Sequence[Any] = ()) -> dict[str, Any]:
             "experiment=first_embodiment searches with a frozen model: hardmine mine experiment=first_embodiment "
             "ckpt=FILE out=FOLDER"
         )
+    tracking.look_at_logger(cfg.logger)
     quieten()
     L.seed_everything(cfg.seed, verbose=False)
     folder = RunFolder(cfg.run_dir)
@@ -143,7 +92,8 @@ def train(cfg: Any, watching: Sequence[Any] = ()) -> dict[str, Any]:
     auto = cfg.resume == "auto"
     if auto:  # a run of a sweep, each with a folder of its own
         cfg.resume = str(run_dir) if folder.begun else None
-    if cfg.resume and (summary := folder.finished(cfg.trainer.max_steps)):
+    patience = (cfg.callbacks.get("early_stopping") or {}).get("patience")
+    if cfg.resume and (summary := folder.finished(cfg.trainer.max_steps, patience)):
         return _finished(folder, summary)
     first = not getattr(rank_zero_only, "rank", 0)  # None where there is one process alone
     if first:
@@ -152,17 +102,20 @@ def train(cfg: Any, watching: Sequence[Any] = ()) -> dict[str, Any]:
             folder.forget() if auto else folder.look_unused()
     if cfg.resume:
         look_at_state(folder.resumable(), cfg.neighbourhood["_target_"] is not None)
-        folder.before_is_whole()
     data = build_data(cfg)
     task = build_task(cfg, data)
     task.fused = cfg.trainer.get("fused", False)
+    if cfg.resume:
+        folder.weights_before(task)  # what cannot be shown at the end is told now
     mining = build_mining(cfg, data)
-    callbacks = {name: instantiate(callback) for name, callback in cfg.callbacks.items()}
+    callbacks = build_callbacks(cfg, task, data)
     if mining is None:
         tell_unused("neighbourhood=none mines nothing", _OF_MINING)
         callbacks.pop("pictures", None)
     else:
         mining.ledger = Ledger(folder.ledger)
+        if task.averaged.kept and mining.decay == task.averaged.average.decay:
+            mining.judge_by(task.averaged.average)
         callbacks = {"mining": mining.callback(), **callbacks}
     if "pictures" in callbacks:
         callbacks["pictures"].mining = mining
@@ -177,19 +130,24 @@ def train(cfg: Any, watching: Sequence[Any] = ()) -> dict[str, Any]:
     @cache
     def begin() -> None:  # with the first step: what is refused before leaves a folder as it was
         if first:
+            tracking.begin(trainer.loggers, cfg)
             folder.begin(cfg, given, Machine.here(trainer.strategy.root_device, trainer.world_size))
+
+    def tell_length(trainer: Any, *_: Any) -> None:
+        if first and (line := told_length(trainer, len(data.split("train")))):
+            _log.warning("hardmine: %s", line)
 
     trainer = instantiate(
         lightnings(cfg.trainer),
         precision=auto_precision(cfg.trainer.accelerator) if cfg.trainer.precision == "auto" else cfg.trainer.precision,
         callbacks=[
-            LambdaCallback(on_train_batch_end=lambda *_: begin()),
+            LambdaCallback(on_train_start=tell_length, on_train_batch_end=lambda *_: begin()),
             *callbacks.values(),
             finite,
             signals,
             *watching,
         ],
-        logger=instantiate(cfg.logger) if cfg.logger["_target_"] else False,
+        logger=tracking.build_logger(cfg.logger) or False,
         plugins=[AtomicCheckpointIO(), *environments()],
         **distributed(cfg.trainer, cfg.timeout),
         use_distributed_sampler=False,  # hardmine's sampler already shares the rows out
@@ -203,6 +161,10 @@ def train(cfg: Any, watching: Sequence[Any] = ()) -> dict[str, Any]:
             f"trainer.devices={cfg.trainer.devices} found {trainer.num_devices} devices: start the run with torchrun "
             f"--nproc_per_node={trainer.num_devices} -m hardmine train ..., or set trainer.devices=1"
         )
+    if cfg.get("compile"):
+        if data.kind == "boxes":
+            raise InputError("compile=true: detectors take lists of images, which are not compiled: set compile=false")
+        compile_network(task.net, trainer.strategy.root_device)
     started = time.perf_counter()
     last = folder.checkpoint
     with explained(trainer, callbacks, cfg.timeout, run_dir):
@@ -220,20 +182,27 @@ def train(cfg: Any, watching: Sequence[Any] = ()) -> dict[str, Any]:
         if trainer.is_global_zero:
             folder.freeze(cfg)
         signals.leave(run_dir, steps, "checkpoint" in callbacks, trainer.is_global_zero)
-    after = _measure(trainer, task, data, None)
-    before = _measure(trainer, task, data, folder.before) if folder.before_is_whole() else {}
+    best, early = (callbacks.get(name) for name in ("best", "early_stopping"))
+    after = measured(trainer, task, data, getattr(best, "best", None))
+    before = {}
+    if weights := folder.weights_before(task):
+        task.on_load_checkpoint({"state_dict": weights})  # it is no average of these
+        task.load_state_dict(weights)
+        before = measured(trainer, task, data, before=True)
     summary = {**after, **{f"before/{key}": value for key, value in before.items()}}
-    summary.update(_found(mining), steps=steps, seconds=round(seconds, 1), nonfinite_steps=finite.steps)
+    summary.update(found(mining), steps=steps, seconds=round(seconds, 1), nonfinite_steps=finite.steps)
+    summary.update(decided(best, early))
     if trainer.is_global_zero:
-        _show(folder, task.metric, mining, before, after, summary)
+        show(folder, task.metric, mining, before, after, summary)
         report_of(folder.path, cfg.get("report", True))
+        tracking.add_end(trainer.loggers, environment_rows(before, after, task.metric), folder.path, steps)
     return summary
 
 
 def _finished(folder: RunFolder, summary: dict[str, Any]) -> dict[str, Any]:
     print(
-        f"{folder.path}: the run is finished, after {summary['steps']} steps: resume it with trainer.max_steps=... to "
-        "train longer"
+        f"{folder.path}: the run is finished, after {summary['steps']} steps: resume it with trainer.max_steps=... or "
+        "trainer.max_epochs=... to train longer"
     )
     return summary
 
@@ -247,72 +216,6 @@ def lightnings(trainer: DictConfig) -> DictConfig:
     return settings
 
 
-def _found(mining: Any) -> dict[str, Any]:
-    """What the search came to."""
-    from hardmine.memory.tally import Tally
-
-    tally = mining.tally if mining is not None else Tally()
-    found = {"pieces": tally.pieces, "candidates": tally.candidates, "hit_rate": tally.hit_rate}
-    found.update(unscored=tally.unscored, nothing_mined=mining is not None and not tally.pieces)
-    stopped = mining.miner.stopping.reason if mining is not None and mining.miner is not None else None
-    return {**found, "refused": tally.refused, **({"stopped": stopped} if stopped else {})}
-
-
-def _measure(trainer: Any, task: Any, data: Any, checkpoint: Path | None) -> dict[str, float]:
-    """Metrics on `val` and `test`, where there are any, of the present weights or of a checkpoint's."""
-    at = {"ckpt_path": None if checkpoint is None else str(checkpoint), "weights_only": True, "verbose": False}
-    measured = []
-    if data.has("val"):
-        measured += trainer.validate(task, data, **at)
-    if data.has("test"):
-        measured += trainer.test(task, data, **at)
-    return {name: value for metrics in measured for name, value in metrics.items()}
-
-
-def _show(folder: RunFolder, metric: str, mining: Any, before: Any, after: Any, summary: dict[str, Any]) -> None:
-    """Files and the table at the end of a run."""
-    from rich.console import Console
-
-    from hardmine.files import write_atomically
-    from hardmine.report.graph import write_graph
-    from hardmine.report.table import environment_table
-
-    if mining is not None and mining.miner is not None:
-        write_graph(folder.path, mining.miner.store, mining.miner.graph, mining.threshold)
-    plain = {name: None if value != value else value for name, value in summary.items()}  # JSON knows no NaN
-    text = json.dumps(plain, indent=2, sort_keys=True) + "\n"
-    write_atomically(folder.summary, lambda file: file.write(text.encode()))
-    console = Console()
-    if after:
-        console.print(environment_table(before, after, metric))
-    if "stopped" in summary:
-        console.print(f"the search was over before the end: {summary['stopped']}")
-    if summary["nonfinite_steps"]:
-        console.print(f"the loss was NaN or infinite in {summary['nonfinite_steps']} steps", soft_wrap=True)
-    if summary["unscored"]:
-        console.print(f"{summary['unscored']} candidates could not be scored", soft_wrap=True)
-    if summary["nothing_mined"]:
-        console.print(f"nothing was mined: {_why(summary, mining.start)}", soft_wrap=True)
-    console.print(
-        f"{summary['pieces']} pieces from {summary['candidates']} candidates (hit rate {summary['hit_rate']:.0%}), "
-        f"{summary['steps']} steps in {summary['seconds']:.0f} s\nrun folder: {folder.path}"
-    )
-
-
-def _why(summary: dict[str, Any], start: int) -> str:
-    """What to try where a run ends without a piece."""
-    if not summary["candidates"]:
-        return (
-            f"training ended after {summary['steps']} steps, and mining begins after {start}: set "
-            "mining.start lower, or trainer.max_steps higher"
-        )
-    if summary["unscored"] == summary["candidates"]:
-        return "no candidate could be scored: look at the loss and the labels"
-    if summary["refused"]:
-        return "gates refused whatever was hard: make them less strict, or set gate=none"
-    return "no candidate was hard: set mining.threshold=auto, or a higher one, or train for longer"
-
-
 def quieten() -> None:
     """Keep the libraries' advice that does not fit here off the screen."""
     import lightning  # noqa: F401  (it sets the level of its logger when imported)
@@ -323,6 +226,8 @@ def quieten() -> None:
     warnings.filterwarnings("ignore", message=".*The number of training batches .* is smaller than the logging.*")
     # images lie in memory: loader processes would only copy them
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    # where a run goes on
+    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
     # one process is what was asked for; more are started by srun or torchrun
     warnings.filterwarnings("ignore", message=".*The `srun` command is available on your system.*")
     # lightning 2.6.6 with torch 2.15

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.callbacks import Checkpoint, EarlyStopping
 
 from hardmine.errors import InputError, TrainingError
 from hardmine.files import unwritten
@@ -65,4 +65,6 @@ def _key(error: Exception, callbacks: Mapping[str, Any]) -> str | None:
 
 def _is_the_users(callback: Any) -> bool:
     """What is saved when is chosen by the user as well, but saving calls all of the program."""
+    if isinstance(callback, EarlyStopping):  # it looks at a figure that the user names
+        return True
     return not type(callback).__module__.startswith("hardmine.") and not isinstance(callback, Checkpoint)

@@ -59,7 +59,7 @@ class Annotations:
 
     Attributes:
         classes: their names.
-        images: the boxes of each image by the stem of its file name.
+        images: the boxes of each image by the stem of its file name, or all of it.
         crowds: boxes that were skipped.
         told: lines on what was taken otherwise than it may have been meant.
     """
@@ -70,10 +70,14 @@ class Annotations:
     told: tuple[str, ...] = ()
 
 
-def read_coco(path: Path) -> Annotations:
+def read_coco(path: Path, paths: bool = False) -> Annotations:
     """Boxes of a COCO file. A class is its place in `categories`, whatever its id; crowds (iscrowd = 1) are skipped.
 
     Boxes partly outside their image are clipped, as annotators draw over the edge.
+
+    Args:
+        path: of the file.
+        paths: images are called by their whole file name, with folders and ending.
 
     Raises:
         InputError: missing, not JSON, an entry that is malformed or refers to nothing, or corners in place of sizes.
@@ -90,7 +94,7 @@ def read_coco(path: Path) -> Annotations:
     for key, image in images.items():
         if image["width"] < 1 or image["height"] < 1:
             raise InputError(f"{path}: image {key!r} has width or height below 1 pixel: correct it")
-        stem = PurePosixPath(image["file_name"]).stem
+        stem = image["file_name"] if paths else PurePosixPath(image["file_name"]).stem
         if not stem or stems.setdefault(stem, key) != key:
             raise InputError(f"{path}: file_name {image['file_name']!r} is empty or names one image twice: rename it")
     found: dict[Any, list[tuple[list[float], int]]] = {key: [] for key in images}
@@ -134,21 +138,10 @@ def write_coco(
         ValueError: boxes or labels that are not one for each image, or a label beyond the classes.
     """
     annotations: list[dict[str, Any]] = []
-    for image_id, (_, of_image, of_box) in enumerate(zip(images, boxes, labels, strict=True), start=1):
-        for (x1, y1, x2, y2), label in zip(of_image.tolist(), of_box.tolist(), strict=True):
-            if label >= len(classes):
-                raise ValueError(f"label {label} of {images[image_id - 1][0]} is beyond the {len(classes)} classes")
-            if label >= 0:
-                annotations.append(
-                    {
-                        "id": len(annotations) + 1,  # never 0: pycocotools takes that for `no match`
-                        "image_id": image_id,
-                        "category_id": label + 1,
-                        "bbox": [x1, y1, x2 - x1, y2 - y1],
-                        "area": (x2 - x1) * (y2 - y1),
-                        "iscrowd": 0,
-                    }
-                )
+    for image_id, (image, of_image, of_box) in enumerate(zip(images, boxes, labels, strict=True), start=1):
+        first = len(annotations) + 1  # never 0: pycocotools takes that for `no match`
+        found = annotations_of(of_image, of_box, len(classes), image[0])
+        annotations += [{"id": first + place, "image_id": image_id, **each} for place, each in enumerate(found)]
     listed = [
         {"id": number, "file_name": name, "width": width, "height": height}
         for number, (name, height, width) in enumerate(images, start=1)
@@ -156,6 +149,18 @@ def write_coco(
     categories = [{"id": number, "name": name} for number, name in enumerate(classes, start=1)]
     content = json.dumps({"images": listed, "annotations": annotations, "categories": categories}, ensure_ascii=False)
     write_atomically(Path(path), lambda file: file.write(content.encode()))
+
+
+def annotations_of(boxes: Tensor, labels: Tensor, classes: int, image: str) -> list[dict[str, Any]]:
+    """The entries of one image without their ids; see `write_coco`."""
+    found: list[dict[str, Any]] = []
+    for (x1, y1, x2, y2), label in zip(boxes.tolist(), labels.tolist(), strict=True):
+        if label >= classes:
+            raise ValueError(f"label {label} of {image} is beyond the {classes} classes")
+        if label >= 0:
+            place = {"bbox": [x1, y1, x2 - x1, y2 - y1], "area": (x2 - x1) * (y2 - y1), "iscrowd": 0}
+            found.append({"category_id": label + 1, **place})
+    return found
 
 
 def _gaps(path: Path, ids: list[Any]) -> list[str]:

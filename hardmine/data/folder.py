@@ -1,31 +1,28 @@
 """hardmine's folder layout: images/, regions/, classes.csv, annotations.json, metadata.csv."""
 
+import shlex
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, get_args
-
-import torch
-from torch import Tensor
+from typing import Literal
 
 from hardmine.data.annotations import Annotations, ImageBoxes, read_coco
-from hardmine.data.header import Header, look_at_image, look_at_regions
-from hardmine.data.images import LABEL_SUFFIXES, SUFFIXES, Void, read_image, read_regions
-from hardmine.data.index_images import Predictor, from_image, regions_of_boxes
-from hardmine.data.labelled import Kind, LabelledImages, Sample
-from hardmine.data.metadata import Row, read_classes, read_labels, read_metadata, unread
-from hardmine.data.module import LabelledData
+from hardmine.data.bands import Bands
+from hardmine.data.coding import Coding, Indices
+from hardmine.data.images import LABEL_SUFFIXES, SUFFIXES, Void
+from hardmine.data.index_images import Predictor
+from hardmine.data.labelled import Kind
+from hardmine.data.layout import Asked, Layout, LayoutData, bands_of, look_at_choice
+from hardmine.data.metadata import Row, read_classes, read_labels, read_metadata
 from hardmine.errors import InputError
 from hardmine.files import trouble
 from hardmine.names import did_you_mean, near
 from hardmine.records import VOID
 
 Labels = Literal["auto", "masks", "classes", "boxes"]
-Regions = Literal["auto", "labels", "boxes", "superpixels", "whole", "predicted"]
-
-_REST = "rest"  # area of the pixels outside all boxes
 
 
-class Folder:
+class Folder(Layout):
     """Reader of the layout. Only what is used need be there; labels that are never asked for are never looked at.
 
         images/<id>.jpg|png     8-bit RGB; also bmp, tif, webp, ppm, in small letters or capitals
@@ -46,8 +43,8 @@ class Folder:
         predictor: of `predicted`.
         convert: make 8-bit RGB of grey, palette, CMYK and 16-bit images, and drop alpha channels; otherwise
             they are refused.
-        void: label of regions/ that is no area; None where all are, see `read_regions`.
-        exact_resize: see `exact` of `read_image`.
+        void: label of regions/ that is no area; None where all are, see `Indices`.
+        bands: see `Layout`.
 
     Attributes:
         kind, areas, classes: what `LabelledImages` has under these names.
@@ -60,47 +57,38 @@ class Folder:
         self,
         root: str | Path,
         labels: Labels = "auto",
-        regions: Regions = "auto",
+        regions: Asked = "auto",
         superpixels: int = 32,
         predictor: Predictor | None = None,
         convert: bool = False,
         void: Void = VOID,
-        exact_resize: bool = True,
+        bands: Bands | None = None,
     ) -> None:
         if void not in (VOID, None):
             raise InputError(f"`void` must be {VOID} or null, got {void!r}", "data")
-        self.convert, self.void, self.exact_resize = convert, void, exact_resize
-        _check_choice("labels", labels, get_args(Labels))
-        _check_choice("regions", regions, get_args(Regions))
-        self.root = Path(root).expanduser()
+        look_at_choice("labels", labels, Labels)
+        look_at_choice("regions", regions, Asked)
+        self.root, self.void = Path(root).expanduser(), void
         if why := trouble(self.root, folder=True):
             raise InputError(f"{self.root}: {why}: set `root` to one with images/, regions/, metadata.csv", "data")
-        self.all_rows = read_metadata(self.root / "metadata.csv")
+        self.listed = self.root / "metadata.csv"
+        if trouble(self.listed) == "no such file":
+            raise InputError(
+                f"{self.listed}: no such file: it must have the columns id, split; what is there instead is told "
+                f"by hardmine data {shlex.quote(str(root))}"
+            )
+        self.all_rows = read_metadata(self.listed)
         self.kind: Kind = self._kind() if labels == "auto" else labels
         if regions == "auto":
-            drawn = trouble(self.root / "regions", folder=True) != "no such folder"
-            regions = "labels" if drawn else "boxes" if self.kind == "boxes" else "whole"
-        self.regions = regions
-        self._maker: Predictor | None = None
-        if regions != "labels" and regions != "boxes":
-            self._maker = from_image(regions, superpixels, predictor)
-        self.areas = self._areas()
+            there = trouble(self.root / "regions", folder=True) != "no such folder"
+            regions = "labels" if there else "boxes" if self.kind == "boxes" else "whole"
+        super().__init__(self.root, regions, superpixels, predictor, convert, bands)
+        self.areas  # noqa: B018  # what is wrong with their names shows now
 
     def _kind(self) -> Kind:
         if trouble(self.root / "annotations.json") != "no such file":
             return "boxes"
         return "classes" if self.all_rows and self.all_rows[0].label is not None else "masks"
-
-    def _areas(self) -> tuple[str, ...]:
-        if self._maker is not None:
-            return tuple(self._maker.areas)
-        if self.regions == "labels":
-            return self._drawn
-        classes = self.annotations.classes
-        if _REST in classes or len(classes) >= VOID:
-            path = self.root / "annotations.json"
-            raise InputError(f"{path}: at most {VOID - 1} categories, none called {_REST!r}: rename or join categories")
-        return (*classes, _REST)
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
@@ -108,7 +96,7 @@ class Folder:
         if self.kind == "boxes":
             return self.annotations.classes
         if self.kind == "masks":
-            return self._drawn
+            return self.drawn
         return read_labels(self.root / "metadata.csv", self.all_rows)
 
     @cached_property
@@ -124,13 +112,18 @@ class Folder:
             raise InputError(f"{path}: the images of metadata.csv have no box{why}: add some")
         return annotations
 
-    @cached_property
-    def _most_boxes(self) -> int:
-        return max([1, *(len(self.annotations.images[row.id].boxes) for row in self.all_rows)])
+    @property
+    def boxed(self) -> tuple[str, ...]:
+        return self.annotations.classes
+
+    def boxes(self, row: Row) -> ImageBoxes:
+        return self.annotations.images[row.id]
+
+    def boxes_path(self, row: Row) -> Path:
+        return self.root / "annotations.json"
 
     @cached_property
-    def _drawn(self) -> tuple[str, ...]:
-        """Names of the labels in regions/."""
+    def drawn(self) -> tuple[str, ...]:
         if why := trouble(self.root / "regions", folder=True):
             raise InputError(
                 f"{self.root / 'regions'}: {why}: add an index image for each image there{self._so_called}, "
@@ -143,9 +136,9 @@ class Folder:
         """A question about a folder that may be meant as regions/, where there is one."""
         return did_you_mean("regions", (path.name for path in self.root.iterdir() if path.is_dir()))
 
-    def rows(self, split: str | None) -> list[Row]:
-        """The images of a split; None takes all."""
-        return [row for row in self.all_rows if split is None or row.split == split]
+    @cached_property
+    def coding(self) -> Coding:
+        return Indices(len(self.drawn), self.void)
 
     def image_path(self, row: Row) -> Path:
         """The image, whatever its ending.
@@ -189,132 +182,19 @@ class Folder:
     @property
     def told(self) -> list[str]:
         """Lines on rows that no split has, and on boxes that are not taken as they are."""
-        told = unread((row.split for row in self.all_rows), f"{self.root / 'metadata.csv'}: rows with splits")
+        told = super().told
         if self.regions == "whole" and self._so_called:
             told.append(f"{self.root}: no folder is called regions, each image is one area{self._so_called}")
         return told + (list(self.annotations.told) if "annotations" in vars(self) else [])
 
-    def look(self, row: Row, labels: bool = True) -> list[Header]:
-        """Open the files of an image, see that they are whole and fit together.
 
-        Args:
-            row: of the image.
-            labels: look at its labels too, which nobody needs who measures colours.
-
-        Raises:
-            InputError: what reading them would raise, but for damage that only decoding the image shows.
-        """
-        image = look_at_image(self.image_path(row), self.convert)
-        turned = " (as its EXIF orientation turns it)" if image.turned else ""
-        with_masks = labels and self.kind == "masks"
-        if self.regions == "boxes" or (labels and self.kind == "boxes"):
-            self._checked_boxes(row, image.size, turned)
-        if self.regions != "labels" and not with_masks:
-            return [image]
-        drawn = look_at_regions(self.regions_path(row), len(self._drawn), self.void)
-        _check_sizes(drawn.path, drawn.size, image.size, turned)
-        return [image, drawn]
-
-    def paths(self, row: Row) -> tuple[str, str | None]:
-        """Absolute paths of the image and of its index image, None where that is made and not read."""
-        drawn = str(self.regions_path(row).absolute()) if self.regions == "labels" else None
-        return str(self.image_path(row).absolute()), drawn
-
-    def read_from(self, row: Row) -> list[Path]:
-        """What is read of an image: itself, and its index image where areas or classes come from there."""
-        drawn = self.regions == "labels" or self.kind == "masks"
-        return [self.image_path(row), *([self.regions_path(row)] if drawn else [])]
-
-    def said(self, row: Row) -> str:
-        """What the tables say of an image: environment, label and boxes."""
-        boxed = self.kind == "boxes" or self.regions == "boxes"
-        boxes = self.annotations.images[row.id] if boxed else None
-        return repr((row.environment, row.label, boxes and (boxes.boxes.tolist(), boxes.labels.tolist())))
-
-    def read(self, row: Row, size: tuple[int, int] | None = None) -> tuple[Tensor, Tensor]:
-        """Image (3, H, W) and index image (H, W), both uint8, at `size` or their own."""
-        image, own = read_image(self.image_path(row), size, self.convert, self.exact_resize)
-        return image, self._read_regions(row, image, own)
-
-    def sample(self, row: Row, size: tuple[int, int] | None = None) -> Sample:
-        """`image`, `regions` and the labels, as `LabelledImages` describes them."""
-        image, own = read_image(self.image_path(row), size, self.convert, self.exact_resize)
-        regions = self._read_regions(row, image, own)
-        return {"image": image, "regions": regions, **self._read_labels(row, image, own, regions)}
-
-    def _read_regions(self, row: Row, image: Tensor, own: tuple[int, int]) -> Tensor:
-        size = (image.shape[1], image.shape[2])
-        if self._maker is not None:
-            return self._maker(image)
-        if self.regions == "labels":
-            return self._read_drawn(row, own, size)
-        boxes = self._checked_boxes(row, own).scaled(size)
-        return regions_of_boxes(boxes.boxes, boxes.labels, size, rest=len(self.areas) - 1)
-
-    def _read_labels(self, row: Row, image: Tensor, own: tuple[int, int], regions: Tensor) -> Sample:
-        size = (image.shape[1], image.shape[2])
-        if self.kind == "classes":
-            return {"target": torch.tensor(self.classes.index(row.label or ""))}
-        if self.kind == "masks":
-            return {"target": regions if self.regions == "labels" else self._read_drawn(row, own, size)}
-        boxes, labels = self._checked_boxes(row, own).scaled(size).padded(self._most_boxes)
-        return {"boxes": boxes, "labels": labels}
-
-    def _read_drawn(self, row: Row, own: tuple[int, int], size: tuple[int, int]) -> Tensor:
-        path = self.regions_path(row)
-        regions, drawn = read_regions(path, len(self._drawn), size, self.void)
-        _check_sizes(path, drawn, own)
-        return regions
-
-    def _checked_boxes(self, row: Row, own: tuple[int, int], turned: str = "") -> ImageBoxes:
-        boxes = self.annotations.images[row.id]
-        if own != boxes.size:
-            raise InputError(
-                f"{self.image_path(row)}: {own[1]} x {own[0]} pixels{turned}, annotations.json says "
-                f"{boxes.size[1]} x {boxes.size[0]}: correct its width and height and the boxes there"
-            )
-        return boxes
-
-
-class FolderImages(LabelledImages):
-    """The images of one split of a folder."""
-
-    def __init__(self, folder: Folder, split: str, size: tuple[int, int], flip: bool, cache_gib: float) -> None:
-        self.folder, self.size = folder, size
-        self.rows = folder.rows(split)
-        super().__init__(
-            ids=[row.id for row in self.rows],
-            areas=folder.areas,
-            classes=folder.classes,
-            kind=folder.kind,
-            environment=[row.environment for row in self.rows],
-            flip=flip,
-            cache_gib=cache_gib,
-        )
-
-    def read(self, index: int) -> Sample:
-        return self.folder.sample(self.rows[index], self.size)
-
-    def look(self, index: int) -> list[Header]:
-        return self.folder.look(self.rows[index])
-
-    def paths(self, index: int) -> tuple[str | None, str | None]:
-        return self.folder.paths(self.rows[index])
-
-    def read_from(self, index: int) -> list[Path]:
-        return self.folder.read_from(self.rows[index])
-
-    def said(self, index: int) -> str:
-        return self.folder.said(self.rows[index])
-
-
-class FolderData(LabelledData):
+class FolderData(LayoutData):
     """`data=folder data.root=PATH`: the splits of a folder.
 
     Args:
-        root, labels, regions, superpixels, predictor, convert, void, exact_resize: see `Folder`.
-        size: height and width all images are resized to.
-        batch_size, num_workers, flip, cache_gib, targets, seed: see `LabelledData`.
+        root, labels, regions, superpixels, predictor, convert, void: see `Folder`.
+        channels, value_range: see `Bands`.
+        size, batch_size, num_workers, flip, cache_gib, targets, seed, tiles, exact_resize: see `LayoutData`.
     """
 
     def __init__(
@@ -326,49 +206,21 @@ class FolderData(LabelledData):
         flip: bool = True,
         cache_gib: float = 4.0,
         labels: Labels = "auto",
-        regions: Regions = "auto",
+        regions: Asked = "auto",
         superpixels: int = 32,
         predictor: Predictor | None = None,
         targets: float = 0.0,
         seed: int = 0,
         convert: bool = False,
+        tiles: bool = False,
+        channels: Sequence[int] | None = None,
+        value_range: Sequence[float] | None = None,
         void: Void = VOID,
         exact_resize: bool = True,
     ) -> None:
-        super().__init__(batch_size, num_workers, flip, cache_gib, targets, seed)
-        self.folder = Folder(root, labels, regions, superpixels, predictor, convert, void, exact_resize)
-        self.folder.classes  # noqa: B018  # all rows have labels: said now, not when the first batch is read
-        self.size = (int(size[0]), int(size[1]))
-
-    def has(self, split: str) -> bool:
-        return bool(self.folder.rows(split))
-
-    def images(self, split: str, flip: bool) -> LabelledImages:
-        images = FolderImages(self.folder, split, self.size, flip, self.cache_gib)
-        if not len(images):
-            raise InputError(f"{self.folder.root / 'metadata.csv'}: no row has split {split!r}: add some")
-        if split == "train" and images.kind == "boxes":
-            boxes = self.folder.annotations.images
-            if not any(len(boxes[name].boxes) for name in images.ids):
-                raise InputError(f"{self.folder.root / 'annotations.json'}: no training image has a box: add some")
-        return images
-
-    @property
-    def told(self) -> list[str]:
-        return self.folder.told
-
-
-def _check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise InputError(f"`{key}` must be one of {', '.join(choices)}, got {value!r}", "data")
-
-
-def _check_sizes(path: Path, drawn: tuple[int, int], image: tuple[int, int], turned: str = "") -> None:
-    if drawn != image:
-        raise InputError(
-            f"{path}: {drawn[1]} x {drawn[0]} pixels, its image has {image[1]} x {image[0]}{turned}: make both the "
-            "same size"
-        )
+        bands = bands_of(channels, value_range, convert)
+        folder = Folder(root, labels, regions, superpixels, predictor, convert, void, bands)
+        super().__init__(folder, size, batch_size, num_workers, flip, cache_gib, targets, seed, tiles, exact_resize)
 
 
 def _by_stem(folder: Path) -> dict[str, list[Path]]:

@@ -1,8 +1,8 @@
 """What image files are, before any of them is trained on: formats, sizes, labels, and whether the files are whole."""
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageCms
 
-from hardmine.data.images import Void, kind_of, look_at_mode, opened, orientation_of, read_labels
+from hardmine.data.coding import Coding
+from hardmine.data.images import kind_of, look_at_mode, opened, orientation_of
 from hardmine.records import VOID
 
 
@@ -24,7 +25,8 @@ class Header:
         turned: whether its EXIF orientation turns or mirrors it.
         converted: what it is, where 8-bit RGB is made of it.
         colors: name of its colour profile, where that is not sRGB.
-        labels: of an index image, those that are in it.
+        clipped: share of the values outside of `data.value_range`, where that is many.
+        labels: of an index image, the pixels of each label in it.
     """
 
     path: Path
@@ -32,7 +34,8 @@ class Header:
     turned: bool = False
     converted: str | None = None
     colors: str | None = None
-    labels: frozenset[int] = frozenset()
+    clipped: float = 0.0
+    labels: Mapping[int, int] = field(default_factory=dict)
 
 
 def look_at_image(path: Path, convert: bool = False) -> Header:
@@ -58,19 +61,31 @@ def look_at_image(path: Path, convert: bool = False) -> Header:
     return Header(path, size, orientation > 1, None if converted == "an RGB image" else converted, colors)
 
 
-def look_at_regions(path: Path, areas: int, void: Void = VOID) -> Header:
+def size_of(path: Path) -> tuple[int, int]:
+    """Height and width of an image as it is read, by its header alone.
+
+    Raises:
+        InputError: missing or unreadable.
+    """
+    with opened(path, "image") as image:
+        turned = orientation_of(image) > 4 and image.format != "TIFF"
+        return (image.width, image.height) if turned else (image.height, image.width)
+
+
+def look_at_regions(path: Path, coding: Coding) -> Header:
     """Decode an index image, which costs little, and see what labels it has.
 
     Args:
-        path, areas, void: see `read_regions`.
+        path, coding: see `read_regions`.
 
     Raises:
         InputError: see `read_regions`.
     """
     with opened(path, "index image") as image:
-        labels = read_labels(path, image, areas, void)
-    there = np.bincount(labels.ravel(), minlength=1).nonzero()[0]
-    return Header(path, (labels.shape[0], labels.shape[1]), labels=frozenset(there.tolist()))
+        labels = coding.labels(path, image)
+    pixels = np.bincount(labels.ravel(), minlength=1)
+    there = {label: int(pixels[label]) for label in pixels.nonzero()[0].tolist()}
+    return Header(path, (labels.shape[0], labels.shape[1]), labels=there)
 
 
 def summary(headers: Iterable[Header], areas: int) -> list[str]:
@@ -96,8 +111,14 @@ def summary(headers: Iterable[Header], areas: int) -> list[str]:
             f"{others.total()} images have a colour profile that is not sRGB ({first}: {next(iter(others))}), and are "
             "taken as sRGB: convert them, if these colours count"
         )
+    if clipped := [header for header in headers if header.clipped]:
+        worst = max(clipped, key=lambda header: header.clipped)
+        lines.append(
+            f"{len(clipped)} images have values outside of data.value_range, which are clipped ({worst.path}: "
+            f"{worst.clipped:.0%} of them)"
+        )
     drawn = [header for header in headers if header.labels]
-    labels = frozenset().union(*(header.labels for header in drawn))
+    labels = frozenset[int]().union(*(header.labels for header in drawn))
     if drawn and areas > 1 and len(labels - {VOID}) < 2:
         of_void = f" and {VOID}, which is void: set data.void=null if {VOID} is a class" if VOID in labels else ""
         only = ", ".join(map(str, sorted(labels - {VOID}))) or "none"

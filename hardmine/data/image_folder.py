@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torchvision.datasets import ImageFolder
 
+from hardmine.data.globs import files_below
 from hardmine.data.header import Header, look_at_image
 from hardmine.data.images import SUFFIXES, read_image
 from hardmine.data.index_images import FromImage, Predictor, from_image
@@ -50,7 +51,7 @@ class ImageFolderImages(LabelledImages):
     ) -> None:
         if why := trouble(root, folder=True):
             raise InputError(f"{root}: {why}: add it, with a folder of images for each class")
-        self.left_out = [path for path in _files(root) if path.suffix.lower() not in SUFFIXES]
+        self.left_out = [path for path in files_below(root) if path.suffix.lower() not in SUFFIXES]
         try:
             found = ImageFolder(root, is_valid_file=_is_image, allow_empty=classes is not None)
         except FileNotFoundError as error:
@@ -81,6 +82,9 @@ class ImageFolderImages(LabelledImages):
         path, label = self.samples[index]
         image, _ = read_image(path, self.size, self.convert, self.exact_resize)
         return {"image": image, "regions": self.maker(image), "target": torch.tensor(label)}
+
+    def labels(self, index: int) -> Sample:
+        return {"target": torch.tensor(self.samples[index][1])}
 
     def look(self, index: int) -> list[Header]:
         return [look_at_image(self.samples[index][0], self.convert)]
@@ -159,20 +163,3 @@ class ImageFolderData(LabelledData):
 
 def _is_image(path: str) -> bool:
     return path.lower().endswith(SUFFIXES)
-
-
-def _files(root: Path) -> list[Path]:
-    """All files below a folder.
-
-    Raises:
-        InputError: a link that leads to a folder which has been visited; its images would be there twice, or for ever.
-    """
-    visited: set[tuple[int, int]] = set()
-    found = []
-    for folder, _, files in os.walk(root, followlinks=True):
-        at = os.stat(folder)
-        if (at.st_dev, at.st_ino) in visited:
-            raise InputError(f"{folder}: a link leads to a folder that is there already: remove the link")
-        visited.add((at.st_dev, at.st_ino))
-        found += [Path(folder, name) for name in files if not name.startswith(".")]
-    return found

@@ -13,12 +13,10 @@ from torch import Tensor
 
 from hardmine.errors import InputError
 from hardmine.files import trouble
-from hardmine.records import VOID
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")  # of images, in any case
 LABEL_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")  # of index images: formats that keep each number as it is
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")  # a JPEG with a second one in it, as of a phone, is an MPO
-_LABEL_FORMATS = ("PNG", "BMP", "TIFF")
 
 Void = Literal[255] | None  # label of no area; None: every label is one
 
@@ -36,7 +34,6 @@ _KINDS = {
 }
 _SIXTEEN = "a 16-bit image"
 _CONVERTIBLE = ("RGB", "L", "LA", "RGBA", "P", "PA", "1", "CMYK")
-_LABELS_STORED_AS = ("L", "P", "P;1", "P;2", "P;4")  # Pillow hands out other grey levels and not those of the file
 _EXIF_OF_PNG = {"exif", "Raw profile type exif", "XML:com.adobe.xmp"}
 
 # what Pillow warns of is large and no error, or damage, which is told in a line of ours
@@ -74,59 +71,6 @@ def read_image(
             image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
         pixels = torch.from_numpy(np.array(image))
     return pixels.permute(2, 0, 1).contiguous(), own
-
-
-def read_regions(
-    path: Path, areas: int, size: tuple[int, int] | None = None, void: Void = VOID
-) -> tuple[Tensor, tuple[int, int]]:
-    """An index image: one area label per pixel, 255 void. Of a palette image the indices are the labels.
-
-    Args:
-        path: the file.
-        areas: number of areas; labels are 0 to areas - 1.
-        size: height and width to resize to (nearest pixel); None keeps the image's own.
-        void: None where 255 is none: of two areas it is then the second one, as in masks of 0 and 255.
-
-    Returns:
-        (H, W) uint8, and the height and width of the turned image before it is resized.
-
-    Raises:
-        InputError: missing, unreadable, not 8-bit with one channel, a format that changes labels, or a label out of
-            range.
-    """
-    with opened(path, "index image") as image:
-        labels = read_labels(path, image, areas, void)
-        own = labels.shape[0], labels.shape[1]
-        if size is not None and size != own:
-            labels = np.array(Image.fromarray(labels).resize((size[1], size[0]), Image.Resampling.NEAREST))
-    return torch.from_numpy(labels), own
-
-
-def read_labels(path: Path, image: Image.Image, areas: int, void: Void) -> np.ndarray:
-    """(H, W) uint8: the labels of an open index image, see `read_regions`."""
-    if image.format not in _LABEL_FORMATS or image.info.get("compression") == "jpeg":
-        raise InputError(f"{path}: a {image.format} changes labels to make its file small: save index images as PNG")
-    if stored_as(image) not in _LABELS_STORED_AS:
-        raise InputError(
-            f"{path}: {kind_of(image)}: an index image has one 8-bit channel of labels: save it as 8-bit grey or "
-            "palette PNG"
-        )
-    if orientation_of(image) > 1:
-        raise InputError(
-            f"{path}: its EXIF orientation would turn it, whether its labels are turned already is not known: save it "
-            "without"
-        )
-    labels = np.array(image)
-    if void is None and areas == 2:
-        labels[labels == VOID] = 1
-    strange = (labels >= areas) & (labels != VOID) if void is not None else labels >= areas
-    if strange.any():
-        of_void = f"{VOID} is void" if void is not None else f"with data.void=null {VOID} is none"
-        raise InputError(
-            f"{path}: label {labels[strange][0]} is out of range, classes.csv names 0 to {areas - 1}, {of_void}: "
-            "mend the label, or name it there"
-        )
-    return labels
 
 
 def look_at_mode(path: Path, image: Image.Image, convert: bool) -> None:

@@ -77,6 +77,10 @@ class LabelledImages(Dataset[Sample]):
         """What is known of an image without its files: what tables say, or what it is made of."""
         return repr(self.environment[index])
 
+    def labels(self, index: int) -> Sample:
+        """The labels of a sample; where they are known without its image, that is not read."""
+        return self.kept(index)
+
     def look(self, index: int) -> list[Header]:
         """What the files of an image are; nothing of them is kept. No files where there are none."""
         return []

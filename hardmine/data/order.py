@@ -45,7 +45,8 @@ class Order(Sampler[list[Place]]):
         self.cursor, self.target_cursor = 0, 0
 
     def __len__(self) -> int:
-        return self.sources // (self.batch_size * self.ranks)
+        """Batches of an epoch: as many as the sources fill."""
+        return self.sources // (max(self.batch_size - self.target_rows, 1) * self.ranks)
 
     def __iter__(self) -> Iterator[list[Place]]:
         rows = self.batch_size - self.target_rows

@@ -49,7 +49,7 @@ class Average:
                 for name, value in own.items()
             }
 
-    def follow(self, module: nn.Module, shared: Mapping[str, Tensor] | None = None) -> None:
+    def follow(self, module: nn.Module, shared: Mapping[str, Tensor] | None = None, decay: float | None = None) -> None:
         """One step of the average; what is no floating point is taken as it is.
 
         A module whose parts have changed, as pruning does, is averaged from then on.
@@ -57,6 +57,7 @@ class Average:
         Args:
             module: as it is now.
             shared: buffers that stand for the module's own, see `Ranks.buffers`.
+            decay: of this step; None takes that of all steps.
         """
         self._shared = shared or {}
         if not self._tensors or self.decay == 1:
@@ -67,7 +68,7 @@ class Average:
             self.start(module)
             return
         pairs = [(old := self._tensors[name], new.detach().to(old.dtype)) for name, new in own.items()]
-        average = get_ema_multi_avg_fn(self.decay)  # type: ignore[no-untyped-call]
+        average = get_ema_multi_avg_fn(self.decay if decay is None else decay)  # type: ignore[no-untyped-call]
         average(*map(list, zip(*(pair for pair in pairs if pair[0].is_floating_point()), strict=True)), None)
         for old, new in pairs:
             if not old.is_floating_point():

@@ -18,6 +18,11 @@ def font(size: int = SIZE) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)
 
 
+def size_for(width: int) -> int:
+    """Of words beside a picture so wide, which may be looked at smaller than it is."""
+    return max(SIZE, width // 17)
+
+
 def lines(text: str, width: int, size: int = SIZE) -> list[str]:
     """The text in lines at most `width` pixels wide, broken between words; only a word that is wider is broken itself.
 
@@ -52,8 +57,9 @@ def words(text: str, width: int, size: int = SIZE) -> Picture:
 def write_on(draw: ImageDraw.ImageDraw, place: tuple[float, float], text: str) -> None:
     """White on black, from the upper left corner `place` on, moved so that all of it is inside where it has room."""
     picture = draw.im.size
-    left, top, right, bottom = draw.textbbox((0, 0), text, font=font())
+    written = font(size_for(picture[0]))
+    left, top, right, bottom = draw.textbbox((0, 0), text, font=written)
     x = max(0.0, min(place[0], picture[0] - right))
     y = max(0.0, min(place[1], picture[1] - bottom))
     draw.rectangle((x + left - 1, y + top - 1, x + right + 1, y + bottom + 1), fill=_BLACK)
-    draw.text((x, y), text, fill=_WHITE, font=font())
+    draw.text((x, y), text, fill=_WHITE, font=written)

@@ -12,13 +12,14 @@ from matplotlib import colormaps
 from PIL import Image
 
 from hardmine.files import write_atomically
+from hardmine.report.graph import EXPLAINED, SCALE
 from hardmine.report.subject import Curve, Panel, Subject, compared
 
 NAME = "report.html"
 _SHEETS = 13  # pictures of each subject
 _WIDEST, _QUALITY = 1100, 72  # pixels of a picture, and of its WebP
 _MOST = 8_000_000  # bytes of pictures of each subject, as they stand in the page
-_COLORS = colormaps["cividis"]  # told apart by those who see no red and green, and in grey
+_COLORS = colormaps[SCALE]
 _LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c8c8c")  # Okabe and Ito
 
 
@@ -119,7 +120,9 @@ def write_page(path: Path, subjects: Sequence[Subject], about: Sequence[tuple[st
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(color=color, ink=ink, panel_axes=panel_axes, curve_axes=curve_axes, lines=_LINES)
+    environment.globals.update(
+        color=color, ink=ink, panel_axes=panel_axes, curve_axes=curve_axes, lines=_LINES, explained=EXPLAINED
+    )
     galleries = [_gallery(subject) for subject in subjects]
     side = compared(*subjects) if len(subjects) == 2 else None
     text = environment.get_template("page.html.j2").render(

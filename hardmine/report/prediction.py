@@ -4,15 +4,21 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 
 import numpy as np
+import torch
 from matplotlib import colormaps
-from PIL import Image, ImageDraw
+from PIL import Image, ImageColor, ImageDraw
 from torch import Tensor
 
+from hardmine.records import VOID
 from hardmine.report.caption import write_on
 from hardmine.report.picture import Picture
 
 _SHOWN = 0.3  # confidence from which a detection is drawn
+# Okabe and Ito, told apart by colour-blind people; without their black, which is void
+_FIRST = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#f0e442")
 _MAPS = ("tab20", "tab20b", "tab20c")
+_COUNT = 60  # colours
+_STRIPES = 8  # pixels from one white stripe of void to the next
 
 
 def draw_prediction(
@@ -38,12 +44,21 @@ def draw_prediction(
     if not isinstance(prediction, Tensor):
         return _boxes(prediction[row], image, classes, scale)
     if prediction.ndim == 4:
-        painted = Image.fromarray(paint(prediction[row].argmax(0)))
-        return np.asarray(painted.resize((image.shape[1], image.shape[0]), Image.Resampling.NEAREST))
+        return draw_labels(prediction[row].argmax(0), (image.shape[1], image.shape[0]))
     confidence, index = prediction[row].float().softmax(0).max(0)
     picture = Image.fromarray(image)
     write_on(ImageDraw.Draw(picture), (2, 2), f"{_name(classes, int(index))} {float(confidence):.0%}")
     return np.asarray(picture)
+
+
+def draw_labels(labels: Tensor, size: tuple[int, int]) -> Picture:
+    """(H, W) labels as a picture of `size`, width and height; void is hatched, as no area is."""
+    shown = Image.fromarray(labels.cpu().numpy().astype(np.uint8)).resize(size, Image.Resampling.NEAREST)
+    values = np.asarray(shown)
+    picture = paint(torch.from_numpy(values.copy()))
+    row, column = np.indices(values.shape)
+    picture[(values == VOID) & ((row + column) % _STRIPES < 2)] = 255
+    return picture
 
 
 def paint(labels: Tensor) -> Picture:
@@ -56,9 +71,13 @@ def paint(labels: Tensor) -> Picture:
 @cache
 def color(label: int) -> tuple[int, int, int]:
     """sRGB of a label; void, 255, is black, and from 60 on colours come again."""
-    if label == 255:
+    if label == VOID:
         return 0, 0, 0
-    red, green, blue, _ = colormaps[_MAPS[label // 20 % len(_MAPS)]](label % 20)
+    label %= _COUNT
+    if label < len(_FIRST):
+        return ImageColor.getrgb(_FIRST[label])[:3]
+    left = label - len(_FIRST) + 1  # their blue is too much like the first
+    red, green, blue, _ = colormaps[_MAPS[left // 20]](left % 20)
     return round(red * 255), round(green * 255), round(blue * 255)
 
 

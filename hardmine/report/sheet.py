@@ -12,9 +12,9 @@ from torch import Tensor
 from hardmine.candidates import Candidates
 from hardmine.neighbourhood.cells import environments
 from hardmine.records import VOID, Recipe
-from hardmine.report.caption import font, words
+from hardmine.report.caption import font, size_for, words
 from hardmine.report.picture import Picture
-from hardmine.report.prediction import color, draw_prediction, paint
+from hardmine.report.prediction import draw_labels, draw_prediction
 from hardmine.space import COLORS
 from hardmine.store import ParameterStore
 
@@ -23,8 +23,10 @@ Target = Callable[[int], Tensor | None]
 """Image (3, H, W) uint8 of a row of the store; None where there is none."""
 
 _NARROW, _WIDE = 160, 512  # pixels; narrower pictures are enlarged, wider ones reduced
-_GAP, _MARGIN, _SWATCH, _TITLE = 6, 10, 13, 17  # pixels
-_BLANK = (230, 230, 230)
+_GAP, _MARGIN = 6, 10  # pixels
+_BLANK, _EDGE, _PIECE = (230, 230, 230), (90, 90, 90), (213, 94, 0)
+_READ = "score: recognition accuracy of the prediction; target: what was asked for; converted: what came"
+_PIECES = "; piece (filled square): hard enough to be trained on"
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ def show(candidates: Candidates, row: int, store: ParameterStore, target: Target
         score,
         (
             _photograph(candidates.source.image[source], size),
-            np.asarray(Image.fromarray(paint(regions)).resize(size, Image.Resampling.NEAREST)),
+            draw_labels(regions, size),
             picture,
             converted,
             draw_prediction(candidates.prediction, row, converted, classes, size[0] / image.shape[2]),
@@ -115,20 +117,41 @@ def sheet(rows: Sequence[Shown], title: str, areas: Sequence[str], classes: Sequ
         classes: names of what is recognised.
     """
     width = sum(picture.shape[1] + _GAP for picture in rows[0].pictures) - _GAP
-    strips = [words(title, width, _TITLE)]
+    size = size_for(rows[0].pictures[0].shape[1])
+    strips = [words(title, width, size + 4)]
     for row in rows:
-        columns = [words(caption, each.shape[1]) for caption, each in zip(row.captions, row.pictures, strict=True)]
-        score = "no score" if row.score != row.score else f"score {row.score:.0%}"
-        strips += [_space(width), words(f"{row.what}: {score}", width), _beside(columns), _beside(row.pictures)]
+        pairs = zip(row.captions, row.pictures, strict=True)
+        columns = [words(caption, each.shape[1], size) for caption, each in pairs]
+        strips += [space(width), _heading(row, width, size), beside(columns), beside(row.pictures)]
     in_areas = sorted(frozenset[int]().union(*(row.areas for row in rows)))
     in_classes = sorted(frozenset[int]().union(*(row.classes for row in rows)))
+    legends = [("areas", in_areas, areas), ("predicted classes", in_classes, classes)]
     if tuple(areas) == tuple(classes):
-        in_areas, in_classes = sorted({*in_areas, *in_classes}), []
-    for what, labels, names in (("areas", in_areas, areas), ("predicted classes", in_classes, classes)):
+        legends = [("areas and predicted classes", sorted({*in_areas, *in_classes}), areas)]
+    for what, labels, names in legends:
         if labels:
-            strips += [_space(width), _legend(what, labels, names, width)]
+            strips += [space(width), legend(what, labels, names, width, size)]
+    of_pieces = any(_piece(row) is not None for row in rows)
+    strips += [space(width), words(_READ + (_PIECES if of_pieces else ""), width, size)]
     margin = ((_MARGIN, _MARGIN), (_MARGIN, _MARGIN), (0, 0))
     return np.pad(np.concatenate(strips), margin, constant_values=255)
+
+
+def _heading(row: Shown, width: int, size: int) -> Picture:
+    """What a row is and its score, behind a square that is filled where it is a piece."""
+    score = "no score" if row.score != row.score else f"score {row.score:.0%}"
+    said = f"{row.what}: {score}"
+    piece = _piece(row)
+    if piece is None:
+        return words(said, width, size)
+    square = np.full((size, size, 3), _EDGE, np.uint8)
+    square[2:-2, 2:-2] = _PIECE if piece else 255
+    return beside([square, words(said, width - size - _GAP, size)])
+
+
+def _piece(row: Shown) -> bool | None:
+    """Whether a row is a piece; None where it does not say."""
+    return True if row.what.startswith("piece ") else False if row.what.startswith("no piece") else None
 
 
 def _what(recipe: Recipe) -> str:
@@ -170,7 +193,7 @@ def _photograph(image: Tensor, size: tuple[int, int]) -> Picture:
     return np.asarray(picture.resize(size, Image.Resampling.BOX if smaller else Image.Resampling.NEAREST))
 
 
-def _beside(pictures: Sequence[Picture]) -> Picture:
+def beside(pictures: Sequence[Picture]) -> Picture:
     """Pictures next to each other, at the top, with gaps."""
     height = max(len(picture) for picture in pictures)
     columns: list[Picture] = []
@@ -180,25 +203,29 @@ def _beside(pictures: Sequence[Picture]) -> Picture:
     return np.concatenate(columns, axis=1)
 
 
-def _space(width: int) -> Picture:
+def space(width: int) -> Picture:
     return np.full((_MARGIN, width, 3), 255, np.uint8)
 
 
-def _legend(what: str, labels: Sequence[int], names: Sequence[str], width: int) -> Picture:
+def swatch(label: int, size: int) -> Picture:
+    """A square of a label's colour; that of void is hatched."""
+    return draw_labels(torch.full((size, size), label), (size, size))
+
+
+def legend(what: str, labels: Sequence[int], names: Sequence[str], width: int, size: int) -> Picture:
     """A coloured square and a name for each label, in as many lines as that takes."""
     heading = f"{what}:"
-    entries = [words(heading, round(font().getlength(heading)) + _GAP)]
+    entries = [words(heading, round(font(size).getlength(heading)) + _GAP, size)]
     for label in labels:
         name = "void" if label == VOID else names[label] if label < len(names) else str(label)
-        word = words(name, min(round(font().getlength(name)) + 1, width - _SWATCH - _GAP))
-        square = np.full((_SWATCH, _SWATCH, 3), color(label), np.uint8)
-        entries.append(_beside([square, word, np.full((1, _MARGIN, 3), 255, np.uint8)]))
+        word = words(name, min(round(font(size).getlength(name)) + 1, width - size - _GAP), size)
+        entries.append(beside([swatch(label, size), word, np.full((1, _MARGIN, 3), 255, np.uint8)]))
     rows: list[list[Picture]] = [[]]
     for entry in entries:
         if rows[-1] and sum(each.shape[1] + _GAP for each in rows[-1]) + entry.shape[1] > width:
             rows.append([])
         rows[-1].append(entry)
-    strips = [_beside(row) for row in rows]
+    strips = [beside(row) for row in rows]
     return np.concatenate(
         [np.pad(strip, ((0, 0), (0, width - strip.shape[1]), (0, 0)), constant_values=255) for strip in strips]
     )

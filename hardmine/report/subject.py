@@ -17,6 +17,7 @@ from hardmine.files import read_text, trouble
 from hardmine.memory.ledger import Ledger
 from hardmine.report.evaluation import NAME, Evaluation
 from hardmine.runs import RunFolder
+from hardmine.space import in_words
 from hardmine.store import ParameterStore
 
 _BINS = 60  # of a curve
@@ -194,9 +195,11 @@ def _light(found: Evaluation) -> Sheet:
                 f"{light.areas[column]} in {where}: {value:.1%}{interval}{fallen}; {light.images[row, column]} images"
             )
             cells.append(_percent(value, note))
-        rows.append(((where,), [*cells, Cell(_points(float(light.drop[row, -1])))]))
+        low, high = float(light.low[row, -1]), float(light.high[row, -1])
+        ends = Cell(f"{low * 100:.0f}-{high * 100:.0f}" if low == low else "")  # NaN of a single image
+        rows.append(((where,), [*cells, ends, Cell(_points(float(light.drop[row, -1])))]))
     title = f"The same {found.about.get('source', '')} images in other light: recognition accuracy in %"
-    return Sheet(title, ["environment"], [*light.areas, "drop of the image"], rows)
+    return Sheet(title, ["environment"], [*light.areas, "95 % interval of the image", "drop of the image"], rows)
 
 
 def _of_summary(name: str, summary: Mapping[str, Any]) -> Subject:
@@ -251,11 +254,11 @@ def _panels(path: Path, environment: Mapping[str, str], policy: Mapping[str, Any
             value, where = row["accuracy"], environment.get(row["target"], "")
             used = row["uses"] > 0 and value is not None and value == value
             said = f"accuracy {value:.1%}, used {row['uses']} times" if used else "not used"
-            at = f"{across} {row[across]:.1f}, {up} {row[up]:.1f}"
+            at = f"{row[across]:.1f} {in_words(across)}; {row[up]:.1f} {in_words(up)}"
             words = f"{row['target']}{f' ({where})' if where else ''}, {area}: {at}; {said}"
             points.append(Point(row[across], row[up], value if used else None, words))
         if points and (area != "(whole image)" or any(point.accuracy is not None for point in points)):
-            yield Panel(area, across, up, points, reach, bool(radius))
+            yield Panel(area, in_words(across), in_words(up), points, reach, bool(radius))
 
 
 def _of_ledger(subject: Subject, table: pa.Table, environment: Mapping[str, str], gates: Sequence[str]) -> None:

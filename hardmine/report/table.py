@@ -2,7 +2,19 @@
 
 from collections.abc import Mapping
 
+from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+
+def print_table(console: Console, table: Table) -> None:
+    """A table with its title and caption above and below it, whole: rich breaks them at the width of the columns."""
+    title, caption, table.title, table.caption = table.title, table.caption, None, None
+    if title:
+        console.print(Text(str(title), style="italic"), soft_wrap=True)
+    console.print(table)
+    if caption:
+        console.print(Text(str(caption), style="dim italic"), soft_wrap=True)
 
 
 def environment_table(before: Mapping[str, float], after: Mapping[str, float], metric: str = "miou") -> Table:
@@ -13,22 +25,32 @@ def environment_table(before: Mapping[str, float], after: Mapping[str, float], m
             [0, 1].
         metric: which.
     """
+    rows = environment_rows(before, after, metric)
     table = Table(title=f"{metric} in %, when mining started and at the end")
-    for heading, justify in (("split", "left"), ("environment", "left"), ("before", "right"), ("after", "right")):
+    for heading, justify in zip(rows[0], ("left", "left", "right", "right", "right"), strict=True):
         table.add_column(heading, justify=justify)  # type: ignore[arg-type]
-    table.add_column("change", justify="right")
+    for row in rows[1:]:
+        whole = row[1] == "all"
+        table.add_row(*row, style="bold" if whole else None, end_section=whole)
+    return table
+
+
+def environment_rows(
+    before: Mapping[str, float], after: Mapping[str, float], metric: str = "miou"
+) -> list[tuple[str, ...]]:
+    """Headings, and the rows of `environment_table`; the last one of a split is all of it."""
+    rows: list[tuple[str, ...]] = [("split", "environment", "before", "after", "change")]
     for split in ("val", "test"):
         whole = f"{split}/{metric}"
         for key in sorted((key for key in after if key.startswith(whole)), key=lambda key: (key == whole, key)):
             old, new = before.get(key), after[key]
-            change = "" if old is None else f"{(new - old) * 100:+.1f}"
-            table.add_row(
-                split,
-                key.removeprefix(whole).lstrip("/") or "all",
-                "" if old is None else f"{old * 100:.1f}",
-                f"{new * 100:.1f}",
-                change,
-                style="bold" if key == whole else None,
-                end_section=key == whole,
+            rows.append(
+                (
+                    split,
+                    key.removeprefix(whole).lstrip("/") or "all",
+                    "" if old is None else f"{old * 100:.1f}",
+                    f"{new * 100:.1f}",
+                    "" if old is None else f"{(new - old) * 100:+.1f}",
+                )
             )
-    return table
+    return rows

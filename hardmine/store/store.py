@@ -8,7 +8,7 @@ from functools import cached_property
 from itertools import chain
 from math import inf
 from pathlib import Path
-from typing import Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 from urllib.parse import unquote
 
 import torch
@@ -23,6 +23,9 @@ from hardmine.scenes import Scenes
 from hardmine.space import COLORS, LAB, Space
 from hardmine.store.database import is_url
 from hardmine.store.file import read_store, write_store
+
+if TYPE_CHECKING:
+    from hardmine.data.layout import Layout
 
 WHOLE_IMAGE = "whole image"  # name of the one area where no regions are known
 _log = logging.getLogger("hardmine")
@@ -340,22 +343,30 @@ class ParameterStore:
         """
         # the reader of folders imports torch's data sets; the store need not
         from hardmine.data.folder import Folder
+
+        return cls.from_layout(Folder(root, convert=convert, void=void), split, **kwargs)
+
+    @classmethod
+    def from_layout(cls, layout: "Layout", split: str | None = "target", **kwargs: int | str) -> Self:
+        """Measure images wherever they lie, at their own size; their absolute paths are kept.
+
+        Args:
+            layout: of the images, as `hardmine.data.PairsData(...).layout`.
+            split: which of them; None takes all.
+            kwargs: `min_pixels`, `missing`, `colors`, see `from_images`.
+        """
         from hardmine.data.header import summary
 
-        folder = Folder(root, convert=convert, void=void)
-        rows = folder.rows(split)
+        rows = layout.rows(split)
         if not rows:
-            splits = dict.fromkeys(row.split for row in folder.all_rows)
-            raise InputError(
-                f"{folder.root / 'metadata.csv'}: no row has split {split!r}: add some or name another"
-                f"{did_you_mean(str(split), splits)}"
-            )
-        headers = [header for row in rows for header in folder.look(row, labels=False)]
-        for line in summary(headers, len(folder.areas)):
+            splits = dict.fromkeys(row.split for row in layout.all_rows)
+            raise InputError(f"{layout.empty(str(split))} or name another{did_you_mean(str(split), splits)}")
+        headers = [header for row in rows for header in layout.look(row, labels=False)]
+        for line in summary(headers, len(layout.areas)):
             _log.warning("hardmine: %s", line)
-        images = ((row.id, *folder.read(row), row.environment) for row in rows)
-        store = cls.from_images(images, folder.areas, **kwargs)  # type: ignore[arg-type]
-        paths = [folder.paths(row) for row in rows]
+        images = ((row.id, *layout.read(row), row.environment) for row in rows)
+        store = cls.from_images(images, layout.areas, **kwargs)  # type: ignore[arg-type]
+        paths = [layout.paths(row) for row in rows]
         return store.with_(images=[image for image, _ in paths], index_images=[regions for _, regions in paths])
 
     @classmethod
@@ -419,7 +430,7 @@ class ParameterStore:
 
         Required columns: target, area, and those of the colours: mean_L, mean_a, mean_b, std_L, std_a, std_b; or mean_L
         and std_L alone (R6: conversions then leave a* and b* as they are); or mean_R, ...; or those of `space`. For any
-        std_... there may be the variance, var_.... Optional: pixels (otherwise every row counts as large enough),
+        `std_...` there may be the variance, `var_...`. Optional: pixels (otherwise every row counts as large enough),
         `environment.<component>`, `image` and `index_image` (paths, relative ones from the folder of the table, or
         URLs), and any axis of `space` that is no colour and has bounds. A target may lack areas. Without `space` a
         saved store has its own.

@@ -1,22 +1,30 @@
 """What the tasks share: measuring per environment, the names of the classes, the optimiser."""
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from math import isclose
 from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor, nn
 from torchmetrics import Metric
 
 from hardmine.errors import InputError
+from hardmine.length import total_steps
+from hardmine.tasks.averaged import Averaged
 from hardmine.tasks.metrics import PerClass, PerEnvironment
+from hardmine.tasks.optimisation import Optimisation
+
+_log = logging.getLogger("hardmine")
 
 _FUSED = ("cpu", "cuda", "mps", "xpu")  # devices that torch has such a kernel for
 
 
 class Task(L.LightningModule):
-    """Plain automatic optimisation of a network with AdamW; knows nothing of mining.
+    """Plain automatic optimisation of a network; knows nothing of mining.
 
     A subclass gives `forward`, `loss` and `measured`.
 
@@ -25,8 +33,7 @@ class Task(L.LightningModule):
         classes: names of the classes, in the order of the labels.
         metrics: makers of what is measured, by name; the first is `metric`, the one that counts.
         val_environments, test_environments: names, in the order of the batches' `environment` index.
-        lr: learning rate.
-        weight_decay: as AdamW takes it.
+        optimisation: how the weights are moved; None takes the defaults.
         channels_last: memory format in which convolutions run fastest on CPUs and on GPUs with tensor cores.
         class_metrics: makers of what is measured of each class, over all images of a split, by name.
     """
@@ -38,8 +45,7 @@ class Task(L.LightningModule):
         metrics: Mapping[str, Callable[[], Metric]],
         val_environments: Sequence[str],
         test_environments: Sequence[str],
-        lr: float,
-        weight_decay: float,
+        optimisation: Optimisation | None,
         channels_last: bool,
         class_metrics: Mapping[str, Callable[[], Metric]] | None = None,
     ) -> None:
@@ -49,8 +55,10 @@ class Task(L.LightningModule):
         self.net = net.to(memory_format=torch.channels_last) if channels_last else net
         self.classes = tuple(classes)
         self.metric = next(iter(metrics))
-        self.lr, self.weight_decay = lr, weight_decay
+        self.optimisation = optimisation or Optimisation()
+        self.averaged = Averaged(self.optimisation.ema)
         self.fused = False  # the optimiser is one kernel: faster, and a few last bits differ
+        self._total = -1  # optimiser steps of the fit
         self.measures = nn.ModuleDict(
             {
                 f"{split}/{name}": PerEnvironment(factory, environments)
@@ -69,6 +77,14 @@ class Task(L.LightningModule):
     def measured(self, batch: dict[str, Any]) -> tuple[Any, Any]:
         """Prediction and truth of a batch, as the metrics take them."""
         raise TypeError(f"{type(self).__name__} must say what is measured")
+
+    def figures(self, split: str) -> list[str]:
+        """Names of all that may be logged of a split, the main one first; environments that are not met are missing."""
+        names = []
+        for key, measure in self._of(split):
+            parts = measure.classes if isinstance(measure, PerClass) else measure.names
+            names += [key if part == PerEnvironment.ALL else f"{key}/{part}" for part in parts]
+        return names
 
     def evaluate(
         self,
@@ -90,34 +106,71 @@ class Task(L.LightningModule):
         """
         for _, measure in self._of(split):
             measure.reset()
-        for batch in batches:
-            with forward_context():
-                self._count(split, batch)
+        with self.averaged.in_place(self):
+            for batch in batches:
+                with forward_context():
+                    self._count(split, batch)
         return {name: float(value) for name, value in self._values(split)}
+
+    def on_train_start(self) -> None:
+        self.averaged.begin(self)
+        step, optimizers = self.trainer.global_step, self.trainer.optimizers
+        if step and self.trainer.is_global_zero:
+            had, has = optimizers[0].param_groups[0]["lr"], self.optimisation.rate(step - 1, self._total)
+            if not isclose(had, has, rel_tol=1e-6, abs_tol=1e-12):
+                _log.warning(
+                    "hardmine: the learning rate of step %d is %.3g, and was %.3g where the run was stopped: task.lr, "
+                    "its schedule or the length of the run is another",
+                    *(step, has, had),
+                )
+        for optimizer in optimizers:  # a checkpoint has those of the config that it was made with
+            self.optimisation.set_rate(optimizer, self.optimisation.rate(step, self._total))
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        if self.optimisation.scheduled:
+            rate = self.optimisation.rate(self.trainer.global_step, self._total)
+            for optimizer in self.trainer.optimizers:
+                self.optimisation.set_rate(optimizer, rate)
+            self.log("lr", rate, batch_size=1)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         loss = self.loss(batch)
         self._log_loss(loss, len(batch["image"]))
         return loss
 
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        super().optimizer_step(*args, **kwargs)
+        self.averaged.follow(self, self.trainer.global_step)  # before a checkpoint is written with the end of the batch
+
+    def on_validation_epoch_start(self) -> None:
+        self.averaged.put_in(self)
+
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         self._count("val", batch)
 
     def on_validation_epoch_end(self) -> None:
+        self.averaged.take_out(self)
         self._report("val")
+
+    def on_test_epoch_start(self) -> None:
+        self.averaged.put_in(self)
 
     def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         self._count("test", batch)
 
     def on_test_epoch_end(self) -> None:
+        self.averaged.take_out(self)
         self._report("test")
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        fused = self.fused and self.device.type in _FUSED
-        return torch.optim.AdamW(self.parameters(), lr=self.lr, weight_decay=self.weight_decay, fused=fused)
+        if self._trainer is not None:
+            self._total = total_steps(self._trainer)
+            self.optimisation.look_at_length(self._total)
+        return self.optimisation.optimizer(self.parameters(), self.fused and self.device.type in _FUSED)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["classes"] = list(self.classes)
+        self.averaged.save(checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse weights whose outputs mean something else.
@@ -130,6 +183,8 @@ class Task(L.LightningModule):
             raise InputError(
                 f"checkpoint: trained on the classes {', '.join(theirs)}, but the data has {', '.join(self.classes)}"
             )
+        fitting = self._trainer is not None and self._trainer.state.fn == TrainerFn.FITTING
+        self.averaged.load(checkpoint, fitting)
 
     def _count(self, split: str, batch: dict[str, Any]) -> None:
         prediction, target = self.measured(batch)

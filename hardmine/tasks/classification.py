@@ -9,12 +9,14 @@ from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy
 
 from hardmine.tasks.base import Task
+from hardmine.tasks.losses import ClassLoss, Loss, Weights
 from hardmine.tasks.metrics import BalancedAccuracy, ClassAccuracy
 from hardmine.tasks.normalise import Normalise
+from hardmine.tasks.optimisation import Optimisation
 
 
 class ClassificationTask(Task):
-    """Cross-entropy training of a network that maps images to a class; balanced accuracy per environment.
+    """Training of a network that maps images to a class; balanced accuracy per environment.
 
     The accuracy of each class, over all images, is `test/class_accuracy/<class>`.
 
@@ -24,9 +26,9 @@ class ClassificationTask(Task):
         net: (B, 3, H, W) normalised float -> (B, C) logits.
         classes: names of the C classes, in the order of the labels.
         val_environments, test_environments: names, in the order of the batches' `environment` index.
-        lr: learning rate of AdamW.
-        weight_decay: of AdamW.
+        optimisation: how the weights are moved; None takes the defaults.
         channels_last: memory format in which convolutions run fastest on CPUs and on GPUs with tensor cores.
+        loss, class_weights, label_smoothing: see `hardmine.tasks.losses.Loss`.
     """
 
     def __init__(
@@ -35,9 +37,11 @@ class ClassificationTask(Task):
         classes: Sequence[str],
         val_environments: Sequence[str] = (),
         test_environments: Sequence[str] = (),
-        lr: float = 1e-3,
-        weight_decay: float = 1e-2,
+        optimisation: Optimisation | None = None,
         channels_last: bool = True,
+        loss: ClassLoss = "cross_entropy",
+        class_weights: Weights = None,
+        label_smoothing: float = 0.0,
     ) -> None:
         metrics: dict[str, Callable[[], Metric]] = {
             "balanced_accuracy": partial(BalancedAccuracy, len(classes)),
@@ -49,12 +53,12 @@ class ClassificationTask(Task):
             metrics,
             val_environments,
             test_environments,
-            lr,
-            weight_decay,
+            optimisation,
             channels_last,
             {"class_accuracy": partial(ClassAccuracy, len(classes))},
         )
         self.normalise = Normalise()
+        self.criterion = Loss(loss, len(classes), class_weights, label_smoothing)
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits (N, C) of images (N, 3, H, W) float in [0, 1], sRGB."""
@@ -62,8 +66,9 @@ class ClassificationTask(Task):
         return logits
 
     def loss(self, batch: dict[str, Any]) -> Tensor:
-        """Cross-entropy, scalar float32."""
-        return nn.functional.cross_entropy(self(batch["image"]).float(), batch["target"].long())
+        """Scalar float32."""
+        value: Tensor = self.criterion(self(batch["image"]), batch["target"].long())
+        return value
 
     def measured(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
         return self(batch["image"]).argmax(dim=1), batch["target"].long()

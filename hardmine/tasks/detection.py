@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from hardmine.judge.scoring.objects import is_object
 from hardmine.tasks.base import Task
 from hardmine.tasks.metrics import MeanAveragePrecision50
+from hardmine.tasks.optimisation import Optimisation
 
 
 class DetectionTask(Task):
@@ -24,8 +25,7 @@ class DetectionTask(Task):
             images are in [0, 1], for torchvision's detectors normalise what they are given.
         classes: names of the classes, in the order of the labels.
         val_environments, test_environments: names, in the order of the batches' `environment` index.
-        lr: learning rate of AdamW.
-        weight_decay: of AdamW.
+        optimisation: how the weights are moved; None takes the defaults.
         channels_last: memory format in which convolutions run fastest on CPUs and on GPUs with tensor cores.
     """
 
@@ -35,8 +35,7 @@ class DetectionTask(Task):
         classes: Sequence[str],
         val_environments: Sequence[str] = (),
         test_environments: Sequence[str] = (),
-        lr: float = 1e-3,
-        weight_decay: float = 1e-2,
+        optimisation: Optimisation | None = None,
         channels_last: bool = True,
     ) -> None:
         super().__init__(
@@ -45,8 +44,7 @@ class DetectionTask(Task):
             {"map50": MeanAveragePrecision50},
             val_environments,
             test_environments,
-            lr,
-            weight_decay,
+            optimisation,
             channels_last,
         )
 

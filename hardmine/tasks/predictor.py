@@ -31,14 +31,18 @@ class AreaPredictor:
         return logits[0, :, :height, :width].argmax(dim=0).byte()
 
 
-def classes_of(path: Path) -> tuple[str, ...]:
+def classes_of(path: Path, key: str = "predictor") -> tuple[str, ...]:
     """Names of the classes that a checkpoint was trained on.
+
+    Args:
+        path: of the file.
+        key: that names it.
 
     Raises:
         InputError: no checkpoint of hardmine's.
     """
     if why := trouble(path):
-        raise InputError(f"{path}: {why}: set predictor=RUN_FOLDER/checkpoints/last.ckpt")
+        raise InputError(f"{path}: {why}: set {key}=RUN_FOLDER/checkpoints/last.ckpt")
     try:
         return tuple(torch.load(path, map_location="cpu", weights_only=True)["classes"])
     except Exception as error:  # whatever a broken file makes torch raise

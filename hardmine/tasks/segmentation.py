@@ -9,11 +9,13 @@ from torchmetrics.classification import MulticlassJaccardIndex
 
 from hardmine.records import VOID
 from hardmine.tasks.base import Task
+from hardmine.tasks.losses import Loss, PixelLoss, Weights
 from hardmine.tasks.normalise import Normalise
+from hardmine.tasks.optimisation import Optimisation
 
 
 class SegmentationTask(Task):
-    """Cross-entropy training of a network that maps images to a class for each pixel; mIoU per environment.
+    """Training of a network that maps images to a class for each pixel; mIoU per environment.
 
     The IoU of each class, over all images, is `test/iou/<class>`.
 
@@ -23,9 +25,9 @@ class SegmentationTask(Task):
         net: (B, 3, H, W) normalised float -> (B, C, H, W) logits.
         classes: names of the C classes, in the order of the labels.
         val_environments, test_environments: names, in the order of the batches' `environment` index.
-        lr: learning rate of AdamW.
-        weight_decay: of AdamW.
+        optimisation: how the weights are moved; None takes the defaults.
         channels_last: memory format in which convolutions run fastest on CPUs and on GPUs with tensor cores.
+        loss, class_weights, label_smoothing: see `hardmine.tasks.losses.Loss`.
     """
 
     def __init__(
@@ -34,9 +36,11 @@ class SegmentationTask(Task):
         classes: Sequence[str],
         val_environments: Sequence[str] = (),
         test_environments: Sequence[str] = (),
-        lr: float = 1e-3,
-        weight_decay: float = 1e-2,
+        optimisation: Optimisation | None = None,
         channels_last: bool = True,
+        loss: PixelLoss = "cross_entropy",
+        class_weights: Weights = None,
+        label_smoothing: float = 0.0,
     ) -> None:
         # classes absent from prediction and truth are left out of the mean
         miou = partial(MulticlassJaccardIndex, len(classes), ignore_index=VOID, validate_args=False)
@@ -47,12 +51,12 @@ class SegmentationTask(Task):
             {"miou": miou},
             val_environments,
             test_environments,
-            lr,
-            weight_decay,
+            optimisation,
             channels_last,
             {"iou": iou},
         )
         self.normalise = Normalise()
+        self.criterion = Loss(loss, len(classes), class_weights, label_smoothing, VOID)
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits (N, C, H, W) of images (N, 3, H, W) float in [0, 1], sRGB."""
@@ -60,9 +64,9 @@ class SegmentationTask(Task):
         return logits
 
     def loss(self, batch: dict[str, Any]) -> Tensor:
-        """Cross-entropy over the pixels that are not void, scalar float32."""
-        logits = self(batch["image"])
-        return nn.functional.cross_entropy(logits.float(), batch["target"].long(), ignore_index=VOID)
+        """Loss over the pixels that are not void, scalar float32."""
+        value: Tensor = self.criterion(self(batch["image"]), batch["target"].long())
+        return value
 
     def measured(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
         return self(batch["image"]).argmax(dim=1), batch["target"].long()

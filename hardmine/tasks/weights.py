@@ -57,6 +57,28 @@ def load_weights(task: L.LightningModule, path: str | Path) -> None:
     task.net.load_state_dict(weights)  # type: ignore[union-attr]
 
 
+def load_judge(task: L.LightningModule, path: Path) -> None:
+    """Put the weights that judged candidates, a moving average of the model, into `task.net`.
+
+    Args:
+        task: with the network of the checkpoint.
+        path: a checkpoint of a run with mining, read before by `load_weights`.
+
+    Raises:
+        InputError: the checkpoint has no such average.
+    """
+    saved = torch.load(path, map_location="cpu", weights_only=True)
+    kept = saved.get("callbacks", {}).get("HardMining", {}).get("judge", {})
+    weights = {name.removeprefix("net."): value for name, value in kept.items() if name.startswith("net.")}
+    if not weights:
+        raise InputError(
+            f"{path}: weights=judge: it holds no judge: the run was not mined, or judged with the model as it is: take "
+            "weights=model"
+        )
+    look_at_weights(str(path), weights)
+    task.net.load_state_dict(weights)  # type: ignore[union-attr]
+
+
 def _network_of(state: Mapping[str, Any], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of the network, without what a wrapper put before their names: whichever fits it best."""
     tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}

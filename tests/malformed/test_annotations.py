@@ -237,7 +237,7 @@ def test_accepted_annotations(case: str, tmp_path: Path, caplog: pytest.LogCaptu
     data = FolderData(str(root), size=SIZE, batch_size=2)
     data.look()
     data.look()
-    assert data.classes == ("car", "person") and len(data.folder.all_rows) == len(IDS)
+    assert data.classes == ("car", "person") and len(data.layout.all_rows) == len(IDS)
     assert sum("a class is its place" in line for line in caplog.messages) == 1
     assert len(caplog.messages) == 1 + (case == "over the edge")
     assert told in " ".join(caplog.messages)

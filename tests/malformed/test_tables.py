@@ -301,7 +301,7 @@ def test_accepted_table(case: str, tmp_path: Path, caplog: pytest.LogCaptureFixt
     ACCEPTED[case][0](root)
     data = FolderData(str(root), size=(12, 16), batch_size=2)
     data.look()
-    assert len(data.folder.all_rows) == len(IDS) and data.classes == ("daisy", "rose") and data.areas == CLASSES
+    assert len(data.layout.all_rows) == len(IDS) and data.classes == ("daisy", "rose") and data.areas == CLASSES
     assert [line for line in caplog.messages if "spare" in line] == [
         line for line in caplog.messages if case == "another split"
     ]

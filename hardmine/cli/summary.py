@@ -1,0 +1,98 @@
+"""What a training run came to: measured, written down and shown."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from hardmine.runs import RunFolder
+
+
+def found(mining: Any) -> dict[str, Any]:
+    """What the search came to."""
+    from hardmine.memory.tally import Tally
+
+    tally = mining.tally if mining is not None else Tally()
+    found = {"pieces": tally.pieces, "candidates": tally.candidates, "hit_rate": tally.hit_rate}
+    found.update(unscored=tally.unscored, nothing_mined=mining is not None and not tally.pieces)
+    stopped = mining.miner.stopping.reason if mining is not None and mining.miner is not None else None
+    return {**found, "refused": tally.refused, **({"stopped": stopped} if stopped else {})}
+
+
+def decided(best: Any, early: Any) -> dict[str, Any]:
+    """What validation decided on: which checkpoint is measured, and why training ended early.
+
+    Args:
+        best: the callback that keeps the best checkpoint; None where there is none, or another one.
+        early: the callback that ends training; likewise.
+    """
+    summary: dict[str, Any] = {}
+    if (path := getattr(best, "best", None)) is not None:
+        summary.update(measured=path.name, best_score=float(best.best_model_score))
+    if line := getattr(early, "line", None):
+        summary.update(stopped_early=line, early_patience=early.patience)
+    return summary
+
+
+def measured(
+    trainer: Any, task: Any, data: Any, checkpoint: Path | None = None, before: bool = False
+) -> dict[str, float]:
+    """Metrics on `val` and `test`, where there are any, of the present weights or of a checkpoint's."""
+    loggers = trainer.loggers
+    if before:  # these are not the figures of the run
+        trainer.loggers = []
+    at = {"ckpt_path": None if checkpoint is None else str(checkpoint), "weights_only": True, "verbose": False}
+    measured = []
+    if data.has("val"):
+        measured += trainer.validate(task, data, **at)
+    if data.has("test"):
+        measured += trainer.test(task, data, **at)
+    trainer.loggers = loggers
+    return {name: value for metrics in measured for name, value in metrics.items()}
+
+
+def show(folder: RunFolder, metric: str, mining: Any, before: Any, after: Any, summary: dict[str, Any]) -> None:
+    """Files and the table at the end of a run."""
+    from rich.console import Console
+
+    from hardmine.files import write_atomically
+    from hardmine.report.graph import write_graph
+    from hardmine.report.table import environment_table
+
+    if mining is not None and mining.miner is not None:
+        write_graph(folder.path, mining.miner.store, mining.miner.graph, mining.threshold)
+    plain = {name: None if value != value else value for name, value in summary.items()}  # JSON knows no NaN
+    text = json.dumps(plain, indent=2, sort_keys=True) + "\n"
+    write_atomically(folder.summary, lambda file: file.write(text.encode()))
+    console = Console()
+    if after:
+        console.print(environment_table(before, after, metric))
+    if "measured" in summary:
+        console.print(f"measured: {summary['measured']}, which validated best ({summary['best_score']:.3g})")
+    if "stopped_early" in summary:
+        console.print(f"training ended early: {summary['stopped_early']}", soft_wrap=True)
+    if "stopped" in summary:
+        console.print(f"the search was over before the end: {summary['stopped']}")
+    if summary["nonfinite_steps"]:
+        console.print(f"the loss was NaN or infinite in {summary['nonfinite_steps']} steps", soft_wrap=True)
+    if summary["unscored"]:
+        console.print(f"{summary['unscored']} candidates could not be scored", soft_wrap=True)
+    if summary["nothing_mined"]:
+        console.print(f"nothing was mined: {_why(summary, mining.start)}", soft_wrap=True)
+    console.print(
+        f"{summary['pieces']} pieces from {summary['candidates']} candidates (hit rate {summary['hit_rate']:.0%}), "
+        f"{summary['steps']} steps in {summary['seconds']:.0f} s\nrun folder: {folder.path}"
+    )
+
+
+def _why(summary: dict[str, Any], start: int) -> str:
+    """What to try where a run ends without a piece."""
+    if not summary["candidates"]:
+        return (
+            f"training ended after {summary['steps']} steps, and mining begins after {start}: set "
+            "mining.start lower, or trainer.max_steps higher"
+        )
+    if summary["unscored"] == summary["candidates"]:
+        return "no candidate could be scored: look at the loss and the labels"
+    if summary["refused"]:
+        return "gates refused whatever was hard: make them less strict, or set gate=none"
+    return "no candidate was hard: set mining.threshold=auto, or a higher one, or train for longer"

@@ -1,0 +1,130 @@
+"""Cityscapes, and what is laid out like it: ACDC, Dark Zurich."""
+
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from torchvision.datasets import Cityscapes
+
+from hardmine.data.coding import Numbers
+from hardmine.data.globs import Glob, in_words
+from hardmine.data.index_images import Predictor
+from hardmine.data.layout import LayoutData, look_at_choice
+from hardmine.data.listings.described import Description
+from hardmine.data.listings.listing import Listed, Listing
+from hardmine.data.listings.pairs import Regions
+from hardmine.data.listings.splits import Division, Facts
+from hardmine.errors import InputError
+from hardmine.files import trouble
+from hardmine.records import VOID
+
+_TRAINED = sorted((one for one in Cityscapes.classes if not one.ignore_in_eval), key=lambda one: one.train_id)
+CLASSES = tuple(one.name for one in _TRAINED)
+"""The 19 classes that are trained on, in the order of their train ids."""
+_LABELS = {one.id: VOID if one.ignore_in_eval else one.train_id for one in Cityscapes.classes if one.id >= 0}
+_CODING = Numbers(len(CLASSES), {**_LABELS, VOID: VOID}, "Cityscapes' table of labelIds")  # of licence plates 255, too
+_SHIFTED = {"train": "target", "val": "test"}
+
+
+class _Form(NamedTuple):
+    """Folders of images and masks, and how their names end."""
+
+    images: str
+    image: str
+    labels: str
+    label: str
+    condition: str | None  # of all images; None: a folder is called so
+
+
+_FORMS = (
+    _Form("leftImg8bit", "_leftImg8bit", "gtFine", "_gtFine_labelIds", "clear"),
+    _Form("rgb_anon", "_rgb_anon", "gt", "_gt_labelIds", None),
+)
+
+
+class CityscapesData(LayoutData):
+    """`data=cityscapes data.root=PATH`: leftImg8bit/ and gtFine/, or as ACDC has them rgb_anon/ and gt/.
+
+    The numbers in masks (labelIds) become the 19 classes that are trained on, all others are void. The environment is
+    the condition: `clear`, or the folder that ACDC has the image in (fog, night, rain, snow). Of its splits `train` and
+    `val` are read: there are no labels of `test`, and none of ACDC's reference images.
+
+    Args:
+        root: the folder of these.
+        shifted_root: a second one, whose `train` are targets and whose `val` are `test`.
+        shifted, target: see `Division`.
+        regions, superpixels, predictor, convert: see `Layout`.
+        size, batch_size, num_workers, flip, cache_gib, targets, seed, tiles, exact_resize: see `LayoutData`.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        shifted_root: str | None = None,
+        shifted: Mapping[str, str | list[str]] | None = None,
+        target: float | None = None,
+        size: tuple[int, int] = (256, 512),
+        batch_size: int = 8,
+        num_workers: int = 0,
+        flip: bool = True,
+        cache_gib: float = 4.0,
+        regions: Regions = "labels",
+        superpixels: int = 32,
+        predictor: Predictor | None = None,
+        targets: float = 0.0,
+        seed: int = 0,
+        convert: bool = False,
+        tiles: bool = False,
+        exact_resize: bool = True,
+    ) -> None:
+        look_at_choice("regions", regions, Regions)
+        told: list[str] = []
+        folder = Path(root).expanduser()
+        found = _found(folder, "root", told)
+        if shifted_root is not None:
+            for name, path, mask, fact in _found(Path(shifted_root).expanduser(), "shifted_root", told):
+                found.append((name, path, mask, {**fact, "split": _SHIFTED[fact["split"]]}))
+        paths = {name: path for name, path, _, _ in found}
+        if len(paths) < len(found):
+            raise InputError("`shifted_root` has images that are called as those of `root`: name another", "data")
+        division = Division(shifted=shifted or {}, target=target)
+        said = Description(division).of(folder, paths, [fact for *_, fact in found])
+        rows = [
+            Listed(name, split, environment, image=path, labels=mask)
+            for (name, path, mask, _), (split, environment) in zip(found, said, strict=True)
+        ]
+        remedy = "set data.shifted_root to images of other conditions, or data.shifted={condition: [night]}"
+        layout = Listing(rows, folder, CLASSES, _CODING, told, remedy, regions, superpixels, predictor, convert)
+        super().__init__(layout, size, batch_size, num_workers, flip, cache_gib, targets, seed, tiles, exact_resize)
+
+
+def _found(root: Path, key: str, told: list[str]) -> list[tuple[str, Path, Path, Facts]]:
+    """Id, image, mask, split and condition of each image that has labels."""
+    if why := trouble(root, folder=True):
+        raise InputError(f"{root}: {why}: set `{key}` to a folder with leftImg8bit/ and gtFine/", "data")
+    form = next((form for form in _FORMS if (root / form.images).is_dir()), None)
+    if form is None:
+        raise InputError(
+            f"{root}: has neither leftImg8bit/ and gtFine/ nor rgb_anon/ and gt/: it has {in_words(root)}: set `{key}` "
+            "to the folder that has them",
+            "data",
+        )
+    images = Glob(root, f"{form.images}/**/*{form.image}.png", key).files
+    masks = Glob(root, f"{form.labels}/**/*{form.label}.png", key).files
+    rows, unread = [], []
+    for name, path in images.items():
+        folders = PurePosixPath(name).parts[:-1]
+        split = next((part for part in folders if part in _SHIFTED), None)
+        if split is None:
+            unread.append(path)
+            continue
+        if name not in masks:
+            mask = root / form.labels / f"{name}{form.label}.png"
+            raise InputError(f"{path}: {mask} is missing: add the labels, or take the image away")
+        condition = form.condition or next((part for part in folders if part != split), "unknown")
+        rows.append((name, path, masks[name], {"split": split, "condition": condition}))
+    if unread:
+        told.append(f"{root}: {len(unread)} images outside of train/ and val/ are not read ({unread[0]})")
+    if not rows:
+        raise InputError(f"{root / form.images}: no image is in a folder train/ or val/: add some")
+    return rows

@@ -1,0 +1,156 @@
+"""COCO's layout: a JSON file of boxes for each split, and its images."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from hardmine.data.annotations import read_coco
+from hardmine.data.globs import in_words
+from hardmine.data.index_images import Predictor
+from hardmine.data.layout import LayoutData, look_at_choice
+from hardmine.data.listings.described import Description, facts_in, within
+from hardmine.data.listings.listing import REMEDY, Listed, Listing
+from hardmine.data.listings.splits import Division, Facts
+from hardmine.data.metadata import SPLITS
+from hardmine.errors import InputError
+from hardmine.files import trouble
+
+Regions = Literal["boxes", "superpixels", "whole", "predicted"]
+
+_CALLED = {"train": ("train",), "val": ("val", "valid"), "test": ("test",), "target": ("target",)}
+
+
+class CocoData(LayoutData):
+    """`data=coco data.root=PATH`: boxes to detect, in COCO's JSON.
+
+    Without `annotations` each split's file is looked for: annotations/instances_train*.json, annotations/train*.json,
+    train/_annotations.coco.json and train.json (of val also `valid`); its images below the folder of the file, or where
+    `images` says.
+
+    Args:
+        root: the folder.
+        annotations: file of each split, relative to `root`; or one file of all images, which shares or a table part.
+        images: folder of the images, or of each split's, relative to `root`; None looks for the first one.
+        pattern, table, environment: see `PairsData`.
+        shifted, val, test, target, group: see `Division`.
+        regions, superpixels, predictor, convert: see `Layout`.
+        size, batch_size, num_workers, flip, cache_gib, targets, seed, exact_resize: see `LayoutData`.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        annotations: str | Mapping[str, str] | None = None,
+        images: str | Mapping[str, str] | None = None,
+        pattern: str | None = None,
+        table: str | None = None,
+        environment: Sequence[str] | None = None,
+        shifted: Mapping[str, str | list[str]] | None = None,
+        val: float | None = None,
+        test: float | None = None,
+        target: float | None = None,
+        group: str | None = None,
+        size: tuple[int, int] = (256, 256),
+        batch_size: int = 8,
+        num_workers: int = 0,
+        flip: bool = True,
+        cache_gib: float = 4.0,
+        regions: Regions = "boxes",
+        superpixels: int = 32,
+        predictor: Predictor | None = None,
+        targets: float = 0.0,
+        seed: int = 0,
+        convert: bool = False,
+        exact_resize: bool = True,
+    ) -> None:
+        look_at_choice("regions", regions, Regions)
+        folder = Path(root).expanduser()
+        if why := trouble(folder, folder=True):
+            raise InputError(f"{folder}: {why}: set `root` to one with annotations/", "data")
+        rows: list[Listed] = []
+        facts: list[Facts] = []
+        told: list[str] = []
+        classes: tuple[str, ...] = ()
+        for split, file in _files(folder, annotations).items():
+            found = read_coco(file, paths=True)
+            told += found.told
+            if rows and found.classes != classes:
+                raise InputError(
+                    f"{file}: its categories are not those of {rows[0].labels}: give both the same, in order"
+                )
+            classes = found.classes
+            place = _place(folder, file, split, images, next(iter(found.images), ""))
+            for name, boxes in found.images.items():
+                known = f"{split}/{name}" if split else name
+                rows.append(
+                    Listed(str(Path(known).with_suffix("")), split, image=place / name, labels=file, boxes=boxes)
+                )
+                fact = facts_in(pattern, within(folder, place / name))
+                facts.append({**({"split": split} if split else {}), **fact})
+        paths = {row.id: row.image for row in rows}
+        if len(paths) < len(rows):
+            raise InputError(f"{folder}: two images have one name and differ in their ending alone: rename one")
+        division = Division("split", {}, shifted or {}, val, test, target, group)
+        said = Description(division, table, environment).of(folder, paths, facts)
+        made = [
+            Listed(row.id, of, values, image=row.image, labels=row.labels, boxes=row.boxes)
+            for row, (of, values) in zip(rows, said, strict=True)
+        ]
+        layout = Listing(made, folder, classes, None, told, REMEDY, regions, superpixels, predictor, convert)
+        super().__init__(
+            layout, size, batch_size, num_workers, flip, cache_gib, targets, seed, exact_resize=exact_resize
+        )
+
+
+def _files(root: Path, annotations: str | Mapping[str, str] | None) -> dict[str, Path]:
+    """The file of each split; of "" where one file has all."""
+    if isinstance(annotations, str):
+        return {"": root / Path(annotations).expanduser()}
+    if annotations is not None:
+        for split in annotations:
+            if split not in SPLITS:
+                raise InputError(f"data.annotations: {split!r} is none of the splits {', '.join(SPLITS)}")
+        return {split: root / Path(file).expanduser() for split, file in annotations.items()}
+    files: dict[str, Path] = {}
+    for split, names in _CALLED.items():
+        patterns = [
+            pattern
+            for name in names
+            for pattern in (
+                f"annotations/instances_{name}*.json",
+                f"annotations/{name}*.json",
+                f"{name}/_annotations.coco.json",
+                f"{name}.json",
+            )
+        ]
+        there = next((found for pattern in patterns if (found := sorted(root.glob(pattern)))), [])
+        if len(there) > 1:
+            raise InputError(
+                f"{there[0].parent}: {there[0].name} and {there[1].name} are both of {split}: say which by "
+                f"data.annotations={{{split}: FILE, ...}}"
+            )
+        files.update(dict.fromkeys([split] if there else [], there[0] if there else root))
+    if files:
+        return files
+    one = sorted([*root.glob("*.json"), *root.glob("annotations/*.json")])
+    if len(one) == 1:
+        return {"": one[0]}
+    raise InputError(
+        f"{root}: no file of boxes is found: it has {in_words(root)}: set data.annotations={{train: FILE, val: FILE}}, "
+        "or to one file of all images"
+    )
+
+
+def _place(root: Path, file: Path, split: str, images: str | Mapping[str, str] | None, name: str) -> Path:
+    """The folder that file names are relative to."""
+    if images is not None:
+        said = images if isinstance(images, str) else images.get(split)
+        if said is None:
+            raise InputError(f"data.images: says nothing of {split}: add its folder")
+        return root / Path(said).expanduser()
+    called = [path for each in _CALLED.get(split, ()) for path in sorted(root.glob(f"{each}*"))]
+    called += [path for each in _CALLED.get(split, ()) for path in sorted(root.glob(f"images/{each}*"))]
+    for place in (file.parent, root, *filter(Path.is_dir, called), root / "images"):
+        if (place / name).is_file():
+            return place
+    raise InputError(f"{file}: its image {name} is in no folder that is looked into: set data.images to theirs")

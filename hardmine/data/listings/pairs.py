@@ -1,0 +1,140 @@
+"""Images and masks as they lie: two patterns of paths, and what tells splits and environments."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+from hardmine.data.globs import Glob
+from hardmine.data.images import Void
+from hardmine.data.index_images import Predictor
+from hardmine.data.layout import LayoutData, bands_of, look_at_choice
+from hardmine.data.listings.coded import read_coding
+from hardmine.data.listings.described import Description, facts_in, within
+from hardmine.data.listings.listing import REMEDY, Listed, Listing
+from hardmine.data.listings.splits import Division, Facts
+from hardmine.errors import InputError
+from hardmine.files import trouble
+from hardmine.records import VOID
+
+Regions = Literal["labels", "superpixels", "whole", "predicted"]
+
+
+class PairsData(LayoutData):
+    """`data=pairs data.images=GLOB data.labels=GLOB`: each image has a mask that is called alike.
+
+    What `*`, `**` and `?` stand for is the id of an image, and must be the same in its mask's path; a group `id` of
+    `pattern` says it otherwise.
+
+    Args:
+        images, labels: see `Glob`.
+        root: folder that all patterns, tables and lists are relative to.
+        pattern: regular expression that is found in the path of each image, relative to `root`. Its named groups are
+            the environment; `id` and `split` are what they say.
+        table: CSV with a row for each image: `id` or `path`, and further columns as the groups of `pattern`.
+        environment: groups and columns that are the environment; None takes all but id, split and group.
+        split, lists, shifted, val, test, target, group: see `Division`.
+        unlabelled: what to do with images without a mask.
+        classes, colors, void: see `read_coding`.
+        regions, superpixels, predictor, convert: see `Layout`.
+        channels, value_range: see `Bands`.
+        size, batch_size, num_workers, flip, cache_gib, targets, seed, tiles, exact_resize: see `LayoutData`.
+    """
+
+    def __init__(
+        self,
+        images: str,
+        labels: str,
+        root: str = ".",
+        pattern: str | None = None,
+        table: str | None = None,
+        environment: Sequence[str] | None = None,
+        split: str = "split",
+        lists: Mapping[str, str] | None = None,
+        shifted: Mapping[str, str | list[str]] | None = None,
+        val: float | None = None,
+        test: float | None = None,
+        target: float | None = None,
+        group: str | None = None,
+        unlabelled: Literal["refuse", "skip"] = "refuse",
+        classes: str | Sequence[str] | None = None,
+        colors: Mapping[str, Sequence[int]] | None = None,
+        void: Void = VOID,
+        size: tuple[int, int] = (192, 256),
+        batch_size: int = 8,
+        num_workers: int = 0,
+        flip: bool = True,
+        cache_gib: float = 4.0,
+        regions: Regions = "labels",
+        superpixels: int = 32,
+        predictor: Predictor | None = None,
+        targets: float = 0.0,
+        seed: int = 0,
+        convert: bool = False,
+        tiles: bool = False,
+        exact_resize: bool = True,
+        channels: Sequence[int] | None = None,
+        value_range: Sequence[float] | None = None,
+    ) -> None:
+        look_at_choice("unlabelled", unlabelled, Literal["refuse", "skip"])
+        look_at_choice("regions", regions, Regions)
+        folder = Path(root).expanduser()
+        if why := trouble(folder, folder=True):
+            raise InputError(f"{folder}: {why}: set `root` to the folder that the patterns begin in", "data")
+        names, coding = read_coding(folder, classes, colors, void)
+        image_of, facts_of = _matched(Glob(folder, images, "images"), pattern)
+        mask_of, _ = _matched(Glob(folder, labels, "labels"), pattern if "(?P<id>" in (pattern or "") else None)
+        told, image_of = _paired(image_of, mask_of, unlabelled, images, labels)
+        division = Division(split, lists or {}, shifted or {}, val, test, target, group)
+        facts = [facts_of[name] for name in image_of]
+        said = Description(division, table, environment).of(folder, image_of, facts)
+        rows = [
+            Listed(name, of, values, image=path, labels=mask_of[name])
+            for (name, path), (of, values) in zip(image_of.items(), said, strict=True)
+            if of
+        ]
+        if left := len(image_of) - len(rows):
+            told.append(f"{left} images are in no list of data.lists, and not read")
+        bands = bands_of(channels, value_range, convert)
+        layout = Listing(
+            rows, folder / images, names, coding, told, REMEDY, regions, superpixels, predictor, convert, bands
+        )
+        super().__init__(layout, size, batch_size, num_workers, flip, cache_gib, targets, seed, tiles, exact_resize)
+
+
+def _matched(glob: Glob, pattern: str | None) -> tuple[dict[str, Path], dict[str, Facts]]:
+    """File and facts of each id."""
+    if pattern is None:
+        return dict(glob.files), {name: {} for name in glob.files}
+    files: dict[str, Path] = {}
+    facts: dict[str, Facts] = {}
+    for given, path in glob.files.items():
+        fact = facts_in(pattern, within(glob.root, path))
+        name = fact.pop("id", given)
+        if not name or files.setdefault(name, path) != path:
+            raise InputError(
+                f"data.pattern: the id of {path} is {name!r}, as that of {files.get(name)}: widen its group"
+            )
+        facts[name] = fact
+    return files, facts
+
+
+def _paired(
+    images: dict[str, Path], masks: dict[str, Path], unlabelled: str, of_images: str, of_masks: str
+) -> tuple[list[str], dict[str, Path]]:
+    """The images that have a mask, and lines on what has no partner."""
+    alone = [name for name in images if name not in masks]
+    spare = [name for name in masks if name not in images]
+    if len(alone) == len(images):
+        raise InputError(
+            f"data.images and data.labels: no image has a mask that is called alike: {of_images} gives "
+            f"{next(iter(images))!r}, {of_masks} gives {next(iter(masks))!r}: what * and ** stand for must be alike, "
+            "or set data.pattern with a group (?P<id>...) that is found in both paths"
+        )
+    if alone and unlabelled == "refuse":
+        raise InputError(
+            f"{images[alone[0]]}: {len(alone)} of {len(images)} images have no mask ({of_masks}), this is the first: "
+            "add them, or set data.unlabelled=skip"
+        )
+    told = [f"{len(alone)} images without a mask are left out ({images[alone[0]]})"] if alone else []
+    told += [f"{len(spare)} masks without an image are not read ({masks[spare[0]]})"] if spare else []
+    return told, {name: path for name, path in images.items() if name in masks}

@@ -1,0 +1,197 @@
+"""YOLO's layout: images/ and labels/, or a YAML file that says where they are."""
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from hardmine.data.annotations import ImageBoxes
+from hardmine.data.globs import files_below, in_words
+from hardmine.data.images import SUFFIXES
+from hardmine.data.index_images import Predictor
+from hardmine.data.layout import SHARES, LayoutData, look_at_choice
+from hardmine.data.listings.coco import Regions
+from hardmine.data.listings.described import Description, facts_in, within
+from hardmine.data.listings.listing import REMEDY, Listed, Listing
+from hardmine.data.listings.splits import Division, Facts
+from hardmine.errors import InputError
+from hardmine.files import read_text, trouble
+from hardmine.names import look_at_names
+
+_SPLITS = {"train": "train", "val": "val", "valid": "val", "test": "test", "target": "target"}
+
+
+class YoloData(LayoutData):
+    """`data=yolo data.root=PATH`: a text file of boxes for each image, `class x y width height` in its shares.
+
+    A YAML file (`names`, `path`, `train`, `val`, `test`, `target`) says the classes and the folders or lists of images;
+    labels lie where `images` in a path is `labels`. An image without a file of labels has no box.
+
+    Args:
+        root: the folder of the YAML file, or the file.
+        table, environment, pattern: see `PairsData`.
+        split, shifted, val, test, target, group: see `Division`.
+        regions, superpixels, predictor, convert: see `Layout`.
+        size, batch_size, num_workers, flip, cache_gib, targets, seed, exact_resize: see `LayoutData`.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        pattern: str | None = None,
+        table: str | None = None,
+        environment: Sequence[str] | None = None,
+        shifted: Mapping[str, str | list[str]] | None = None,
+        val: float | None = None,
+        test: float | None = None,
+        target: float | None = None,
+        group: str | None = None,
+        size: tuple[int, int] = (256, 256),
+        batch_size: int = 8,
+        num_workers: int = 0,
+        flip: bool = True,
+        cache_gib: float = 4.0,
+        regions: Regions = "boxes",
+        superpixels: int = 32,
+        predictor: Predictor | None = None,
+        targets: float = 0.0,
+        seed: int = 0,
+        convert: bool = False,
+        exact_resize: bool = True,
+    ) -> None:
+        look_at_choice("regions", regions, Regions)
+        file = _file(Path(root).expanduser())
+        said: Any = _yaml(file)
+        classes = _names(file, said.get("names"))
+        folder = file.parent / str(said.get("path") or ".")
+        if trouble(folder, folder=True):  # of the machine that it was written on
+            folder = file.parent
+        images: dict[str, Path] = {}
+        facts: list[Facts] = []
+        for name, split in _SPLITS.items():
+            for each in _images(file, folder, said[name]) if said.get(name) else ():
+                path = Path(os.path.normpath(each))
+                known = within(Path(os.path.normpath(folder)), path)
+                if images.setdefault(known, path) is path:
+                    facts.append({"split": split, **facts_in(pattern, known)})
+                elif split != next(fact["split"] for key, fact in zip(images, facts, strict=True) if key == known):
+                    raise InputError(f"{file}: {path} is in two splits: take it out of one")
+        if not images:
+            raise InputError(f"{file}: names no images: set train and val there to folders of images")
+        division = Division("split", {}, shifted or {}, val, test, target, group)
+        described = Description(division, table, environment).of(folder, images, facts)
+        outlines = 0
+        rows = []
+        for (name, path), (of, values) in zip(images.items(), described, strict=True):
+            labels = _labels_path(path)
+            boxes, drawn = _read(labels, len(classes))
+            outlines += drawn
+            rows.append(Listed(str(Path(name).with_suffix("")), of, values, image=path, labels=labels, boxes=boxes))
+        told = [f"{file}: {outlines} outlines are taken as the boxes around them"] if outlines else []
+        if alone := [row for row in rows if row.labels is not None and not row.labels.is_file()]:
+            told.append(f"{len(alone)} images have no file of labels, and so no box ({alone[0].image})")
+        layout = Listing(rows, file, classes, None, told, REMEDY, regions, superpixels, predictor, convert)
+        super().__init__(
+            layout, size, batch_size, num_workers, flip, cache_gib, targets, seed, exact_resize=exact_resize
+        )
+
+
+def _file(root: Path) -> Path:
+    """The YAML file of a folder."""
+    if root.suffix.lower() in (".yaml", ".yml") and root.is_file():
+        return root
+    if why := trouble(root, folder=True):
+        raise InputError(f"{root}: {why}: set `root` to a folder with data.yaml, or to that file", "data")
+    found = sorted(path for path in root.iterdir() if path.suffix.lower() in (".yaml", ".yml"))
+    if len(found) != 1:
+        many = f"several YAML files ({', '.join(path.name for path in found)})" if found else "no YAML file"
+        raise InputError(f"{root}: has {many}: set `root` to the one with names, train and val", "data")
+    return found[0]
+
+
+def _yaml(file: Path) -> dict[str, Any]:
+    try:
+        said: Any = yaml.safe_load(read_text(file))
+    except yaml.YAMLError as error:
+        raise InputError(f"{file}: cannot be read as YAML ({' '.join(str(error).split())[:120]}): mend it") from None
+    if not isinstance(said, dict):
+        raise InputError(f"{file}: must have the keys names, train and val: write them there")
+    return {str(key): value for key, value in said.items()}
+
+
+def _names(file: Path, names: Any) -> tuple[str, ...]:
+    if isinstance(names, dict):
+        if sorted(names, key=str) != sorted(range(len(names)), key=str):
+            raise InputError(f"{file}: the numbers of names must run 0, 1, 2, ...: correct them")
+        names = [names[number] for number in range(len(names))]
+    if not isinstance(names, list) or not names:
+        raise InputError(f"{file}: names must list the classes: write names: [NAME, ...] there")
+    look_at_names(file, "name", [(f"names, entry {number}", str(name)) for number, name in enumerate(names)])
+    return tuple(map(str, names))
+
+
+def _images(file: Path, folder: Path, said: Any) -> list[Path]:
+    """The images that a split's entry names: folders, lists of paths, or several of them."""
+    found: list[Path] = []
+    for each in said if isinstance(said, list) else [said]:
+        written = Path(str(each))
+        inside = Path(*written.parts[written.parts[:1] == ("..",) :])  # as one program writes it, from elsewhere
+        places = [folder / written, file.parent / written, file.parent / inside]
+        place = next((place for place in places if place.exists()), None)
+        if place is None:
+            raise InputError(
+                f"{file}: {folder / written} is not there: {folder} has {in_words(folder)}: correct the path"
+            )
+        if place.is_dir():
+            found += sorted(path for path in files_below(place) if path.suffix.lower() in SUFFIXES)
+        else:
+            lines = [line.strip() for line in read_text(place).splitlines() if line.strip()]
+            found += [folder / line.removeprefix("./") for line in lines]
+    return found
+
+
+def _labels_path(image: Path) -> Path:
+    """Of images/a/b.jpg it is labels/a/b.txt: the last `images` counts; without one it lies beside the image."""
+    parts = list(image.with_suffix(".txt").parts)
+    if "images" in parts:
+        parts[len(parts) - 1 - parts[::-1].index("images")] = "labels"
+    return Path(*parts)
+
+
+def _read(path: Path, classes: int) -> tuple[ImageBoxes, int]:
+    """The boxes of a file, and how many of them were outlines."""
+    boxes, labels, outlines = [], [], 0
+    lines = read_text(path).splitlines() if trouble(path) != "no such file" else []
+    for number, line in enumerate(lines, 1):
+        where = f"{path}: line {number}"
+        cells = line.split()
+        if not cells:
+            continue
+        if not re.fullmatch(r"\d+", cells[0]) or int(cells[0]) >= classes:
+            raise InputError(f"{where}: the class must be 0 to {classes - 1}, got {cells[0]!r:.40}: correct it")
+        try:
+            values = [float(cell) for cell in cells[1:]]
+        except ValueError:
+            values = []
+        count, shares = len(values), all(-1 <= value <= 2 for value in values)
+        if not shares or count % 2 or (count != 4 and count < 6):
+            raise InputError(
+                f"{where}: must be a class and x, y, width, height as shares, got {line!r:.60}: correct it"
+            )
+        if len(values) == 4:
+            x, y, width, height = values
+            corners = [x - width / 2, y - height / 2, x + width / 2, y + height / 2]
+        else:
+            outlines += 1
+            corners = [min(values[::2]), min(values[1::2]), max(values[::2]), max(values[1::2])]
+        corners = [min(max(value, 0.0), 1.0) for value in corners]
+        if corners[0] >= corners[2] or corners[1] >= corners[3]:
+            raise InputError(f"{where}: the box has no pixel in the image: correct or drop it")
+        boxes.append(corners)
+        labels.append(int(cells[0]))
+    made = torch.tensor(boxes, dtype=torch.float32).view(-1, 4)
+    return ImageBoxes(SHARES, made, torch.tensor(labels, dtype=torch.int64)), outlines

@@ -1,0 +1,25 @@
+"""How long a trainer trains."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import lightning as L
+
+
+def total_steps(trainer: "L.Trainer") -> int:
+    """Optimiser steps of the whole fit, by its steps or its epochs; -1 where neither ends it."""
+    total = trainer.estimated_stepping_batches
+    return -1 if total == float("inf") else int(total)
+
+
+def told_length(trainer: "L.Trainer", sources: int) -> str | None:
+    """How many steps an epoch is, in one line; None where no epochs are counted.
+
+    Args:
+        trainer: that is about to train.
+        sources: number of source images.
+    """
+    if trainer.max_epochs in (None, -1):
+        return None
+    steps, epochs = total_steps(trainer), trainer.max_epochs
+    return f"an epoch of {sources} source images is {steps // max(epochs, 1)} steps: {epochs} epochs are {steps} steps"

@@ -15,7 +15,8 @@ from hardmine.neighbourhood import Auto, Blend, Neighbourhood, Reach, SameCell, 
 from hardmine.neighbourhood.stored import taken
 from hardmine.records import Recipe, Verdict
 from hardmine.store import ParameterStore, draw as module
-from hardmine.store.near import near, nearest
+from hardmine.store.inside import together
+from hardmine.store.near import _together, near, nearest
 from hardmine.store.tree import Tree
 
 SEEDS = st.integers(0, 10_000)
@@ -222,6 +223,14 @@ def test_a_cell_gives_each_of_its_unused_targets_the_same_chance(independent: bo
         share = target.bincount(minlength=20) / 2000
         assert share.nonzero().flatten().tolist() == wanted
         assert (share[wanted] - 1 / len(wanted)).abs().max() < 4.5 * (1 / len(wanted) / 2000) ** 0.5
+
+
+@settings(max_examples=40, deadline=None)
+@given(SEEDS, REACHES)
+def test_pairs_are_tested_alike_in_machine_code(seed: int, reach: Reach) -> None:
+    rows, store = setting(seed)
+    row, target = torch.arange(len(rows)).repeat_interleave(len(store)), torch.arange(len(store)).repeat(len(rows))
+    assert torch.equal(together(rows, store, reach)(row, target), _together(rows, store, reach)(row, target))
 
 
 def test_a_tree_looks_at_few_targets() -> None:

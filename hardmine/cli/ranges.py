@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 
 from hardmine.arguments import look_at_number
 from hardmine.errors import InputError
+from hardmine.judge.size import look_at_size
 
 
 class Range(NamedTuple):
@@ -140,6 +141,7 @@ def look_at_ranges(cfg: Any) -> None:
         found = next((found for pattern, found in RANGES.items() if fnmatchcase(key, pattern)), None)
         if found is not None:
             look_at_number(key, value, found.least, found.most, found.unit, above=found.above)
+    look_at_size(cfg.get("mining", {}).get("score_size", "auto"), "mining.score_size")
     _look_at_end(cfg.get("trainer", {}))
 
 

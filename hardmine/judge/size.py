@@ -19,14 +19,14 @@ _TRIAL = 128  # candidates that are scored at both sizes
 _BAR = 0.85  # rank correlation of both, from which on half the size is taken; so few tell no finer
 
 
-def look_at_size(value: Any) -> None:
+def look_at_size(value: Any, name: str = "score_size") -> None:
     """See that a score size is one.
 
     Raises:
         InputError: it is not.
     """
     if isinstance(value, bool) or value not in ("auto", 1, 0.5):
-        raise InputError(f"score_size must be auto, 1.0 or 0.5, got {value!r:.60}")
+        raise InputError(f"{name} must be auto, 1.0 or 0.5, got {value!r:.60}")
 
 
 class ScoreSize:

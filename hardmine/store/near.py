@@ -7,7 +7,7 @@ from torch import Tensor
 
 from hardmine.records import Recipe
 from hardmine.space import Space
-from hardmine.store.draw import Pool, Taken, Test, draw, parts, without
+from hardmine.store.draw import FEW, Pool, Taken, Test, draw, parts, without
 from hardmine.store.store import ParameterStore
 
 
@@ -51,7 +51,14 @@ def near(
 
         return Around(rows, store, reach, independent)
 
-    inside = _each(rows, store, reach) if independent else _together(rows, store, reach)
+    if independent:
+        inside = _each(rows, store, reach)
+    elif len(store) <= FEW:
+        inside = _together(rows, store, reach)
+    else:
+        from hardmine.store.inside import together
+
+        inside = together(rows, store, reach)
     wanted = rows.counted & store.offers
     return draw(
         without(inside, taken, store.regions, independent),

@@ -62,9 +62,9 @@ def _look(
             for place in range(len(axes)):
                 shift = (parameter[n, region, axes[place]] - points[m, region, axes[place]]) / unit[place]
                 square = shift * shift
-                inside = inside and bool(square < each[place])
+                inside = bool(inside and square < each[place])
                 total += square
-            inside = inside and bool(total < limit)
+            inside = bool(inside and total < limit)
             if not inside:
                 break
         passed[pair] = inside and seen

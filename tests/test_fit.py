@@ -14,6 +14,7 @@ from test_train import assert_equal, weights
 from torch import nn
 
 from hardmine.cli.config import with_end
+from hardmine.cli.networks import compile_network, network
 from hardmine.cli.ranges import look_at_ranges
 from hardmine.cli.train import train
 from hardmine.errors import InputError
@@ -21,7 +22,6 @@ from hardmine.frozen import look_at_frozen
 from hardmine.tasks.averaged import Averaged
 from hardmine.tasks.classifiers import classifier
 from hardmine.tasks.losses import Loss, PixelLoss, balanced
-from hardmine.tasks.networks import compile_network, network
 from hardmine.tasks.optimisation import Optimisation
 
 Configured = Callable[..., DictConfig]
@@ -333,7 +333,7 @@ def test_csv_keeps_what_was_logged_before_a_run_went_on(configured: Configured, 
 def test_a_logger_that_is_not_installed_is_one_line(
     package: str, configured: Configured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hardmine.callbacks.tracking.find_spec", lambda _: None)
+    monkeypatch.setattr("hardmine.cli.loggers.find_spec", lambda _: None)
     with pytest.raises(InputError, match=rf"pip install 'hardmine\[{package}\]'$"):
         train(configured(f"logger={package}"))
 

@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from hardmine import kernels
+from hardmine.cli.networks import network
 from hardmine.conversions import Chain, ColorTransfer, Conversion
 from hardmine.data import LabelledData
 from hardmine.data.inventory import Inventory
@@ -31,7 +32,6 @@ from hardmine.store import ParameterStore
 from hardmine.store.environment import EnvironmentTable
 from hardmine.tasks.base import Task
 from hardmine.tasks.losses import balanced
-from hardmine.tasks.networks import network
 from hardmine.tasks.optimisation import Optimisation
 from hardmine.tasks.weights import load_weights
 from hardmine.view import View

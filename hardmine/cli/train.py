@@ -60,6 +60,7 @@ def _train(cfg: Any, watching: Sequence[Any]) -> dict[str, Any]:
 
     from hardmine.callbacks import AtomicCheckpointIO, Finite, Signals, tracking
     from hardmine.callbacks.checkpoint import look_at_state
+    from hardmine.cli import loggers
     from hardmine.cli.build import (
         build_callbacks,
         build_data,
@@ -69,6 +70,7 @@ def _train(cfg: Any, watching: Sequence[Any]) -> dict[str, Any]:
         build_task,
     )
     from hardmine.cli.launch import distributed, environments, launched
+    from hardmine.cli.networks import compile_network
     from hardmine.cli.report import report_of
     from hardmine.cli.trouble import explained
     from hardmine.length import told_length
@@ -76,7 +78,6 @@ def _train(cfg: Any, watching: Sequence[Any]) -> dict[str, Any]:
     from hardmine.memory.ledger import Ledger
     from hardmine.numbered import Numbered
     from hardmine.report.table import environment_rows
-    from hardmine.tasks.networks import compile_network
     from hardmine.tasks.precision import auto_precision
 
     if "search" in cfg:
@@ -84,7 +85,7 @@ def _train(cfg: Any, watching: Sequence[Any]) -> dict[str, Any]:
             "experiment=first_embodiment searches with a frozen model: hardmine mine experiment=first_embodiment "
             "ckpt=FILE out=FOLDER"
         )
-    tracking.look_at_logger(cfg.logger)
+    loggers.look_at_logger(cfg.logger)
     quieten()
     L.seed_everything(cfg.seed, verbose=False)
     folder = RunFolder(cfg.run_dir)
@@ -130,7 +131,7 @@ def _train(cfg: Any, watching: Sequence[Any]) -> dict[str, Any]:
     @cache
     def begin() -> None:  # with the first step: what is refused before leaves a folder as it was
         if first:
-            tracking.begin(trainer.loggers, cfg)
+            loggers.begin(trainer.loggers, cfg)
             folder.begin(cfg, given, Machine.here(trainer.strategy.root_device, trainer.world_size))
 
     def tell_length(trainer: Any, *_: Any) -> None:
@@ -147,7 +148,7 @@ def _train(cfg: Any, watching: Sequence[Any]) -> dict[str, Any]:
             signals,
             *watching,
         ],
-        logger=tracking.build_logger(cfg.logger) or False,
+        logger=loggers.build_logger(cfg.logger) or False,
         plugins=[AtomicCheckpointIO(), *environments()],
         **distributed(cfg.trainer, cfg.timeout),
         use_distributed_sampler=False,  # hardmine's sampler already shares the rows out

@@ -396,7 +396,7 @@ def test_scores_of_a_frozen_judge_do_not_change_with_training(
 
 
 def test_the_judge_is_the_model_as_it_was_when_mining_started(configured: Configured, tmp_path: Path) -> None:
-    config = configured(*ALL_HARD, "trainer.max_steps=5", "mining.start=2", "mining.decay=1")
+    config = configured(*ALL_HARD, "trainer.max_steps=5", "mining.start=2", "mining.decay=1", "task.ema=null")
     train(config)
     judge = judge_weights(tmp_path / "run")
     assert_equal(judge, weights(tmp_path / "run", "before"))
@@ -435,7 +435,7 @@ def test_a_judge_in_between_is_the_moving_average_of_the_model(configured: Confi
 
     The average follows an update before the next judgement: the last update has had none.
     """
-    options = (*ALL_HARD, "mining.start=1", "mining.decay=0.75")
+    options = (*ALL_HARD, "mining.start=1", "mining.decay=0.75", "task.ema=null")
     for steps in (1, 2, 3, 4):
         train(configured(*options, f"trainer.max_steps={steps}", run=f"steps{steps}"))
     start, *later = (weights(tmp_path / f"steps{steps}") for steps in (1, 2, 3))

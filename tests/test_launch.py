@@ -18,6 +18,7 @@ from hardmine.cli.train import train
 from hardmine.errors import InputError
 from hardmine.memory.ledger import Ledger
 from hardmine.runs import RunFolder
+from hardmine.tasks.base import Task
 
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2"}
 SRUN = {"SLURM_STEP_ID": "0", "SLURM_STEP_NUM_TASKS": "4", "SLURM_STEP_NUM_NODES": "2", "SLURM_JOB_NAME": "night"}
@@ -189,12 +190,10 @@ def test_a_run_that_is_told_to_end_keeps_its_last_step(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It ends with the step in which the signal comes, and goes on to the same weights."""
-    import lightning as L
-
     whole = configured("mining.threshold=1.1", run="whole")
     train(whole)
     handler = signal.getsignal(number)
-    step = L.LightningModule.on_train_batch_start
+    step = Task.on_train_batch_start
 
     def told(self: Any, batch: Any, batch_idx: int) -> Any:
         if self.trainer.global_step == 3:
@@ -203,7 +202,7 @@ def test_a_run_that_is_told_to_end_keeps_its_last_step(
 
     config = configured("mining.threshold=1.1", run="part")
     with monkeypatch.context() as patch:
-        patch.setattr(L.LightningModule, "on_train_batch_start", told)
+        patch.setattr(Task, "on_train_batch_start", told)
         with pytest.raises(SystemExit) as ended:
             train(config)
     assert ended.value.code == code

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from hardmine.data.coding import Coding
-from hardmine.data.images import kind_of, look_at_mode, opened, orientation_of
+from hardmine.data.images import kind_of, look_at_mode, opened, orientation_of, turned_size
 from hardmine.records import VOID
 
 
@@ -52,10 +52,7 @@ def look_at_image(path: Path, convert: bool = False) -> Header:
     with opened(path, "image") as image:
         look_at_mode(path, image, convert)
         converted = kind_of(image) if convert else None
-        orientation = orientation_of(image)
-        size = (image.height, image.width)
-        if orientation > 4 and image.format != "TIFF":  # of which Pillow tells the turned size
-            size = size[::-1]
+        orientation, size = orientation_of(image), turned_size(image)
         colors = _other_colors(image.info.get("icc_profile"))
         _look_at_whole(image)
     return Header(path, size, orientation > 1, None if converted == "an RGB image" else converted, colors)
@@ -68,8 +65,7 @@ def size_of(path: Path) -> tuple[int, int]:
         InputError: missing or unreadable.
     """
     with opened(path, "image") as image:
-        turned = orientation_of(image) > 4 and image.format != "TIFF"
-        return (image.width, image.height) if turned else (image.height, image.width)
+        return turned_size(image)
 
 
 def look_at_regions(path: Path, coding: Coding) -> Header:

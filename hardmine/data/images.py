@@ -62,10 +62,9 @@ def read_image(
     """
     with opened(path, "image") as image:
         look_at_mode(path, image, convert)
-        turned = orientation_of(image) > 4
-        own = (image.width, image.height) if turned else (image.height, image.width)
+        own = turned_size(image)
         if size is not None and not exact and image.format == "JPEG":
-            image.draft(image.mode, size if turned else (size[1], size[0]))
+            image.draft(image.mode, size if orientation_of(image) > 4 else (size[1], size[0]))
         image = rgb(ImageOps.exif_transpose(image))
         if size is not None and size != (image.height, image.width):
             image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
@@ -123,6 +122,12 @@ def orientation_of(image: Image.Image) -> int:
         return 1  # Pillow would decode all of it to look behind the pixels
     orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
     return orientation if orientation in range(1, 9) else 1
+
+
+def turned_size(image: Image.Image) -> tuple[int, int]:
+    """Height and width of an image once it is turned, by its header alone."""
+    turned = orientation_of(image) > 4 and image.format != "TIFF"  # of which Pillow tells the turned size
+    return (image.width, image.height) if turned else (image.height, image.width)
 
 
 @contextmanager

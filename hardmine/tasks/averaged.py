@@ -51,6 +51,7 @@ class Averaged:
 
     def put_in(self, module: nn.Module) -> None:
         """The average in place of the weights, until `take_out`."""
+        self._go_on(module)
         if self._follows and self._trained is None:
             self._trained = self._exchange(module, self.average.state_dict())
 
@@ -68,8 +69,9 @@ class Averaged:
         finally:
             self.take_out(module)
 
-    def save(self, checkpoint: dict[str, Any]) -> None:
+    def save(self, checkpoint: dict[str, Any], module: nn.Module) -> None:
         """Have a checkpoint hold the average as its weights, and beside it the weights where training goes on from."""
+        self._go_on(module)
         if not self._follows:
             return
         if "optimizer_states" in checkpoint:
@@ -83,9 +85,14 @@ class Averaged:
             checkpoint: changed in place: what is in its `state_dict` is loaded.
             fit: training goes on from it; else it is measured.
         """
-        self._follows, self._trained = False, None  # weights come that this average is not of
+        self._follows, self._trained, self._saved = False, None, None  # weights come that this average is not of
         if fit and _TRAINED in checkpoint:
             self._saved, checkpoint["state_dict"] = checkpoint["state_dict"], checkpoint[_TRAINED]
+
+    def _go_on(self, module: nn.Module) -> None:
+        """From a checkpoint's average, where the fit had no step left to begin with."""
+        if self._saved is not None:
+            self.begin(module)
 
     @staticmethod
     @torch.no_grad()

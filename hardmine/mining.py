@@ -717,7 +717,8 @@ class Mining:
         """Plain tensors, numbers and strings, loadable with `weights_only=True`."""
         if self.miner is None:
             return {} if self._saved is None else self._saved
-        saved = self._saved or {}
+        saved = self._saved or {}  # averages that nothing has been judged with yet
+        gates = {str(number): gate.state_dict() for number, gate in enumerate(self.gates)}
         return {
             "format": FORMAT,
             "ranks": self.ranks.count,
@@ -727,12 +728,12 @@ class Mining:
             "step": self.step,
             "number": self.number,
             "searched_at": self._searched_at,
-            "followed": self._followed,
+            "followed": saved.get("followed", self._followed),
             "rounds": {} if self.rounds is None else self.rounds.state_dict(),
             "usual": self.usual.state_dict(),
             "score_size": self._size.state_dict(),
             "judge": self._average.state_dict() or saved.get("judge", {}),
-            "gates": {str(number): gate.state_dict() for number, gate in enumerate(self.gates)},
+            "gates": saved.get("gates", gates),
         }
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ import shutil
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -210,7 +211,7 @@ class RunFolder:
         if not whole:
             raise InputError(f"{self.checkpoint}: is damaged, and there is no whole one beside it: start the run anew")
         if whole[0] != self.checkpoint:
-            _log.warning("hardmine: %s is damaged: the run goes on from the one before it", self.checkpoint)
+            _tell_damaged(self.checkpoint)
         return whole[0]
 
     def weights_before(self, module: "torch.nn.Module") -> dict[str, Any] | None:
@@ -382,3 +383,9 @@ class RunFolder:
             if OmegaConf.select(cfg[block], inside, throw_on_missing=False, default=_NOTHING) is _NOTHING:
                 raise InputError(f"{key}: the run {self.path} has no such key in its {block}")
             OmegaConf.update(cfg, key, value)
+
+
+@cache
+def _tell_damaged(checkpoint: Path) -> None:
+    """Once, however often it is looked at."""
+    _log.warning("hardmine: %s is damaged: the run goes on from the one before it", checkpoint)

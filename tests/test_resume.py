@@ -138,6 +138,15 @@ def test_a_folder_that_cannot_be_written_to(where: str, tmp_path: Path, capsys: 
     assert "another folder" in ends(capsys, 2, "train", *RIVERSIDE, *SMALL, f"hydra.run.dir={folder}")
 
 
+def values(state: Any) -> Iterator[tuple[str, Any]]:
+    """Every value of a state with its keys, tensors as bytes."""
+    for name, value in state.items() if isinstance(state, dict) else enumerate(state):
+        if isinstance(value, dict | list | tuple):
+            yield from ((f"{name}.{key}", each) for key, each in values(value))
+        else:
+            yield str(name), value.numpy().tobytes() if torch.is_tensor(value) else repr(value)
+
+
 def test_a_run_that_was_killed_after_its_last_step_comes_to_its_end(tmp_path: Path) -> None:
     """No batch is read any more, and the search is told all the same."""
     run = tmp_path / "run"
@@ -146,7 +155,11 @@ def test_a_run_that_was_killed_after_its_last_step_comes_to_its_end(tmp_path: Pa
     kept = {name: (run / name).read_bytes() for name in names}
     for name in names:
         (run / name).unlink()
+    last = torch.load(run / "checkpoints/last.ckpt", weights_only=True)
     main(["train", f"resume={run}"])
+    again = torch.load(run / "checkpoints/last.ckpt", weights_only=True)
+    for part in ("state_dict", "trained_state_dict", "optimizer_states", "callbacks"):  # a longer run goes on from them
+        assert list(values(again[part])) == list(values(last[part]))
     found = {name: (run / name).read_bytes() for name in names}
     one, other = (json.loads(each.pop("summary.json")) for each in (kept, found))
     assert one["pieces"] > 0 and {**one, "seconds": 0} == {**other, "seconds": 0}

@@ -147,7 +147,9 @@ def values(state: Any) -> Iterator[tuple[str, Any]]:
             yield str(name), value.numpy().tobytes() if torch.is_tensor(value) else repr(value)
 
 
-def test_a_run_that_was_killed_after_its_last_step_comes_to_its_end(tmp_path: Path) -> None:
+def test_a_run_that_was_killed_after_its_last_step_comes_to_its_end(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """No batch is read any more, and the search is told all the same."""
     run = tmp_path / "run"
     main(["train", *RIVERSIDE, *SMALL, "~callbacks.pictures", f"hydra.run.dir={run}"])
@@ -164,6 +166,10 @@ def test_a_run_that_was_killed_after_its_last_step_comes_to_its_end(tmp_path: Pa
     one, other = (json.loads(each.pop("summary.json")) for each in (kept, found))
     assert one["pieces"] > 0 and {**one, "seconds": 0} == {**other, "seconds": 0}
     assert found == kept
+    (run / "summary.json").unlink()
+    part = next((run / "ledger").glob("*.parquet"))
+    part.write_bytes(part.read_bytes()[:100])
+    assert f"{part}: is damaged: delete it" in ends(capsys, 2, "train", f"resume={run}")
 
 
 # Checkpoints

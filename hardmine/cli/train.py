@@ -177,6 +177,8 @@ def _train(cfg: Any, watching: Sequence[Any]) -> dict[str, Any]:
     begin()
     if mining is not None and mining.miner is None and cfg.resume:  # it was killed between its last step and its end
         mining.read(default_collate([Numbered(data.training)[0, 0]]))
+        if trainer.is_global_zero:
+            mining.go_on_from(mining.ledger.truncate(mining.step))  # whether it is all there
     if "checkpoint" in callbacks:
         trainer.save_checkpoint(last)
     if signals.came is not None:

@@ -167,9 +167,9 @@ def test_a_run_that_was_killed_after_its_last_step_comes_to_its_end(
     assert one["pieces"] > 0 and {**one, "seconds": 0} == {**other, "seconds": 0}
     assert found == kept
     (run / "summary.json").unlink()
-    part = next((run / "ledger").glob("*.parquet"))
-    part.write_bytes(part.read_bytes()[:100])
-    assert f"{part}: is damaged: delete it" in ends(capsys, 2, "train", f"resume={run}")
+    verdicts = next((run / "ledger").glob("*.parquet"))
+    verdicts.write_bytes(verdicts.read_bytes()[:100])
+    assert f"{verdicts}: is damaged: delete it" in ends(capsys, 2, "train", f"resume={run}")
 
 
 # Checkpoints

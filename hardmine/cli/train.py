@@ -177,7 +177,7 @@ def _train(cfg: Any, watching: Sequence[Any]) -> dict[str, Any]:
     begin()
     if mining is not None and mining.miner is None and cfg.resume:  # it was killed between its last step and its end
         mining.read(default_collate([Numbered(data.training)[0, 0]]))
-        if trainer.is_global_zero:
+        if trainer.is_global_zero and mining.ledger is not None:
             mining.go_on_from(mining.ledger.truncate(mining.step))  # whether it is all there
     if "checkpoint" in callbacks:
         trainer.save_checkpoint(last)

@@ -11,6 +11,7 @@ the libraries loaded; several ranks are started by torchrun's own agent.
 import argparse
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -67,7 +68,8 @@ class Ended:
     @property
     def in_order(self) -> str | None:
         """What is wrong with the way it ended, if it could choose."""
-        if "Traceback" in self.output:
+        own = [line for line in self.output.splitlines() if not re.match(r"[EW]\d{4} ", line)]  # not the agent's
+        if any("Traceback" in line for line in own):
             return "a traceback"
         if self.code == 1 and self.output.count("hardmine: error: ") != 1:
             return "no line that says why"

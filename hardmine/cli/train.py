@@ -73,7 +73,7 @@ def _train(cfg: Any, watching: Sequence[Any]) -> dict[str, Any]:
     from hardmine.cli.networks import compile_network
     from hardmine.cli.report import report_of
     from hardmine.cli.trouble import explained
-    from hardmine.length import told_length
+    from hardmine.length import reopen_epoch, told_length
     from hardmine.machine import Machine
     from hardmine.memory.ledger import Ledger
     from hardmine.numbered import Numbered
@@ -177,6 +177,7 @@ def _train(cfg: Any, watching: Sequence[Any]) -> dict[str, Any]:
     begin()
     if mining is not None and mining.miner is None and cfg.resume:  # it was killed between its last step and its end
         mining.read(default_collate([Numbered(data.training)[0, 0]]))
+    reopen_epoch(trainer)
     if "checkpoint" in callbacks:
         trainer.save_checkpoint(last)
     if signals.came is not None:

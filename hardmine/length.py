@@ -23,3 +23,16 @@ def told_length(trainer: "L.Trainer", sources: int) -> str | None:
         return None
     steps, epochs = total_steps(trainer), trainer.max_epochs
     return f"an epoch of {sources} source images is {steps // max(epochs, 1)} steps: {epochs} epochs are {steps} steps"
+
+
+def reopen_epoch(trainer: "L.Trainer") -> None:
+    """Count an epoch that a stop cut short as begun and not as done, so that a run which goes on ends it.
+
+    Args:
+        trainer: whose fit has ended, before its checkpoint is written.
+    """
+    loop = trainer.fit_loop
+    if loop.epoch_loop._num_ready_batches_reached():  # of Lightning's own, as nothing else says so
+        return
+    for progress in (loop.epoch_progress.total, loop.epoch_progress.current):
+        progress.processed = progress.completed = progress.started - 1

@@ -1,5 +1,7 @@
 """How a run is trained: its length, schedule, loss, averaged weights, checkpoints, loggers, compiled or not."""
 
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
@@ -43,6 +45,28 @@ def test_epochs_end_a_run_and_a_longer_one_goes_on(
     train(configured(*epochs, "trainer.max_epochs=2", f"resume={tmp_path / 'parts'}", run="parts"))
     assert_equal(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
     assert train(configured(*epochs, "trainer.max_epochs=1", "data.targets=0.25", run="targets"))["steps"] == 4
+
+
+def test_an_epoch_that_was_cut_short_goes_on(configured: Configured, tmp_path: Path) -> None:
+    """A signal in the middle of an epoch is no end of it, and no reason to validate."""
+    options = [
+        *SMALL, "trainer.max_steps=-1", "trainer.max_epochs=2", "data.batch_size=4", "checkpoint=best",
+        "early_stopping=validation", "trainer.val_check_interval=3",
+    ]  # fmt: skip
+    whole = train(configured(*options, run="whole"))
+    assert whole["steps"] == 6
+
+    class Stop(L.Callback):
+        def on_train_batch_start(self, trainer: L.Trainer, *_: Any) -> None:
+            if trainer.global_step == 1:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(SystemExit):
+        train(configured(*options, run="parts"), [Stop()])
+    assert not list((tmp_path / "parts/checkpoints").glob("best*"))
+    resumed = train(configured(*options, f"resume={tmp_path / 'parts'}", run="parts"))
+    assert {k: v for k, v in whole.items() if k != "seconds"} == {k: v for k, v in resumed.items() if k != "seconds"}
+    assert_equal(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
 
 
 @pytest.mark.parametrize(

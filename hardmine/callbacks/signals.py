@@ -40,6 +40,9 @@ class Signals(L.Callback):
     ) -> None:
         self._agree()
         if self.came is not None:
+            loop = trainer.fit_loop
+            if not loop.epoch_loop._should_check_val_fx(loop._data_fetcher):  # type: ignore[arg-type]
+                trainer.limit_val_batches = 0  # Lightning validates at a stop, which a run that goes on would count
             trainer.should_stop = True
 
     def _agree(self) -> None:

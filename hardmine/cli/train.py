@@ -73,7 +73,7 @@ def _train(cfg: Any, watching: Sequence[Any]) -> dict[str, Any]:
     from hardmine.cli.networks import compile_network
     from hardmine.cli.report import report_of
     from hardmine.cli.trouble import explained
-    from hardmine.length import told_length
+    from hardmine.length import reopen_epoch, told_length
     from hardmine.machine import Machine
     from hardmine.memory.ledger import Ledger
     from hardmine.numbered import Numbered
@@ -179,6 +179,7 @@ def _train(cfg: Any, watching: Sequence[Any]) -> dict[str, Any]:
         mining.read(default_collate([Numbered(data.training)[0, 0]]))
         if trainer.is_global_zero and mining.ledger is not None:
             mining.go_on_from(mining.ledger.truncate(mining.step))  # whether it is all there
+    reopen_epoch(trainer)
     if "checkpoint" in callbacks:
         trainer.save_checkpoint(last)
     if signals.came is not None:

@@ -149,7 +149,8 @@ def work(folder: str) -> int:
 def _rank(folder: str) -> None:
     from lightning.fabric.utilities.rank_zero import rank_zero_only
 
-    rank_zero_only.rank = int(os.environ["RANK"])  # type: ignore[attr-defined]  # Lightning looks when it is imported, which was before the fork
+    # Lightning looks when it is imported, which was before the fork
+    rank_zero_only.rank = int(os.environ["RANK"])  # type: ignore[attr-defined]
     sys.exit(work(folder))
 
 

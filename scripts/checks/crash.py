@@ -66,10 +66,15 @@ class Ended:
     struck: bool
 
     @property
+    def traced(self) -> bool:
+        """Whether a traceback of the run was printed; torchrun's agent prints one of its own for a rank that is killed."""
+        own = [line for line in self.output.splitlines() if not re.match(r"[EW]\d{4} ", line)]
+        return any("Traceback" in line for line in own)
+
+    @property
     def in_order(self) -> str | None:
         """What is wrong with the way it ended, if it could choose."""
-        own = [line for line in self.output.splitlines() if not re.match(r"[EW]\d{4} ", line)]  # not the agent's
-        if any("Traceback" in line for line in own):
+        if self.traced:
             return "a traceback"
         if self.code == 1 and self.output.count("hardmine: error: ") != 1:
             return "no line that says why"
@@ -276,7 +281,7 @@ def trial(folder: Path, reference: dict[str, Any], seconds: float, ranks: int, c
             break
         if wrong is None and (spoilt := damage(way, folder)) and way.startswith("ledger"):
             again = start(folder, ranks)
-            if "is damaged: delete it to go on without" not in again.output or "Traceback" in again.output:
+            if "is damaged: delete it to go on without" not in again.output or again.traced:
                 wrong, ended = "a damaged part of the ledger is not told", again
             spoilt[0].write_bytes(spoilt[1])
         if wrong:

@@ -67,7 +67,7 @@ class Ended:
 
     @property
     def traced(self) -> bool:
-        """Whether a traceback of the run was printed; torchrun's agent prints one of its own for a rank that is killed."""
+        """Whether the run printed a traceback; torchrun's agent prints one of its own for a rank that is killed."""
         own = [line for line in self.output.splitlines() if not re.match(r"[EW]\d{4} ", line)]
         return any("Traceback" in line for line in own)
 

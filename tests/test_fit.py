@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from test_train import assert_equal, weights
 from torch import nn
 
+from hardmine.cli.build import build_frozen_task
 from hardmine.cli.config import with_end
 from hardmine.cli.networks import compile_network, network
 from hardmine.cli.ranges import look_at_ranges
@@ -204,6 +205,8 @@ def test_a_run_with_all_of_it(configured: Configured, tmp_path: Path, caplog: py
     plain = configured(*SMALL, f"ckpt={tmp_path / 'run/checkpoints/last.ckpt'}", "trainer.max_steps=0", run="plain")
     again = train(plain)
     assert again["val/miou"] == summary["val/miou"] and again["test/miou"] == summary["test/miou"]
+    frozen, _ = build_frozen_task(tmp_path / "run/checkpoints/last.ckpt", "ckpt", [])  # knows no labels to count
+    assert_equal(frozen.state_dict(), weights(tmp_path / "run"))
 
 
 # Checkpoints

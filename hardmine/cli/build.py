@@ -76,7 +76,7 @@ def build_task(cfg: Any, data: LabelledData, trains: bool = False) -> Task:
         classes=data.classes,
         val_environments=data.split("val").environments if data.has("val") else (),
         test_environments=data.split("test").environments if data.has("test") else (),
-        **({"class_weights": weights} if cfg.task.get("class_weights") == "balanced" else {}),
+        **({} if weights is None else {"class_weights": weights}),
     )
     if cfg.ckpt is not None:
         load_weights(task, cfg.ckpt)
@@ -88,10 +88,12 @@ def task_of(settings: Any, **needed: Any) -> Task:
     """A task as its block of the config says, whose keys on how the weights are moved are one argument.
 
     Args:
-        settings: the block.
+        settings: the block; `class_weights` that are balanced are left to `needed`, as none but training counts labels.
         needed: arguments beside it.
     """
     given: dict[str, Any] = OmegaConf.to_container(settings, resolve=True)  # type: ignore[assignment]
+    if given.get("class_weights") == "balanced":
+        del given["class_weights"]
     names = {field.name for field in fields(Optimisation)} & given.keys()
     optimisation = Optimisation(**{name: given.pop(name) for name in names})
     task: Task = instantiate({**given, "_partial_": True})(**{"optimisation": optimisation, **needed})

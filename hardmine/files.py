@@ -8,6 +8,7 @@ import io
 import json
 import logging
 import os
+import shutil
 import stat
 import tempfile
 import threading
@@ -170,7 +171,7 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object], before: Pa
             os.fsync(handle)
         os.chmod(name, 0o666 & ~_umask())
         if before is not None:
-            _link(path, before)
+            link(path, before)
         os.replace(name, path)
         _sync(path.parent)
     except BaseException as error:
@@ -195,16 +196,15 @@ class _Noting(io.FileIO):
             raise
 
 
-def _link(path: Path, other: Path) -> None:
-    """The file under another name as well, in place of what has that name."""
-    link = path.with_name(f".{path.name}.link{_PART}")
-    link.unlink(missing_ok=True)
+def link(path: Path, other: Path) -> None:
+    """The file under another name as well, in place of what has that name; a copy where the disk has no links."""
+    part = other.with_name(f".{other.name}.link{_PART}")
+    part.unlink(missing_ok=True)
     try:
-        os.link(path, link)
-    except OSError:  # a file system without links
-        os.replace(path, other)
-    else:
-        os.replace(link, other)
+        os.link(path, part)
+    except OSError:
+        shutil.copyfile(path, part)
+    os.replace(part, other)
 
 
 def _sync(folder: Path) -> None:

@@ -1,12 +1,13 @@
 """Which checkpoints a run keeps, and when it ends early: by what its validation says."""
 
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 from lightning.pytorch import callbacks
+
+from hardmine.files import link
 
 
 class _Movable(callbacks.ModelCheckpoint):
@@ -83,7 +84,7 @@ class BestModelCheckpoint(_Movable):
         before = self.best_model_path
         super().on_validation_end(trainer, pl_module)
         if trainer.is_global_zero and self.best_model_path != before and self.best is not None:
-            _link(self.best, self.best.with_name("best.ckpt"))
+            link(self.best, self.best.with_name("best.ckpt"))
 
 
 class EarlyStopping(callbacks.EarlyStopping):
@@ -105,14 +106,3 @@ class EarlyStopping(callbacks.EarlyStopping):
             if self.wait_count >= self.patience
             else f"{self.monitor} is no number any more"
         )
-
-
-def _link(path: Path, link: Path) -> None:
-    """Another name for a file, in one go; a copy where the disk has no links."""
-    part = link.with_name(f".{link.name}.part")
-    part.unlink(missing_ok=True)
-    try:
-        os.link(path, part)
-    except OSError:
-        shutil.copyfile(path, part)
-    os.replace(part, link)

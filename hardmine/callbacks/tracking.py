@@ -9,6 +9,7 @@ from typing import Any
 from lightning.pytorch import loggers as lightnings
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 
+from hardmine.files import write_atomically
 from hardmine.report.picture import Picture
 
 
@@ -40,14 +41,14 @@ def add_end(loggers: Sequence[Logger], rows: Sequence[Sequence[str]], folder: Pa
         step: optimiser steps made.
     """
     files = [path for name in ("report.html", "summary.json", "graph.png") if (path := folder / name).is_file()]
+    lines = "".join(",".join(row) + "\n" for row in rows)
     text = "\n".join(f"| {' | '.join(row)} |" for row in [rows[0], ["---"] * len(rows[0]), *rows[1:]])
     for logger in loggers:
         if isinstance(logger, TensorBoardLogger):
             logger.experiment.add_text("environments", text, step)
             logger.experiment.flush()
         elif isinstance(logger, CSVLogger):
-            lines = "".join(",".join(row) + "\n" for row in rows)
-            Path(logger.log_dir, "environments.csv").write_text(lines)
+            write_atomically(Path(logger.log_dir, "environments.csv"), lambda file: file.write(lines.encode()))
         elif isinstance(logger, WandbLogger):
             logger.log_table("environments", list(rows[0]), [list(row) for row in rows[1:]], step=step)
             _wandb_artifact(logger, files)

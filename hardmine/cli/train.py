@@ -187,6 +187,12 @@ def _train(cfg: Any, watching: Sequence[Any]) -> dict[str, Any]:
             folder.freeze(cfg)
         signals.leave(run_dir, steps, "checkpoint" in callbacks, trainer.is_global_zero)
     best, early = (callbacks.get(name) for name in ("best", "early_stopping"))
+    if first and best is not None and getattr(best, "best", best) is None:
+        _log.warning(
+            "hardmine: checkpoint=best kept none, as nothing was validated in %d steps: the last weights are measured; "
+            "set trainer.val_check_interval lower",
+            steps,
+        )
     after = measured(trainer, task, data, getattr(best, "best", None))
     before = {}
     if weights := folder.weights_before(task):
@@ -204,6 +210,9 @@ def _train(cfg: Any, watching: Sequence[Any]) -> dict[str, Any]:
 
 
 def _finished(folder: RunFolder, summary: dict[str, Any]) -> dict[str, Any]:
+    from hardmine.memory.ledger import Ledger
+
+    Ledger(folder.ledger).read()  # whether it is whole
     print(
         f"{folder.path}: the run is finished, after {summary['steps']} steps: resume it with trainer.max_steps=... or "
         "trainer.max_epochs=... to train longer"

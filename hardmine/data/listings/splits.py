@@ -86,6 +86,12 @@ class Division:
         self._look(facts)
         if self.lists:
             splits = self._listed(root, names)
+            for name, split, fact in zip(names.ids, splits, facts, strict=True):
+                if split and fact.get(self.split, split) not in ("", split):
+                    raise InputError(
+                        f"data.lists: {name} is in the list of {split}, and its {self.split} is {fact[self.split]}: "
+                        "take it out of the list, or drop the column"
+                    )
         elif facts and self.split in facts[0]:
             splits = [fact[self.split] for fact in facts]
         elif self.shifted or self.val is not None or self.test is not None:

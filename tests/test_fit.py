@@ -428,3 +428,10 @@ def test_the_average_follows_quickly_at_first() -> None:
     with averaged.in_place(module):
         assert module.weight.item() == pytest.approx(expected, rel=1e-5)
     assert module.weight.item() == 19
+
+
+def test_a_run_too_short_for_a_best_checkpoint_says_so(
+    configured: Configured, caplog: pytest.LogCaptureFixture
+) -> None:
+    train(configured(*SMALL, "checkpoint=best", "trainer.max_steps=2", "trainer.val_check_interval=100"))
+    assert "checkpoint=best kept none, as nothing was validated in 2 steps" in caplog.text

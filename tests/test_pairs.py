@@ -276,3 +276,15 @@ def test_masks_of_two_values(kind: type, drives: Path) -> None:
     data.look()
     expected = (mask(2) > 1).astype(np.uint8)
     assert torch.equal(data.layout.sample(data.layout.all_rows[2])["target"], torch.from_numpy(expected))
+
+
+def test_a_list_that_contradicts_a_column_is_refused(drives: Path) -> None:
+    (drives / "train.txt").write_text("day/a/img_00\n")
+    ids = sorted(splits(pairs(drives)))
+    (drives / "table.csv").write_text("id,split\n" + "".join(f"{name},val\n" for name in ids))
+    lists = {"train": "train.txt"}
+    refused(
+        drives, "day/a/img_00 is in the list of train, and its split is val", lists=lists, table="table.csv", val=None
+    )
+    (drives / "table.csv").write_text("id,split\n" + "".join(f"{name},\n" for name in ids))
+    assert "train" in splits(pairs(drives, lists=lists, table="table.csv", val=None)).values()

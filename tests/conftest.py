@@ -2,8 +2,9 @@
 
 import csv
 import os
+import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -14,6 +15,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from PIL import Image
+from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 
 from hardmine.cli import config_folder
 from hardmine.conversions import ColorTransfer
@@ -67,6 +69,25 @@ def configured(tmp_path: Path) -> Callable[..., DictConfig]:
             return compose("train", [*data, *TINY, *overrides, f"run_dir={tmp_path / run}"])
 
     return build
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Chrome]:
+    """Headless Chromium without a network; afterwards its console must hold no error. `scripts/browser` installs it."""
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not chromium or not driver:
+        pytest.skip("no chromium and chromedriver on the PATH: scripts/browser installs them")
+    options = ChromeOptions()
+    options.binary_location = chromium
+    for flag in ("headless=new", "no-sandbox", "disable-gpu", "disable-dev-shm-usage", "window-size=1280,900"):
+        options.add_argument(f"--{flag}")
+    options.add_argument("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1")
+    options.add_argument(f"--user-data-dir={tmp_path / 'browser'}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    with Chrome(options, ChromeService(driver)) as chrome:
+        yield chrome
+        errors = [entry["message"] for entry in chrome.get_log("browser") if entry["level"] == "SEVERE"]
+        assert not errors
 
 
 def same_rows(one: pa.Table, other: pa.Table) -> bool:

@@ -86,7 +86,7 @@ def browser(tmp_path: Path) -> Iterator[Chrome]:
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     with Chrome(options, ChromeService(driver)) as chrome:
         yield chrome
-        errors = [entry["message"] for entry in chrome.get_log("browser") if entry["level"] == "SEVERE"]
+        errors = [entry["message"] for entry in chrome.get_log("browser") if entry["level"] == "SEVERE"]  # type: ignore[no-untyped-call]
         assert not errors
 
 

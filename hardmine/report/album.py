@@ -89,7 +89,7 @@ def choose(recipe: Recipe, verdict: Verdict, store: ParameterStore, most: int = 
     scores = torch.cat([verdict.area_score[:, :-1], verdict.score[:, None]], dim=1)
     scores = scores.masked_fill(~(counted & hard[:, None]) | scores.isnan(), torch.inf)
     order = scores.sort(dim=0, stable=True)
-    near = order.indices[:_LOOKED][order.values[:_LOOKED].isfinite()].unique()
+    near = torch.unique(order.indices[:_LOOKED][order.values[:_LOOKED].isfinite()])
     where = [tuple(each.values()) for each in environments(recipe[near], store)] if len(near) else []
     cell = torch.tensor([{name: number for number, name in enumerate(dict.fromkeys(where))}[each] for each in where])
     ranked = []  # (place in its cell, score, row)
@@ -275,12 +275,12 @@ def _failing(candidates: Candidates, row: int, classes: Sequence[str]) -> list[s
 
     labels, prediction = candidates.labels, candidates.prediction
     if "boxes" in labels:
-        return [name(label) for label in labels["labels"][row].unique().tolist() if label >= 0]
+        return [name(label) for label in torch.unique(labels["labels"][row]).tolist() if label >= 0]
     target = labels["target"][row].cpu()
     if not target.ndim:
         return [name(int(target))]
     right = prediction[row].argmax(0).cpu() == target
-    there = [label for label in target.unique().tolist() if label != VOID]
+    there = [label for label in torch.unique(target).tolist() if label != VOID]
     return _lowest({name(label): float(right[target == label].float().mean()) for label in there})
 
 

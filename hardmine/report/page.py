@@ -133,7 +133,8 @@ def time_of(step: float, clock: Sequence[tuple[float, float]]) -> str:
     """
     if not clock or not 0 <= step <= clock[-1][0]:
         return ""
-    seconds = float(np.interp(step, *zip((0.0, 0.0), *clock, strict=True)))
+    steps, times = zip((0.0, 0.0), *clock, strict=True)
+    seconds = float(np.interp(step, steps, times))
     for unit, name in ((3600, "h"), (60, "min")):
         if seconds >= 3 * unit:
             return f"{seconds / unit:.3g} {name}"

@@ -169,17 +169,15 @@ def _of_evaluation(name: str, found: Evaluation) -> Subject:
         cells = zip(found.what_if.environments, found.what_if.accuracy[:, -1].tolist(), strict=True)
         subject.metrics.update({f"other light/{where}": value for where, value in cells if value == value})
     areas = list(next(iter(next(iter(found.areas.values())).values())))
-    rows = [
-        ((split, where), [_percent(each) for each in (value, *of)]) for split, where, value, of in found.of_splits()
-    ]
+    rows = [((split, where), [percent(each) for each in (value, *of)]) for split, where, value, of in found.of_splits()]
     title = f"{found.metric}, and recognition accuracy of each area, in %"
     subject.tables.append(Sheet(title, ["split", "environment"], [found.metric, *areas], rows))
     if found.class_metric is not None:
         splits, classes = found.of_classes()
-        of = [((each,), [_percent(value) for value in values]) for each, values in classes]
+        of = [((each,), [percent(value) for value in values]) for each, values in classes]
         subject.tables.append(Sheet(f"{found.class_metric} of each class in %", ["class"], splits, of))
     hard = [
-        ((each.image, each.environment), [_percent(value) for value in (each.clean, each.accuracy, each.lowest)])
+        ((each.image, each.environment), [percent(value) for value in (each.clean, each.accuracy, each.lowest)])
         for each in found.hardest
     ]
     if hard:
@@ -205,7 +203,7 @@ def _light(found: Evaluation) -> Sheet:
             note = (
                 f"{light.areas[column]} in {where}: {value:.1%}{interval}{fallen}; {light.images[row, column]} images"
             )
-            cells.append(_percent(value, note))
+            cells.append(percent(value, note))
         low, high = float(light.low[row, -1]), float(light.high[row, -1])
         ends = Cell(f"{low * 100:.0f}-{high * 100:.0f}" if low == low else "")  # NaN of a single image
         rows.append(((where,), [*cells, ends, Cell(_points(float(light.drop[row, -1])))]))
@@ -232,7 +230,7 @@ def _of_summary(name: str, summary: Mapping[str, Any]) -> Subject:
                 old, new = numbers.get(f"before/{key}"), metrics[key]
                 change = Cell("" if old is None else f"{(new - old) * 100:+.1f}")
                 rows.append(
-                    ((split, key.removeprefix(whole).lstrip("/") or "all"), [_percent(old), _percent(new), change])
+                    ((split, key.removeprefix(whole).lstrip("/") or "all"), [percent(old), percent(new), change])
                 )
         of = "environment" if f"val/{kind}" in metrics or f"test/{kind}" in metrics else "class"
         title = f"{kind} in %, when mining started and at the end"
@@ -266,7 +264,7 @@ def _tried(path: Path, environment: Mapping[str, str]) -> Sheet:
             used = [value for value in values if value is not None]
             note = f"{area} in {where}: {len(used)} of {len(values)} stored parameters were used"
             cells.append(
-                _percent(sum(used) / len(used), note) if used else Cell("not used" if values else "", None, note)
+                percent(sum(used) / len(used), note) if used else Cell("not used" if values else "", None, note)
             )
         rows.append(((where,), cells))
     title = "Recognition accuracy of what was tried, in %: the mean of the latest of each stored parameter"
@@ -342,7 +340,7 @@ def _of_ledger(subject: Subject, table: pa.Table, environment: Mapping[str, str]
             else str(target)
         )
         rows.append(
-            ((str(row["piece"]), str(row["source"]), named or "generated", str(row["step"])), [_percent(row["score"])])
+            ((str(row["piece"]), str(row["source"]), named or "generated", str(row["step"])), [percent(row["score"])])
         )
     if rows and not subject.album:
         title = f"The {len(rows)} hardest of {int(piece.sum())} pieces, recognition accuracy in %"
@@ -423,11 +421,12 @@ def compared(one: Subject, other: Subject) -> Sheet | None:
     rows = []
     for name in names:
         old, new = one.metrics[name], other.metrics[name]
-        rows.append(((name,), [_percent(old), _percent(new), Cell(f"{(new - old) * 100:+.1f}")]))
+        rows.append(((name,), [percent(old), percent(new), Cell(f"{(new - old) * 100:+.1f}")]))
     return Sheet("Side by side, in %", ["measure"], [one.name, other.name, "change"], rows) if rows else None
 
 
-def _percent(value: float | None, note: str = "") -> Cell:
+def percent(value: float | None, note: str = "") -> Cell:
+    """A share in [0, 1] as a coloured cell; empty where there is none."""
     there = value is not None and value == value
     return Cell(f"{value * 100:.1f}", float(value), note) if there and value is not None else Cell("")
 

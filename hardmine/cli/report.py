@@ -59,7 +59,7 @@ def _subject(folder: Path) -> Any:
     settings = RunFolder(folder).settings()
     subject = read_subject(folder, settings.get("neighbourhood"), [*map(str, settings.get("gate", ()))])
     if settings:
-        subject.settings = changes(settings)
+        subject.settings, subject.frozen = changes(settings), True
     return subject
 
 

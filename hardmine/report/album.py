@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from hardmine.mining import Mining
 
 NAME = "album.parquet"
-MOST = 96  # candidates
-_HARDEST = 48  # of them, chosen for being hard
+MOST = 72  # candidates
+_HARDEST = 40  # of them, chosen for being hard
 _LOOKED = 500  # hardest candidates of each area whose environment is looked at
 _ROWS = 8  # that are made at a time
 _BAD = 0.5  # recognition accuracy below which an area or a class fails
-_QUALITY = 75  # of the WebP of a photograph
+_QUALITY = 65  # of the WebP of a photograph
 _FORMAT = b"hardmine.album", b"1"
 
 
@@ -294,7 +294,7 @@ def _webp(picture: Picture, flat: bool) -> bytes:
     """Of a photograph, or of flat colours, which stay as they are."""
     pixels: NDArray[np.uint8] = picture
     kept = io.BytesIO()
-    Image.fromarray(pixels).save(kept, "WEBP", lossless=flat, quality=_QUALITY, method=4)
+    Image.fromarray(pixels).save(kept, "WEBP", lossless=flat, quality=_QUALITY, method=6)
     return kept.getvalue()
 
 

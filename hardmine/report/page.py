@@ -26,6 +26,7 @@ NAME = "report.html"
 _SHEETS = 13  # pictures of each subject
 _WIDEST, _QUALITY = 1100, 72  # pixels of a picture, and of its WebP
 _MOST = 8_000_000  # bytes of pictures of each subject, as they stand in the page
+_BEYOND = 1.05  # of the last step that was logged, up to which its time is taken for that of the next
 _COLORS = colormaps[SCALE]
 # Okabe and Ito, and for a dark page lighter ones in the same order
 _LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b87a00", "#3d8fc0", "#767676")
@@ -131,13 +132,13 @@ def time_of(step: float, clock: Sequence[tuple[float, float]]) -> str:
     >>> time_of(50, [(0, 0), (100, 60)]), time_of(200, [(0, 0), (100, 60)])
     ('30 s', '')
     """
-    if not clock or not 0 <= step <= clock[-1][0]:
+    if not clock or not 0 <= step <= clock[-1][0] * _BEYOND:
         return ""
     steps, times = zip((0.0, 0.0), *clock, strict=True)
     seconds = float(np.interp(step, steps, times))
     for unit, name in ((3600, "h"), (60, "min")):
         if seconds >= 3 * unit:
-            return f"{seconds / unit:.3g} {name}"
+            return f"{seconds / unit:.1f} {name}"
     return f"{seconds:.0f} s"
 
 

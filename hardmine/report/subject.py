@@ -96,6 +96,7 @@ class Subject:
     legend: tuple[Sequence[str], Sequence[str]] = ((), ())  # areas and classes, in label order
     clock: list[tuple[float, float]] = field(default_factory=list)  # steps, and seconds of training until then
     settings: list[tuple[str, str, str]] = field(default_factory=list)  # key, default, value
+    frozen: bool = False  # its settings are known, even where they are the defaults
     metrics: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -409,7 +410,7 @@ def _first(line: list[tuple[float, float]]) -> list[tuple[float, float]]:
 
 def _pictures(folder: Path) -> list[Path]:
     """Sheets: `hardest.png` first, then those of environments, or the latest steps first."""
-    paths = sorted(folder.glob("*.png"))
+    paths = sorted(path for path in folder.glob("*") if path.suffix in (".png", ".webp"))
     steps = [path for path in paths if path.stem.startswith("step_")]
     others = [path for path in paths if path not in steps]
     return sorted(others, key=lambda path: path.stem != "hardest") + steps[::-1]

@@ -83,7 +83,7 @@ def told(browser: Chrome) -> tuple[str, int]:
 
 
 def cards(browser: Chrome) -> list[Any]:
-    return [card for card in browser.find_elements(By.CSS_SELECTOR, ".card") if card.is_displayed()]
+    return browser.find_elements(By.CSS_SELECTOR, ".card:not([hidden])")
 
 
 @pytest.fixture
@@ -128,8 +128,9 @@ def test_a_run_and_an_evaluation_of_it_leave_their_pages(pages: dict[str, Path])
 _ABOUT = """
 const seen = element => element.checkVisibility({ visibilityProperty: true }) && element.getClientRects().length;
 const parse = color => color.match(/[\\d.]+/g).map(Number);
-const light = color => color.slice(0, 3).map(x => x / 255).map(x => x <= 0.04045 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4)
-  .reduce((sum, x, at) => sum + x * [0.2126, 0.7152, 0.0722][at], 0);
+const linear = x => x <= 0.04045 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4;
+const light = color => color.slice(0, 3).map(x => linear(x / 255)).reduce(
+  (sum, x, at) => sum + x * [0.2126, 0.7152, 0.0722][at], 0);
 const behind = element => {
   for (let at = element; at; at = at.parentElement) {
     const color = parse(getComputedStyle(at).backgroundColor);
@@ -191,7 +192,7 @@ def test_a_point_of_a_real_graph_shows_what_was_made_with_it(pages: dict[str, Pa
 
 def test_pointer_and_keys_reach_the_points(page: Callable[..., Path], browser: Chrome) -> None:
     show(browser, page())
-    first, hollow, last = sorted(
+    _, hollow, last = sorted(
         browser.find_elements(By.CSS_SELECTOR, ".points circle"), key=lambda each: float(each.get_attribute("cx"))
     )
     ActionChains(browser).move_to_element(last).perform()
@@ -244,6 +245,7 @@ def test_names_are_shown_and_never_obeyed(page: Callable[..., Path], browser: Ch
     environment.select_by_visible_text(EVIL)
     assert len(cards(browser)) == 8
     for part in browser.find_elements(By.CSS_SELECTOR, "[data-tell]"):
+        browser.execute_script("arguments[0].scrollIntoView({ block: 'center' })", part)
         ActionChains(browser).move_to_element(part).perform()
         assert part.get_attribute("data-tell") in told(browser)[0]
     found = browser.execute_script(_ABOUT)

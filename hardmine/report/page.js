@@ -32,10 +32,13 @@ function surround(part) {
 }
 
 function step(svg, by) {
-  const points = [...svg.querySelectorAll("circle:not([hidden])")].sort((a, b) => a.getAttribute("cx") - b.getAttribute("cx"));
+  const points = [...svg.querySelectorAll("circle:not([hidden])")];
+  points.sort((a, b) => a.getAttribute("cx") - b.getAttribute("cx"));
   if (!points.length) return;
   const at = points.indexOf(on);
   tell(points[at < 0 ? 0 : (at + by + points.length) % points.length]);
+  document.documentElement.style.scrollPaddingBottom = `${told.offsetHeight}px`;  // the drawing is not below the line
+  svg.scrollIntoView({ block: "nearest" });
 }
 
 document.addEventListener("pointerover", event => {

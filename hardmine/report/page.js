@@ -41,7 +41,15 @@ function step(svg, by) {
   svg.scrollIntoView({ block: "nearest" });
 }
 
+let pointer = "";
+function rests(event) {
+  const before = pointer;
+  pointer = `${event.clientX} ${event.clientY}`;
+  return pointer === before;
+}
+document.addEventListener("pointermove", rests);
 document.addEventListener("pointerover", event => {
+  if (rests(event)) return;  // the page was moved below it
   if (!told.contains(event.target)) tell(event.target.closest("[data-tell]"));
 });
 document.addEventListener("focusin", event => {

@@ -214,6 +214,23 @@ class RunFolder:
             _tell_damaged(self.checkpoint)
         return whole[0]
 
+    def keep_weights(self) -> None:
+        """Drop what a run that has come to its end needs no more: all of its last checkpoint but the weights, the one
+        before it, and the weights from when mining started.
+
+        A U-Net's optimizer, averages and weights before the average take four times its weights.
+        """
+        import torch
+
+        from hardmine.callbacks.checkpoint import before, weights_alone
+
+        if self.checkpoint.is_file():
+            held = torch.load(self.checkpoint, map_location="cpu", mmap=True, weights_only=True)
+            if kept := weights_alone(held):
+                write_atomically(self.checkpoint, lambda file: torch.save(kept, file))
+        for path in (before(self.checkpoint), self.before):
+            path.unlink(missing_ok=True)
+
     def weights_before(self, module: "torch.nn.Module") -> dict[str, Any] | None:
         """Weights to compare the last ones with, if there are any; it is told where they are damaged or another's.
 

@@ -41,6 +41,7 @@ TINY = [
     "mining.mined=0.5",  # two rows of four
     "logger=none",
     "report=false",
+    "keep=all",  # many go on where an earlier run ended
 ]
 
 

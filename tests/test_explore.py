@@ -63,7 +63,7 @@ def explorer(
     conversion = conversion or ColorTransfer(individual=individual)
     if conversion.individual:
         image, regions = make_images(batch=3)
-        images = [(str(row), image[row], regions[row], {}) for row in range(3)]
+        images = [(str(row), image[row], regions[row], dict[str, str]()) for row in range(3)]
         conversion.compare_with(hardmine.ParameterStore.from_images(images, AREAS, 0, colors=conversion.colors))
     store = make_store(environment=TIMES) if store is None else store
     mining = hardmine.Mining(store, conversion=conversion, areas=AREAS)
@@ -503,8 +503,8 @@ def test_a_person_explores_a_run(
     until(lambda: "converted" in text(".accuracy") if browser.find_elements(By.CSS_SELECTOR, ".accuracy") else False)
     assert "val val_0000 is open" in text(".status")
     assert all(
-        picture.get_attribute("src").startswith("data:")
-        for picture in browser.find_elements(By.CSS_SELECTOR, "img")  # type: ignore[union-attr]
+        (picture.get_attribute("src") or "").startswith("data:")
+        for picture in browser.find_elements(By.CSS_SELECTOR, "img")
     )
     until(lambda: "val_0001" in text(".status"), lambda: press("Next image"))
     # an area, and its light
@@ -543,18 +543,18 @@ def test_a_person_explores_a_run(
     )
     until(lambda: "own is open" in text(".status"), lambda: index.send_keys(str(tmp_path / "areas.png")))
     # everything came from here, no control is without a name, and a phone shows it all
-    hosts = browser.execute_script(  # type: ignore[no-untyped-call]
+    hosts = browser.execute_script(
         "return [...new Set(performance.getEntriesByType('resource').map(each => new URL(each.name).host))]"
     )
     assert hosts == [address.split("/")[2]]
-    unnamed = browser.execute_script(  # type: ignore[no-untyped-call]
+    unnamed = browser.execute_script(
         "return [...document.querySelectorAll('button, input:not([type=file]), [role=checkbox]')].filter(each =>"
         " !(each.ariaLabel || each.labels?.length || each.textContent.trim() || each.closest('label')))"
         ".map(each => each.outerHTML)"
     )
     assert unnamed == []
     browser.set_window_size(500, 900)
-    assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")  # type: ignore[no-untyped-call]
+    assert browser.execute_script("return document.documentElement.scrollWidth <= innerWidth")
     browser.get("about:blank")
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=180)

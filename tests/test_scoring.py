@@ -52,6 +52,16 @@ class TestPixelRate:
         assert same(score, [1.0])
         assert same(area, [[1.0, NAN, NAN, 1.0]])
 
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+    def test_of_equal_logits_the_first_class_is_recognised(self, dtype: torch.dtype) -> None:
+        logits = torch.zeros(4, 3, 8, 8, dtype=dtype)
+        for target, right in ((0, 1.0), (1, 0.0), (2, 0.0)):
+            batch = masks([[[target] * 8] * 8] * 4, [[[0] * 8] * 8] * 4)
+            assert same(PixelRate()(logits, batch, 1, none_chosen(4, 1))[0], [right] * 4)
+        coarse = torch.randint(3, (2, 5, 16, 16), generator=torch.Generator().manual_seed(0)).to(dtype)
+        batch = {"target": coarse.argmax(1), "regions": torch.zeros(2, 16, 16, dtype=torch.uint8)}
+        assert same(PixelRate()(coarse, batch, 1, none_chosen(2, 1))[0], [1.0, 1.0])
+
     def test_areas_need_not_be_classes(self) -> None:
         batch = masks([[[1, 1], [0, 0]]], [[[0, 1], [0, 1]]])
         _, area = PixelRate()(logits_of([[[1, 1], [1, 1]]], 2), batch, 2, none_chosen(1, 2))

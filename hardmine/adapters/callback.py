@@ -83,6 +83,9 @@ class HardMining(L.Callback):
         # from the first step on: other callbacks may wait for them
         shown = {"hit_rate": tally.hit_rate, "pieces": float(tally.pieces), "buffer": float(len(mining.buffer))}
         pl_module.log_dict(shown, prog_bar=True, batch_size=1)
+        if everything and len(mining.buffer):
+            age = mining.step - mining.buffer.step.float().mean()
+            pl_module.log("mining/buffer_age", age, batch_size=1)
         if not everything or offered is None or offered.score is None:
             return
         pl_module.log_dict(

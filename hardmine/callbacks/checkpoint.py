@@ -3,6 +3,7 @@
 import logging
 import os
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,11 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from hardmine.errors import InputError
 from hardmine.files import write_atomically
 from hardmine.finite import nan_weight
+from hardmine.tasks.averaged import TRAINED
 
 _log = logging.getLogger("hardmine")
+# parts of a checkpoint by which a run goes on
+_STATE = ("loops", "callbacks", "optimizer_states", "lr_schedulers", TRAINED)
 _BEFORE = "-before"  # of the name of the checkpoint that the latest one took the place of
 
 
@@ -60,6 +64,12 @@ def fitting_weights(path: Path, module: torch.nn.Module) -> dict[str, Any] | Non
     return weights if shapes == {name: tensor.shape for name, tensor in module.state_dict().items()} else None
 
 
+def weights_alone(checkpoint: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What a checkpoint holds beside the state of training; None where it holds nothing else."""
+    kept = {name: value for name, value in checkpoint.items() if name not in _STATE}
+    return kept if len(kept) < len(checkpoint) else None
+
+
 def look_at_state(path: Path, mines: bool) -> None:
     """See that a checkpoint has all that a run goes on from; Lightning takes what is there and begins the rest anew.
 
@@ -85,8 +95,8 @@ def look_at_state(path: Path, mines: bool) -> None:
     missing = [what for what, part in parts.items() if not part]
     if missing:
         raise InputError(
-            f"{path}: {' and '.join(missing)} missing, without which the run cannot go on: begin a new one from "
-            f"its weights with ckpt={path}"
+            f"{path}: {' and '.join(missing)} missing, without which the run cannot go on (a run that has come to its "
+            f"end keeps them with keep=all): begin a new one from its weights with ckpt={path}"
         )
 
 

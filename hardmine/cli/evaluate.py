@@ -237,6 +237,7 @@ class _Light:
         """To the end, from where an earlier call was stopped: the `WhatIf`, and the hardest images."""
         import torch
 
+        from hardmine.cli.album import PageAlbum
         from hardmine.report.graph import write_graph
 
         per = max(1, 8 * self.cfg.rows // (1 + self.audit.targets.shape[1]))
@@ -256,6 +257,9 @@ class _Light:
         clean = (tries.target < 0).all(1)
         of = self.audit.cell[tries.target.amax(1).clamp(min=0).long()].masked_fill(clean, -1)
         self._pictures(table, tries, verdict.score, of)
+        album = PageAlbum(self.cfg, self.data, self.images, self.mining, self.ledger.folder, self.autocast)
+        album.look(self.task, "prediction", next(self.task.parameters()).device)
+        album.write(Path(self.cfg.out))
         means = torch.stack([verdict.score[~clean & (tries.source == image)].nanmean() for image in self.audit.images])
         order = means.nan_to_num(2).argsort()[:_HARDEST]
         return table, [self._hard(int(self.audit.images[place]), tries, verdict.score, of) for place in order]

@@ -28,6 +28,7 @@ _OWN: dict[str, dict[str, Any]] = {
         **dict.fromkeys(("ckpt", "predictor", "resume"), str | None),
         "allow": list[str],
         "report": bool,
+        "keep": Literal["weights", "all"],
         "compile": bool,
         "kernel": Literal["auto", "fused", "reference"],
         "out": str,

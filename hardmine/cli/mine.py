@@ -36,6 +36,7 @@ def mine(cfg: Any) -> None:
     """Search, then write the pieces; a search that was stopped goes on."""
     import torch
 
+    from hardmine.cli.album import PageAlbum
     from hardmine.cli.build import build_data, build_inventory, build_mining, build_target_images, build_task
     from hardmine.cli.export import write_pieces
     from hardmine.cli.report import report_of
@@ -72,6 +73,9 @@ def mine(cfg: Any) -> None:
     if mining.tally.pieces:
         write_pieces(out, data, mining.conversion, mining.store, mining.ledger.pieces(), cfg.sources)
     _show(out, mining.threshold, mining.miner, data.kind, gallery, machine)
+    album = PageAlbum(cfg, data, images, mining, out / "ledger", autocasting(cfg, device))
+    album.look(task, "prediction", device)
+    album.write(out)
     report_of(out, cfg.report)
 
 

@@ -1,4 +1,4 @@
-"""`hardmine report`: one page that shows a run, a search or an evaluation."""
+"""`hardmine report`: one page that shows a run, a search, an evaluation or a sweep."""
 
 import logging
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ def write_report(folder: Path, against: Path | None = None) -> Path:
     """The page of a folder, in it.
 
     Args:
-        folder: of a run, a search or an evaluation.
+        folder: of a run, a search, an evaluation or a sweep.
         against: another one, to stand beside it.
 
     Returns:
@@ -52,11 +52,14 @@ def report_of(folder: Path, wanted: bool) -> None:
 
 def _subject(folder: Path) -> Any:
     from hardmine.report.subject import read_subject
+    from hardmine.report.sweep_subject import is_sweep, sweep_subject
 
+    if is_sweep(folder):
+        return sweep_subject(folder)
     settings = RunFolder(folder).settings()
     subject = read_subject(folder, settings.get("neighbourhood"), [*map(str, settings.get("gate", ()))])
     if settings:
-        subject.settings = changes(settings)
+        subject.settings, subject.frozen = changes(settings), True
     return subject
 
 

@@ -61,6 +61,7 @@ def _train(cfg: Any, watching: Sequence[Any]) -> dict[str, Any]:
     from hardmine.callbacks import AtomicCheckpointIO, Finite, Signals, tracking
     from hardmine.callbacks.checkpoint import look_at_state
     from hardmine.cli import loggers
+    from hardmine.cli.album import PageAlbum
     from hardmine.cli.build import (
         build_callbacks,
         build_data,
@@ -95,7 +96,7 @@ def _train(cfg: Any, watching: Sequence[Any]) -> dict[str, Any]:
         cfg.resume = str(run_dir) if folder.begun else None
     patience = (cfg.callbacks.get("early_stopping") or {}).get("patience")
     if cfg.resume and (summary := folder.finished(cfg.trainer.max_steps, patience)):
-        return _finished(folder, summary)
+        return _finished(folder, summary, cfg)
     first = not getattr(rank_zero_only, "rank", 0)  # None where there is one process alone
     if first:
         folder.claim()
@@ -173,7 +174,7 @@ def _train(cfg: Any, watching: Sequence[Any]) -> dict[str, Any]:
     seconds = time.perf_counter() - started
     steps = trainer.global_step
     if cfg.resume and (summary := folder.finished(steps)):  # trainer.max_epochs, say
-        return _finished(folder, summary)
+        return _finished(folder, summary, cfg)
     begin()
     if mining is not None and mining.miner is None and cfg.resume:  # it was killed between its last step and its end
         mining.read(default_collate([Numbered(data.training)[0, 0]]))
@@ -194,30 +195,47 @@ def _train(cfg: Any, watching: Sequence[Any]) -> dict[str, Any]:
             steps,
         )
     after = measured(trainer, task, data, getattr(best, "best", None))
+    device, autocast = trainer.strategy.root_device, trainer.precision_plugin.forward_context
+    album = PageAlbum(cfg, data, data.training, mining if first else None, folder.ledger, autocast)
+    with task.averaged.in_place(task):
+        album.look(task, "prediction at the end", device)
     before = {}
     if weights := folder.weights_before(task):
         task.on_load_checkpoint({"state_dict": weights})  # it is no average of these
         task.load_state_dict(weights)
         before = measured(trainer, task, data, before=True)
+        album.look(task, "prediction before mining", device)
     summary = {**after, **{f"before/{key}": value for key, value in before.items()}}
     summary.update(found(mining), steps=steps, seconds=round(seconds, 1), nonfinite_steps=finite.steps)
     summary.update(decided(best, early))
     if trainer.is_global_zero:
         show(folder, task.metric, mining, before, after, summary)
+        album.write(folder.path)
         report_of(folder.path, cfg.get("report", True))
+        _keep(folder, cfg, "checkpoint" in callbacks)
         tracking.add_end(trainer.loggers, environment_rows(before, after, task.metric), folder.path, steps)
     return summary
 
 
-def _finished(folder: RunFolder, summary: dict[str, Any]) -> dict[str, Any]:
+def _finished(folder: RunFolder, summary: dict[str, Any], cfg: Any) -> dict[str, Any]:
     from hardmine.memory.ledger import Ledger
 
     Ledger(folder.ledger).read()  # whether it is whole
-    print(
-        f"{folder.path}: the run is finished, after {summary['steps']} steps: resume it with trainer.max_steps=... or "
-        "trainer.max_epochs=... to train longer"
-    )
+    more = "resume it with trainer.max_steps=... or trainer.max_epochs=... to train longer"
+    if cfg.get("keep") == "weights":
+        more = f"{folder.checkpoint} has its weights, from which a new run begins with ckpt="
+    print(f"{folder.path}: the run is finished, after {summary['steps']} steps: {more}")
     return summary
+
+
+def _keep(folder: RunFolder, cfg: Any, checkpoints: bool) -> None:
+    """Of a run that has come to its end, what is wanted of its checkpoints; a run of an earlier version keeps all."""
+    if cfg.get("keep") != "weights" or not folder.claimed:
+        return
+    folder.keep_weights()
+    if checkpoints:
+        size = folder.checkpoint.stat().st_size / 1e6
+        print(f"{folder.checkpoint}: {size:.0f} MB, the weights alone; to train a finished run for longer: keep=all")
 
 
 def lightnings(trainer: DictConfig) -> DictConfig:

@@ -25,7 +25,10 @@ Target = Callable[[int], Tensor | None]
 _NARROW, _WIDE = 160, 512  # pixels; narrower pictures are enlarged, wider ones reduced
 _GAP, _MARGIN = 6, 10  # pixels
 _BLANK, _EDGE, _PIECE = (230, 230, 230), (90, 90, 90), (213, 94, 0)
-_READ = "score: recognition accuracy of the prediction; target: what was asked for; converted: what came"
+_READ = (
+    "score: recognition accuracy of the prediction; target: what was asked for (generated: colours of no target); "
+    "converted: what came"
+)
 _PIECES = "; piece (filled square): hard enough to be trained on"
 
 

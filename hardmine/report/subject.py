@@ -1,5 +1,6 @@
 """What the folder of a run, a search or an evaluation tells, as tables and curves that a page can show."""
 
+import csv
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,10 +16,12 @@ import pyarrow.parquet as pq
 from hardmine.errors import InputError
 from hardmine.files import read_text, trouble
 from hardmine.memory.ledger import Ledger
+from hardmine.report.album import NAME as ALBUM, Entry, point, read_album
 from hardmine.report.evaluation import NAME, Evaluation
 from hardmine.runs import RunFolder
 from hardmine.space import in_words
 from hardmine.store import ParameterStore
+from hardmine.store.file import WHOLE
 
 _BINS = 60  # of a curve
 _POINTS = 600  # of a panel of the graph
@@ -53,6 +56,7 @@ class Point:
     y: float
     accuracy: float | None
     words: str
+    entry: int | None = None  # of the album
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Curve:
-    """Series of (x, y) over one axis."""
+    """Series of (x, y) over one axis; what is over steps is over the seconds of the subject's clock as well."""
 
     title: str
     across: str
@@ -88,7 +92,11 @@ class Subject:
     curves: list[Curve] = field(default_factory=list)
     lost: list[tuple[str, str]] = field(default_factory=list)  # what was refused, capped, evicted
     pictures: list[Path] = field(default_factory=list)
+    album: list[Entry] = field(default_factory=list)  # candidates with pictures, the hardest first
+    legend: tuple[Sequence[str], Sequence[str]] = ((), ())  # areas and classes, in label order
+    clock: list[tuple[float, float]] = field(default_factory=list)  # steps, and seconds of training until then
     settings: list[tuple[str, str, str]] = field(default_factory=list)  # key, default, value
+    frozen: bool = False  # its settings are known, even where they are the defaults
     metrics: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -121,11 +129,15 @@ def read_subject(folder: Path, neighbourhood: Mapping[str, Any] | None = None, g
         )
     subject.facts += made(starts)
     environment = _environments(folder / "store.parquet")
+    subject.album, *legend = read_album(folder / "pictures" / ALBUM)
+    subject.legend = legend[0], legend[1]
     if (folder / "graph.parquet").is_file():
-        subject.panels = list(_panels(folder / "graph.parquet", environment, neighbourhood or {}))
+        subject.panels = list(_panels(folder / "graph.parquet", environment, neighbourhood or {}, subject.album))
+        if subject.kind != "evaluation" and environment:
+            subject.tables.append(_tried(folder / "graph.parquet", environment))
     if (folder / "ledger").is_dir() and subject.kind != "evaluation":
         _of_ledger(subject, Ledger(folder / "ledger").read(), environment, gates)
-    subject.curves += _logged(folder / "tensorboard", subject)
+    _logged(folder, subject)
     subject.pictures = _pictures(folder / "pictures")
     return subject
 
@@ -158,17 +170,15 @@ def _of_evaluation(name: str, found: Evaluation) -> Subject:
         cells = zip(found.what_if.environments, found.what_if.accuracy[:, -1].tolist(), strict=True)
         subject.metrics.update({f"other light/{where}": value for where, value in cells if value == value})
     areas = list(next(iter(next(iter(found.areas.values())).values())))
-    rows = [
-        ((split, where), [_percent(each) for each in (value, *of)]) for split, where, value, of in found.of_splits()
-    ]
+    rows = [((split, where), [percent(each) for each in (value, *of)]) for split, where, value, of in found.of_splits()]
     title = f"{found.metric}, and recognition accuracy of each area, in %"
     subject.tables.append(Sheet(title, ["split", "environment"], [found.metric, *areas], rows))
     if found.class_metric is not None:
         splits, classes = found.of_classes()
-        of = [((each,), [_percent(value) for value in values]) for each, values in classes]
+        of = [((each,), [percent(value) for value in values]) for each, values in classes]
         subject.tables.append(Sheet(f"{found.class_metric} of each class in %", ["class"], splits, of))
     hard = [
-        ((each.image, each.environment), [_percent(value) for value in (each.clean, each.accuracy, each.lowest)])
+        ((each.image, each.environment), [percent(value) for value in (each.clean, each.accuracy, each.lowest)])
         for each in found.hardest
     ]
     if hard:
@@ -194,7 +204,7 @@ def _light(found: Evaluation) -> Sheet:
             note = (
                 f"{light.areas[column]} in {where}: {value:.1%}{interval}{fallen}; {light.images[row, column]} images"
             )
-            cells.append(_percent(value, note))
+            cells.append(percent(value, note))
         low, high = float(light.low[row, -1]), float(light.high[row, -1])
         ends = Cell(f"{low * 100:.0f}-{high * 100:.0f}" if low == low else "")  # NaN of a single image
         rows.append(((where,), [*cells, ends, Cell(_points(float(light.drop[row, -1])))]))
@@ -221,7 +231,7 @@ def _of_summary(name: str, summary: Mapping[str, Any]) -> Subject:
                 old, new = numbers.get(f"before/{key}"), metrics[key]
                 change = Cell("" if old is None else f"{(new - old) * 100:+.1f}")
                 rows.append(
-                    ((split, key.removeprefix(whole).lstrip("/") or "all"), [_percent(old), _percent(new), change])
+                    ((split, key.removeprefix(whole).lstrip("/") or "all"), [percent(old), percent(new), change])
                 )
         of = "environment" if f"val/{kind}" in metrics or f"test/{kind}" in metrics else "class"
         title = f"{kind} in %, when mining started and at the end"
@@ -238,9 +248,38 @@ def _environments(path: Path) -> dict[str, str]:
     return {name: " ".join(of) for name, of in zip(store.ids, values, strict=True)}
 
 
-def _panels(path: Path, environment: Mapping[str, str], policy: Mapping[str, Any]) -> Iterator[Panel]:
+def _tried(path: Path, environment: Mapping[str, str]) -> Sheet:
+    """How well the model did where the search tried: a row for each environment, a column for each area."""
+    table = pq.read_table(path, columns=["target", "area", "valid", "uses", "accuracy"])
+    areas = [name for name in dict.fromkeys(table["area"].to_pylist()) if name != WHOLE]
+    there: dict[tuple[str, str], list[float | None]] = {}  # None where it was not used
+    for row in table.to_pylist():
+        if row["valid"]:
+            value = row["accuracy"] if row["uses"] and row["accuracy"] == row["accuracy"] else None
+            there.setdefault((environment.get(row["target"], ""), row["area"]), []).append(value)
+    rows = []
+    for where in sorted(dict.fromkeys(environment.values())):
+        cells = []
+        for area in areas:
+            values = there.get((where, area), [])
+            used = [value for value in values if value is not None]
+            note = f"{area} in {where}: {len(used)} of {len(values)} stored parameters were used"
+            cells.append(
+                percent(sum(used) / len(used), note) if used else Cell("not used" if values else "", None, note)
+            )
+        rows.append(((where,), cells))
+    title = "Recognition accuracy of what was tried, in %: the mean of the latest of each stored parameter"
+    return Sheet(title, ["environment"], areas, rows)
+
+
+def _panels(
+    path: Path, environment: Mapping[str, str], policy: Mapping[str, Any], album: Sequence[Entry]
+) -> Iterator[Panel]:
     """The distribution graph, area by area; of many points the used ones first."""
     table = pq.read_table(path)
+    shown: dict[str, int] = {}  # the latest entry of each point
+    for number in sorted(range(len(album)), key=lambda number: album[number].step):
+        shown.update(dict.fromkeys(album[number].points, number))
     axes = [name for name in table.column_names if name not in ("target", "area", "valid", "uses", "accuracy", "step")]
     across, up = axes[0], next((name for name in axes if name.startswith("std")), axes[-1])
     given = (policy.get(name) for name in ("radius", "mean_radius", "std_radius"))
@@ -256,8 +295,9 @@ def _panels(path: Path, environment: Mapping[str, str], policy: Mapping[str, Any
             said = f"accuracy {value:.1%}, used {row['uses']} times" if used else "not used"
             at = f"{row[across]:.1f} {in_words(across)}; {row[up]:.1f} {in_words(up)}"
             words = f"{row['target']}{f' ({where})' if where else ''}, {area}: {at}; {said}"
-            points.append(Point(row[across], row[up], value if used else None, words))
-        if points and (area != "(whole image)" or any(point.accuracy is not None for point in points)):
+            entry = shown.get(point(row["target"], area)) if used else None
+            points.append(Point(row[across], row[up], value if used else None, words, entry))
+        if points and (area != WHOLE or any(point.accuracy is not None for point in points)):
             yield Panel(area, in_words(across), in_words(up), points, reach, bool(radius))
 
 
@@ -301,36 +341,66 @@ def _of_ledger(subject: Subject, table: pa.Table, environment: Mapping[str, str]
             else str(target)
         )
         rows.append(
-            ((str(row["piece"]), str(row["source"]), named or "generated", str(row["step"])), [_percent(row["score"])])
+            ((str(row["piece"]), str(row["source"]), named or "generated", str(row["step"])), [percent(row["score"])])
         )
-    if rows:
+    if rows and not subject.album:
         title = f"The {len(rows)} hardest of {int(piece.sum())} pieces, recognition accuracy in %"
         subject.tables.append(Sheet(title, ["piece", "source", "target", "step"], ["score"], rows))
 
 
-def _logged(folder: Path, subject: Subject) -> list[Curve]:
-    """Loss and metrics over steps, where TensorBoard's files are; what left the buffer is a fact."""
-    if not any(folder.rglob("events.out.*")):
-        return []
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    logging.getLogger("tensorboard").setLevel(logging.WARNING)  # it tells of every file that it opens
-    found: dict[str, list[tuple[float, float]]] = {}
-    for events in sorted({path.parent for path in folder.rglob("events.out.*")}):
-        read = EventAccumulator(str(events), size_guidance={"scalars": 4 * _BINS})
-        read.Reload()
-        for name in read.Tags()["scalars"]:
-            found.setdefault(name, []).extend((each.step, each.value) for each in read.Scalars(name))
+def _logged(folder: Path, subject: Subject) -> None:
+    """Loss, metrics and the buffer over steps, where a logger's files are; what left the buffer is a fact."""
+    found = _scalars(folder, subject)
     for name, line in found.items():
         if name.startswith("buffer/"):
-            subject.lost.append(
-                (f"left the buffer: {name.removeprefix('buffer/').replace('_', ' ')}", f"{line[-1][1]:.0f}")
-            )
-    curves = [Curve("loss", "step", {"loss": sorted(found["loss"])})] if "loss" in found else []
-    metrics = {name: line for name, line in found.items() if name.startswith("val/") and "/iou/" not in name}
-    if metrics:
-        curves.append(Curve("validation", "step", {name: _first(line) for name, line in metrics.items()}))
-    return curves
+            why = name.removeprefix("buffer/").replace("_", " ")
+            subject.lost.append((f"left the buffer: {why}", f"{line[-1][1]:.0f}"))
+    if capped := [value for _, value in found.get("mining/capped_gain", ()) if value == value]:
+        share = f"{sum(capped) / len(capped):.1%} of the areas of candidates"
+        subject.lost.append(("capped: the conversion met a limit", share))
+    curves = [("loss", {"loss": found["loss"]})] if "loss" in found else []
+    parts = {name.split("/")[1] for name in found if name.startswith("val/")}
+    for part in sorted(parts, key=lambda part: f"val/{part}" not in found):
+        whole = f"val/{part}"
+        lines = {name.removeprefix(f"{whole}/"): line for name, line in found.items() if name.startswith(f"{whole}/")}
+        of = "environment" if whole in found else "class"
+        lines |= {"all": found[whole]} if whole in found else {}
+        curves.append((f"validation, {part} of each {of}", {name: _first(line) for name, line in lines.items()}))
+    if "buffer" in found:
+        curves.append(("pieces in the buffer", {"pieces": found["buffer"]}))
+    if "mining/buffer_age" in found:
+        curves.append(("age of the pieces in the buffer, in steps", {"mean": found["mining/buffer_age"]}))
+    subject.curves += [Curve(title, "step", series) for title, series in curves]
+
+
+def _scalars(folder: Path, subject: Subject) -> dict[str, list[tuple[float, float]]]:
+    """What was logged, by name, over steps; the clock of the subject is set where the log has one."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    files = sorted((folder / "tensorboard").rglob("events.out.*"))
+    if files:
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+        logging.getLogger("tensorboard").setLevel(logging.WARNING)  # it tells of every file that it opens
+    clock: dict[float, float] = {}
+    before = 0.0  # seconds of the files before: a run that was stopped and went on has one for each part
+    for path in files:
+        read = EventAccumulator(str(path), size_guidance={"scalars": 4 * _BINS})
+        read.Reload()
+        for name in read.Tags()["scalars"]:
+            events = read.Scalars(name)
+            found.setdefault(name, []).extend((each.step, each.value) for each in events)
+            if name == "loss":
+                began = read.FirstEventTimestamp()
+                clock.update({each.step: before + each.wall_time - began for each in events})
+        before = max(clock.values(), default=0.0)
+    for path in sorted(folder.glob("csv*/metrics.csv")):
+        with path.open(newline="") as file:
+            for row in csv.DictReader(file):
+                for name, text in row.items():
+                    if text and name not in ("step", "epoch"):
+                        found.setdefault(name, []).append((float(row["step"]), float(text)))
+    subject.clock = sorted(clock.items())
+    return {name: sorted(line, key=lambda point: point[0]) for name, line in found.items()}
 
 
 def _first(line: list[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -340,7 +410,7 @@ def _first(line: list[tuple[float, float]]) -> list[tuple[float, float]]:
 
 def _pictures(folder: Path) -> list[Path]:
     """Sheets: `hardest.png` first, then those of environments, or the latest steps first."""
-    paths = sorted(folder.glob("*.png"))
+    paths = sorted(path for path in folder.glob("*") if path.suffix in (".png", ".webp"))
     steps = [path for path in paths if path.stem.startswith("step_")]
     others = [path for path in paths if path not in steps]
     return sorted(others, key=lambda path: path.stem != "hardest") + steps[::-1]
@@ -352,11 +422,12 @@ def compared(one: Subject, other: Subject) -> Sheet | None:
     rows = []
     for name in names:
         old, new = one.metrics[name], other.metrics[name]
-        rows.append(((name,), [_percent(old), _percent(new), Cell(f"{(new - old) * 100:+.1f}")]))
+        rows.append(((name,), [percent(old), percent(new), Cell(f"{(new - old) * 100:+.1f}")]))
     return Sheet("Side by side, in %", ["measure"], [one.name, other.name, "change"], rows) if rows else None
 
 
-def _percent(value: float | None, note: str = "") -> Cell:
+def percent(value: float | None, note: str = "") -> Cell:
+    """A share in [0, 1] as a coloured cell; empty where there is none."""
     there = value is not None and value == value
     return Cell(f"{value * 100:.1f}", float(value), note) if there and value is not None else Cell("")
 

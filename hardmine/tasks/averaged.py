@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from hardmine.judge import Average
 from hardmine.ranks import Ranks
 
-_TRAINED = "trained_state_dict"  # of a checkpoint whose `state_dict` is the average
+TRAINED = "trained_state_dict"  # of a checkpoint whose `state_dict` is the average
 
 
 class Averaged:
@@ -75,7 +75,7 @@ class Averaged:
         if not self._follows:
             return
         if "optimizer_states" in checkpoint:
-            checkpoint[_TRAINED] = {**checkpoint["state_dict"], **(self._trained or {})}
+            checkpoint[TRAINED] = {**checkpoint["state_dict"], **(self._trained or {})}
         checkpoint["state_dict"] = {**checkpoint["state_dict"], **self.average.state_dict()}
 
     def load(self, checkpoint: dict[str, Any], fit: bool) -> None:
@@ -86,8 +86,8 @@ class Averaged:
             fit: training goes on from it; else it is measured.
         """
         self._follows, self._trained, self._saved = False, None, None  # weights come that this average is not of
-        if fit and _TRAINED in checkpoint:
-            self._saved, checkpoint["state_dict"] = checkpoint["state_dict"], checkpoint[_TRAINED]
+        if fit and TRAINED in checkpoint:
+            self._saved, checkpoint["state_dict"] = checkpoint["state_dict"], checkpoint[TRAINED]
 
     def _go_on(self, module: nn.Module) -> None:
         """From a checkpoint's average, where the fit had no step left to begin with."""

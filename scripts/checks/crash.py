@@ -41,6 +41,7 @@ RUN = (
     "callbacks.checkpoint.every_n_train_steps=2",
     "callbacks.pictures.every=6",
     "timeout=60",
+    "keep=all",  # what is left is compared
 )
 SIGNALS = {"SIGTERM": signal.SIGTERM, "SIGINT": signal.SIGINT, "SIGUSR1": signal.SIGUSR1, "kill -9": signal.SIGKILL}
 DAMAGE: dict[str, Callable[[bytes], bytes]] = {

@@ -561,19 +561,20 @@ def test_a_person_explores_a_run(
     files = {"no.png": b"no image", "own.png": png(scene["image"].permute(1, 2, 0)), "areas.png": png(scene["regions"])}
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
-    image, index = (
-        browser.find_element(By.CSS_SELECTOR, f"[data-upload='{title}'] input[type=file]")
-        for title in ("Upload an image", "Upload its index image")
-    )
+
+    def hand(title: str, name: str) -> None:
+        found = browser.find_element(By.CSS_SELECTOR, f"[data-upload='{title}'] input[type=file]")
+        found.send_keys(str(tmp_path / name))
+
     until(
         lambda: "no.png: this image cannot be read" in text(".status.bad"),
-        lambda: image.send_keys(str(tmp_path / "no.png")),
+        lambda: hand("Upload an image", "no.png"),
     )
     until(
         lambda: "own.png: upload its index image now" in text(".status"),
-        lambda: image.send_keys(str(tmp_path / "own.png")),
+        lambda: hand("Upload an image", "own.png"),
     )
-    until(lambda: "own is open" in text(".status"), lambda: index.send_keys(str(tmp_path / "areas.png")))
+    until(lambda: "own is open" in text(".status"), lambda: hand("Upload its index image", "areas.png"))
     # everything came from here, no control is without a name, and a phone shows it all
     hosts = browser.execute_script(
         "return [...new Set(performance.getEntriesByType('resource').map(each => new URL(each.name).host))]"

@@ -383,13 +383,13 @@ class Tab:
         """Controls show the light, and the pictures follow; of many changes in a moment the last one counts."""
         self._set_controls()
         self._wanted += 1
+        self.results.props["aria-busy"] = "true"
         if not self._following:
             self._following = True
             background_tasks.create(self._follow(), name="converting", context=self.results)
 
     async def _follow(self) -> None:
         try:
-            self.results.props["aria-busy"] = "true"
             while self._shown != self._wanted:
                 wanted, opened, light = self._wanted, self.opened, self.light
                 assert opened is not None and light is not None

@@ -17,7 +17,7 @@ def reference() -> str:
     parts += ["## Keys of no group"]
     for name in PRIMARY:
         if keys := own_keys(name):
-            title = "train, mine and evaluate" if name == "common" else name
+            title = "train, mine, evaluate and explore" if name == "common" else name
             parts += [f"### {title}", read(name).about, _keys(keys)]
     for group, files in options.items():
         parts += [f"## {group}", f"`{group}=OPTION` chooses {usual[group].purpose}."]

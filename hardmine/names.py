@@ -44,6 +44,15 @@ def blemish(text: str) -> str | None:
     return f"has a character that does not show (U+{ord(hidden[0]):04X})" if hidden else None
 
 
+def unified(name: str) -> str:
+    """A path or a name as every system writes it: Windows has other slashes, and macOS parts letters and accents.
+
+    >>> unified("night\\\\gru\\u0308n.png")
+    'night/grün.png'
+    """
+    return unicodedata.normalize("NFC", name).replace("\\", "/")
+
+
 def look_at_names(path: str | Path, what: str, names: Iterable[tuple[str, str]]) -> None:
     """See that names can be told apart, by people too.
 

@@ -82,3 +82,31 @@ def test_what_cannot_be_read_is_one_line(
         tifffile.imwrite(folder / "images/p00.tif", there, photometric="minisblack", planarconfig="contig")
     with pytest.raises(InputError, match=re.escape(line)):
         FolderData(str(folder), **more).look()
+
+
+def test_channels_are_not_dropped_in_silence(folder: Path) -> None:
+    path = folder / "images/p00.tif"
+    (folder / "images/p00.png").unlink()
+    eight = values(4, 256, np.uint8)
+    tifffile.imwrite(path, eight, photometric="rgb", extrasamples=["unspecified"])
+    with pytest.raises(InputError, match=r"p00\.tif: an RGB image with 4 channels: .* by data\.channels"):
+        FolderData(str(folder)).look()
+    image = FolderData(str(folder), convert=True, size=SIZE, flip=False).split("train")[0]["image"]
+    assert torch.equal(image, torch.from_numpy(eight[:, :, :3]).permute(2, 0, 1))
+    with tifffile.TiffWriter(path) as file:
+        for kind in (0, 1):  # the second one is a small copy
+            small = eight[:: 1 + kind, :: 1 + kind, :3]
+            file.write(np.ascontiguousarray(small), photometric="rgb", subfiletype=kind)
+    FolderData(str(folder), channels=[0, 1, 2]).look()
+    with tifffile.TiffWriter(path) as file:
+        for _ in range(2):
+            file.write(eight[:, :, :3], photometric="rgb")
+    with pytest.raises(InputError, match=r"p00\.tif: this TIFF has 2 pictures: save one"):
+        FolderData(str(folder), channels=[0, 1, 2]).look()
+
+
+def test_a_tiff_that_needs_more_said_names_the_keys(folder: Path) -> None:
+    (folder / "images/p00.png").unlink()
+    tifffile.imwrite(folder / "images/p00.tif", values(4), photometric="minisblack", planarconfig="contig")
+    with pytest.raises(InputError, match=r"no TIFF of 8-bit RGB.* by data\.value_range and data\.channels"):
+        FolderData(str(folder)).look()

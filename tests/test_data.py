@@ -809,6 +809,21 @@ def test_image_folder(tree: Path) -> None:
     assert [entry[0] for entry in made.targets()] == ["c/p05.png"]
 
 
+def test_what_programs_leave_in_folders_is_no_class(tree: Path) -> None:
+    (tree / "train/.ipynb_checkpoints").mkdir()
+    (tree / "train/a/._p00.png").write_bytes(b"x")
+    made = ImageFolderData(str(tree), size=SIZE)
+    assert made.classes == ("a", "b", "c") and len(made.split("train")) == 4
+
+
+def test_images_without_a_row_are_told(folder: Path) -> None:
+    (folder / "images/p00.png").rename(folder / "images/q00.png")
+    text = (folder / "metadata.csv").read_text()
+    (folder / "metadata.csv").write_text("\n".join(line for line in text.splitlines() if "p00" not in line))
+    told = FolderData(str(folder)).told
+    assert told == [f"1 images have no row in metadata.csv, and are not read ({folder / 'images/q00.png'})"]
+
+
 def test_sources_among_the_targets_keep_apart_from_them(tree: Path) -> None:
     first = ImageFolderData(str(tree)).split("train").ids[0]
     (tree / "target" / first).parent.mkdir(exist_ok=True)
@@ -841,6 +856,10 @@ def test_image_folder_with_other_areas(tree: Path) -> None:
         (lambda root: (root / "val/d").mkdir(parents=True), r"tree/val/d: training images have no such class"),
         (lambda root: (root / "val/a").mkdir(parents=True), r"tree/val: no images: add some, or remove the folder"),
         (lambda root: (root / "val").mkdir(), r"tree/val: .*class folder.*"),
+        (
+            lambda root: (root / "train/b/p01.png").rename(root / "train/p01.png"),
+            r"tree/train: 1 images are in no folder of a class \(p01\.png\): move them",
+        ),
         (lambda root: (root / "train/b/p01.png").write_bytes(b"x"), r"p01\.png: this image cannot be read"),
         (
             lambda root: Image.fromarray(np.zeros(SIZE, np.uint8)).save(root / "train/b/p01.png"),

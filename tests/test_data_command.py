@@ -71,6 +71,13 @@ def test_what_is_odd_is_told(folder: Path, run: Callable[..., str]) -> None:
         assert line in said, line
 
 
+def test_tiles_change_no_shape(folder: Path, run: Callable[..., str]) -> None:
+    said = run(str(folder), "data.size=[16,40]", "data.tiles=true", "sheet=null")
+    assert "nothing is odd" in said
+    said = run(str(folder), "data.size=[48,40]", "data.tiles=true", "sheet=null")
+    assert "13 images are smaller than a tile of data.size=[48, 40] (40 x 32): set data.size smaller" in said
+
+
 def test_a_folder_that_fits_nothing_is_shown(folder: Path, run: Callable[..., str]) -> None:
     (folder / "metadata.csv").unlink()
     said = run(str(folder))

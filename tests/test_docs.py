@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 import hardmine
-from hardmine.cli import COMMANDS, CONFIGURED, config_folder, main
+from hardmine.cli import COMMANDS, COMPOSED, config_folder, main
 from hardmine.cli.config import look_at, with_end, with_root
 from hardmine.cli.flags import parted
 from hardmine.cli.help import ABOUT
@@ -57,7 +57,7 @@ LINES = {
 LINES.update({f"--help: {line}": words(line) for _, examples in ABOUT.values() for line in examples})
 OURS = {name: each[1:] for name, each in LINES.items() if each[0] == "hardmine"}
 OURS.update({name: ["train", *each[1:]] for name, each in LINES.items() if each[0] == "scripts/train"})
-SHORT = {name: each for name, each in OURS.items() if each[0] not in (*CONFIGURED, "sweep", "-sc")}
+SHORT = {name: each for name, each in OURS.items() if each[0] not in (*COMPOSED, "-sc")}
 
 
 def test_the_first_page_is_short() -> None:
@@ -85,7 +85,7 @@ def test_scripts_are_there(name: str) -> None:
     assert os.access(ROOT / LINES[name][0], os.X_OK)
 
 
-@pytest.mark.parametrize("name", [name for name, each in OURS.items() if {*CONFIGURED, "sweep"} & set(each)])
+@pytest.mark.parametrize("name", [name for name, each in OURS.items() if {*COMPOSED} & set(each)])
 def test_arguments_compose(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     """Keys, options and the types of their values."""
     monkeypatch.chdir(tmp_path)
@@ -97,7 +97,8 @@ def test_arguments_compose(name: str, tmp_path: Path, monkeypatch: pytest.Monkey
         sweep_is_good(arguments)
     else:
         given = parted(arguments)
-        values = with_paths(with_root(given.values), given.sweep)
+        values = [each for each in given.values if each != "RUN_FOLDER"] if command == "explore" else given.values
+        values = with_paths(with_root(values), given.sweep)
         values = with_end(values) if command == "train" else values
         for one in combinations(values) if given.sweep else [values]:
             with initialize_config_dir(str(config_folder()), version_base="1.3"):

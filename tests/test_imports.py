@@ -12,7 +12,7 @@ import pytest
 import hardmine
 
 PACKAGE = Path(hardmine.__file__).parent
-EDGES = {"data", "tasks", "adapters", "callbacks", "report", "cli", "__main__"}
+EDGES = {"data", "tasks", "adapters", "callbacks", "report", "explore", "cli", "__main__"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 Import = ast.Import | ast.ImportFrom

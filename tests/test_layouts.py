@@ -67,7 +67,7 @@ def test_cityscapes_trains_on_the_classes_of_the_benchmark(cities: Path) -> None
     data = CityscapesData(str(cities / "city"), size=SIZE)
     data.look()
     assert counts(data) == {"train": 2, "val": 1} and environments(data)["train"] == ("clear",)
-    assert "1 images outside of train/ and val/ are not read" in data.told[0]
+    assert "1 images outside of train/ and val/" in data.told[0]
     target = data.split("val")[0]["target"][0]
     for one in Cityscapes.classes:  # torchvision's table
         if one.id >= 0:
@@ -87,9 +87,18 @@ def test_other_conditions_are_targets_and_test(cities: Path) -> None:
 def test_a_folder_that_is_no_cityscapes_is_one_line(cities: Path) -> None:
     with pytest.raises(InputError, match="neither leftImg8bit/ and gtFine/ nor rgb_anon/ and gt/: it has acdc/, city/"):
         CityscapesData(str(cities))
-    next((cities / "city/gtFine/val").glob("*/*labelIds.png")).unlink()
-    with pytest.raises(InputError, match=r"ulm_000000_000012_gtFine_labelIds.png is missing"):
+    sorted((cities / "city/gtFine/train").glob("*/*labelIds.png"))[0].unlink()
+    with pytest.raises(InputError, match=r"_gtFine_labelIds.png is missing: add the labels"):
         CityscapesData(str(cities / "city"))
+
+
+def test_a_split_without_labels_is_told(cities: Path) -> None:
+    for path in (cities / "city/gtFine/train").glob("*/*labelIds.png"):
+        path.unlink()
+    data = CityscapesData(str(cities / "city"))
+    assert (
+        counts(data) == {"val": 1} and "3 images outside of train/ and val/, or of one without labels" in data.told[0]
+    )
 
 
 # Boxes
@@ -160,13 +169,53 @@ def test_yolo_labels_that_are_none(text: str, line: str, tmp_path: Path) -> None
         ("train: train/images", "names must list the classes"),
         ("names: [car, person]", "names no images"),
         ("names: [", "cannot be read as YAML"),
+        ("train: train/images\nvalidation: valid/images\nnames: [x, y]", "validation is no split: did you mean `val`?"),
+        ("train: train/images\nnames: [x, y]\nnc: 3", "nc is 3, and names has 2: correct one of them"),
+        ("train: list.txt\nnames: [x, y]", "list.txt: line 2: {root}/images/gone.jpg is not there: correct the path"),
+        ("train: loose\nnames: [x, y]", "no image has a file of labels: the first would be {root}/loose/a.txt"),
+        ("train: twice\nnames: [x, y]", "twice/a.png and a.jpg have one file of labels: keep one of them"),
     ],
 )
 def test_yolo_files_that_are_none(text: str, line: str, tmp_path: Path) -> None:
     root = yolo_folder(tmp_path)
+    (root / "list.txt").write_text("./train/images/day_1.jpg\n./images/gone.jpg")
+    for name in ("loose/a.jpg", "twice/a.jpg", "twice/a.png"):
+        save(root / name, picture())
     (root / "data.yaml").write_text(text)
-    with pytest.raises(InputError, match=re.escape(line)):
+    with pytest.raises(InputError, match=re.escape(line.format(root=root))):
         YoloData(str(root))
+
+
+def test_what_yolo_takes_otherwise_is_told(tmp_path: Path) -> None:
+    root = yolo_folder(tmp_path)
+    (root / "hyp.yaml").write_text("lr0: 0.01\nnamesake: 1\n")  # settings of training, which lie beside it
+    labels = root / "train/labels"
+    (labels / "gone.txt").write_text("0 .5 .5 .1 .1\n")
+    (labels / "classes.txt").write_text("car\nperson\n")
+    (labels / "day_1.txt").write_text("0 .9 .5 .4 .2\n1 .2 .2 .2 .2\n1 .2 .2 .2 .2\n")
+    data = YoloData(str(root), size=SIZE, flip=False)
+    told = [
+        "1 boxes reach over the edge of their image and are cut off there",
+        "1 boxes that are twice there are taken once",
+        f"1 files of labels have no image, and are not read ({labels / 'gone.txt'})",
+    ]
+    assert all(line in found for line, found in zip(told, data.told, strict=True))
+    boxes = data.split("train")[0]["boxes"][:2]
+    assert torch.allclose(boxes, torch.tensor([[28.0, 8, 40, 12], [4, 2, 12, 6]]), atol=1e-4)
+    (root / "data.yaml").write_text((root / "data.yaml").read_text() + "kpt_shape: [2, 2]\n")
+    (labels / "day_1.txt").write_text("0 .5 .5 .2 .2 .1 .1 .9 .9\n")
+    data = YoloData(str(root), size=SIZE, flip=False)
+    assert "1 boxes have key points, which are not read" in data.told[0]
+    assert torch.allclose(data.split("train")[0]["boxes"][0], torch.tensor([16.0, 8, 24, 12]))
+
+
+def test_a_yolo_list_may_begin_where_it_lies(tmp_path: Path) -> None:
+    root = yolo_folder(tmp_path)
+    (root / "lists").mkdir()
+    (root / "lists/a.txt").write_text("../train/images/day_1.jpg\n")
+    (root / "lists/b.txt").write_text("./train/images/night_0.jpg\n")
+    (root / "data.yaml").write_text("train: [lists/a.txt, lists\\\\b.txt]\nnames: {0: car, 1: person}\n")
+    assert YoloData(str(root)).split("train").ids == ("train/images/day_1", "train/images/night_0")
 
 
 def coco_file(path: Path, names: list[str], **more: Any) -> None:
@@ -202,6 +251,35 @@ def test_coco(annotations: str, images: str, tmp_path: Path) -> None:
     )
     with pytest.raises(InputError, match="its categories are not those of"):
         CocoData(str(tmp_path))
+
+
+def test_what_coco_takes_otherwise_is_told(tmp_path: Path) -> None:
+    """Images lie where the name of the file says, whatever split it is of; nothing is left out in silence."""
+    for name in ("a", "b"):
+        coco_file(tmp_path / f"annotations/instances_{name}.json", ["sub\\0.png", "sub\\1.png"])  # as Windows writes
+        for number in range(2):
+            save(tmp_path / name / f"sub/{number}.png", picture(number + 5 * (name == "b")))
+    save(tmp_path / "b/sub/2.png", picture())
+    content = json.loads((tmp_path / "annotations/instances_b.json").read_text())
+    first, second, *others = content["annotations"]
+    crowd = {**second, "iscrowd": 1}
+    content["annotations"] = [first, first, crowd, *others]
+    (tmp_path / "annotations/instances_b.json").write_text(json.dumps(content))
+    files = {"train": "annotations/instances_a.json", "test": "annotations/instances_b.json"}
+    data = CocoData(str(tmp_path), annotations=files, size=SIZE)
+    data.look()
+    assert torch.equal(data.split("test")[0]["image"], torch.from_numpy(picture(5)).permute(2, 0, 1))
+    assert (data.split("test")[0]["labels"] >= 0).sum() == 1
+    for line in (
+        "1 boxes of crowds",
+        "1 boxes that are twice",
+        f"1 images are in no file of boxes, and not read ({tmp_path}/b",
+    ):
+        assert any(line in told for told in data.told)
+    with pytest.raises(InputError, match=r"data\.images: .*nowhere: no such folder"):
+        CocoData(str(tmp_path), annotations=files, images="nowhere")
+    with pytest.raises(InputError, match=r"none\.json: no such file: put the file there"):
+        CocoData(str(tmp_path), annotations="none.json")
 
 
 def test_one_coco_file_in_parts(tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ def test_what_stands_for_signs_is_the_id(pattern: str, found: set[str], drives: 
 @pytest.mark.parametrize(
     ("pattern", "line"),
     [
-        ("day/a/*.tif", "no file fits: " + "{root}/day/a has 1 .JPG, 1 .PNG, 1 .jpg, 1 .png"),
+        ("day/a/*.tif", "no file fits day/a/*.tif: " + "{root}/day/a has 1 .JPG, 1 .PNG, 1 .jpg, 1 .png"),
         ("dya/*.png", "{root}/dya: no such folder: {root} has day/, masks/, night/, 1 .txt"),
         ("day/{a,b}/img_00.jpg", "are both 'img_00'"),
     ],
@@ -185,7 +185,9 @@ def test_a_table_says_environment_and_split(drives: Path) -> None:
     data = pairs(drives, table="table.csv", val=None, environment=["weather"])
     assert Counter(splits(data).values()) == {"train": 11, "val": 1}
     assert data.split("train").environments == ("rainy",)
-    refused(drives, "data.val: some images are in val already", table="table.csv")
+    refused(drives, "data.val: some images are in val already, as their 'split' says", table="table.csv")
+    (drives / "semi.csv").write_text("id;split\nday/a/img_00;train\n")
+    refused(drives, "semi.csv: its cells are separated by semicolons", table="semi.csv")
     refused(drives, "there are split, weather, number", table="table.csv", val=None, environment=["time"])
     (drives / "table.csv").write_text("path,split\nday/a/img_00.jpg,train\n")
     refused(drives, "it has no row for day/a/img_01", table="table.csv")
@@ -209,6 +211,52 @@ def test_lists_say_what_is_read(drives: Path) -> None:
     refused(drives, "'trian' is none of the splits", lists={"trian": "train.txt"}, val=None)
 
 
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("", "train.txt: names no image: add some, or take train out of data.lists"),
+        ("day/a/img_00\nday/a/img_00.jpg", "train.txt: line 2: day/a/img_00.jpg is twice there"),
+        ("day/a/img_09", "day/a/img_09 (did you mean"),
+    ],
+)
+def test_a_list_that_cannot_be(text: str, line: str, drives: Path) -> None:
+    (drives / "train.txt").write_text(text)
+    refused(drives, line, lists={"train": "train.txt"}, val=None)
+
+
+def test_names_are_alike_on_every_system(drives: Path) -> None:
+    """Windows parts folders by other slashes, and macOS writes an accent as a sign of its own."""
+    for path in sorted(drives.glob("**/img_00*")):
+        path.rename(path.with_name(path.name.replace("img", ("gr\u00fcn", "gru\u0308n")["mask" in path.name])))
+    (drives / "train.txt").write_text("day\\a\\img_01.JPG\nday\\b\\gru\u0308n_00.jpg\n")
+    data = pairs(drives, lists={"train": "train.txt"}, val=None)
+    assert splits(data) == {"day/a/img_01": "train", "day/b/gr\u00fcn_00": "train"}
+
+
+def test_hidden_folders_are_not_read(drives: Path) -> None:
+    save(drives / "day/.ipynb_checkpoints/img_00-checkpoint.png", picture(0))
+    assert len(splits(pairs(drives, images="[dn]*/**/*.{jpg,png}"))) == 12
+
+
+def test_a_target_that_is_there_already_is_told_why(drives: Path) -> None:
+    rows = [f"{name},{'train' if '00' in name else 'val'},{name[:3]}" for name in splits(pairs(drives))]
+    (drives / "table.csv").write_text("\n".join(["id,split,time", *rows]))
+    line = "data.target: some images are in target already, as data.shifted makes targets of those of train"
+    more: dict[str, Any] = {"table": "table.csv", "shifted": {"time": "nig"}, "val": None}
+    assert Counter(splits(pairs(drives, **more)).values()) == {"train": 2, "val": 6, "target": 1, "test": 3}
+    refused(drives, line, target=0.5, **more)
+
+
+def test_a_transparent_pixel_has_no_color(drives: Path) -> None:
+    lut = np.array([[*color, 255] for color in COLORS.values()], np.uint8)
+    recolored(drives, lambda labels: lut[labels])
+    pairs(drives, classes=None, colors=COLORS).look()
+    lut[0, 3] = 0
+    (first := next(drives.glob("masks/day/a/*.png"))).unlink()
+    save(first, lut[mask(0)])
+    refused(drives, f"{first}: some pixels are transparent", classes=None, colors=COLORS)
+
+
 def data_lists() -> dict[str, str]:
     return {"train": "train.txt", "val": "val.csv"}
 
@@ -219,12 +267,16 @@ def data_lists() -> dict[str, str]:
         ("nothing says which images are trained on", {"val": None}),
         ("data.group=drive: is no named group", {"group": "drive"}),
         ("data.group=tme: is no named group and no column (did you mean", {"group": "tme", "pattern": "(?P<time>d|n)"}),
-        ("of 12 images in train, 1 groups of data.group=x is too few", {"group": "x", "pattern": "(?P<x>img)"}),
+        ("train has 12 images in 1 groups (data.group=x), too few", {"group": "x", "pattern": "(?P<x>img)"}),
         ("data.pattern: is no regular expression", {"pattern": "("}),
         ("has no named group", {"pattern": "day"}),
         ("classes must name 1 to 255", {"classes": []}),
         ("colors names the classes already", {"colors": COLORS}),
         ("classes.csv: no such file: set classes=", {"classes": None}),
+        ("data.test=0.5 and data.val=0.5: nothing is left of train", {"val": 0.5, "test": 0.5}),
+        ("data.target: is a share of the images of test, and there are none: set data.test", {"target": 0.5}),
+        ("time is no named group and no column: set data.pattern or data.table", {"shifted": {"time": "night"}}),
+        ("data.images and data.labels: both fit", {"labels": "[dn]*/*/*.{jpg,png}"}),
         ("label 2 is out of range, data.classes names 0 to 1", {"classes": ["sky", "road"]}),
     ],
 )

@@ -25,6 +25,9 @@ usage: hardmine COMMAND [KEY=VALUE ...]
   hardmine evaluate ckpt=FILE data.root=PATH [fail_under=0.6]
                                              measure a model on every split, and its images in other light; exit code 1
                                              where an environment is recognised worse
+  hardmine explore RUN_FOLDER|ckpt=FILE [port=8765] [open=false]
+                                             a page on this machine: put images into other light by hand, see what the
+                                             model makes of them, keep recipes; pip install 'hardmine[explore]'
   hardmine export run=RUN_FOLDER out=FOLDER [format=folder|coco|yolo|webdataset] [sources=false]
                                              write the pieces of a training run as a data set
   hardmine export model ckpt=FILE out=FILE.onnx|FILE.pt2 [weights=model|judge]
@@ -50,7 +53,8 @@ usage: hardmine COMMAND [KEY=VALUE ...]
 """
 
 CONFIGURED = ("train", "mine", "evaluate")  # their arguments are Hydra's
-COMMANDS = (*CONFIGURED, "report", "runs", "data", "export", "store", "sweep")
+COMPOSED = (*CONFIGURED, "sweep", "explore")  # they take groups and keys of the config
+COMMANDS = (*CONFIGURED, "explore", "report", "runs", "data", "export", "store", "sweep")
 
 
 def config_folder() -> Path:

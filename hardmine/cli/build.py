@@ -14,8 +14,11 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from hardmine import kernels
+from hardmine.cli import config_folder
+from hardmine.cli.blocks import options
 from hardmine.cli.networks import network
 from hardmine.conversions import Chain, ColorTransfer, Conversion
+from hardmine.conversions.chain import colors_alone
 from hardmine.data import LabelledData
 from hardmine.data.inventory import Inventory
 from hardmine.data.labelled import LabelledImages
@@ -23,6 +26,7 @@ from hardmine.errors import InputError
 from hardmine.judge import without_trace
 from hardmine.judge.gates import Gate
 from hardmine.mining import Mining
+from hardmine.neighbourhood import Neighbourhood
 from hardmine.plan import Mix
 from hardmine.records import VOID
 from hardmine.report.metric import direction_of
@@ -249,9 +253,36 @@ def mining_settings(cfg: Any) -> tuple[type[Mining], dict[str, Any]]:
 
 def build_mining(cfg: Any, data: LabelledData) -> Mining | None:
     """The search; None where there is no neighbourhood, which is plain training on the same batches."""
+    return None if cfg.neighbourhood["_target_"] is None else _mining(cfg, data, build_conversion(cfg, data))
+
+
+def build_looking(cfg: Any, data: LabelledData) -> Mining:
+    """What puts images into other light to be looked at: no search, no gates, and their frame stays as it is.
+
+    A new frame would be another reason to fail.
+    """
     if cfg.neighbourhood["_target_"] is None:
-        return None
-    conversion = build_conversion(cfg, data)
+        cfg.neighbourhood = {"_target_": "hardmine.neighbourhood.Random"}
+    cfg.gate = {}
+    mining = _mining(cfg, data, colors_alone(build_conversion(cfg, data)))
+    mining.searches = False
+    return mining
+
+
+def build_policies(cfg: Any) -> dict[str, Neighbourhood]:
+    """Each neighbourhood that there is, by its name; that of the run with the keys that it has there."""
+    policies: dict[str, Neighbourhood] = {}
+    for name in options("neighbourhood"):
+        block: Any = OmegaConf.load(config_folder() / f"neighbourhood/{name}.yaml")
+        if block["_target_"] == cfg.neighbourhood["_target_"]:
+            block = cfg.neighbourhood
+        if block["_target_"] is not None:
+            whole = OmegaConf.create({"environment": cfg.environment, "neighbourhood": block})
+            policies[name] = instantiate(whole.neighbourhood, _convert_="all")
+    return policies
+
+
+def _mining(cfg: Any, data: LabelledData, conversion: Conversion) -> Mining:
     if data.kind == "boxes" and "scale" in conversion.space.names and not _areas_are_classes(data):
         raise InputError("conversion: it moves boxes by the area of their class, which needs data.regions=boxes")
     kind, settings = mining_settings(cfg)

@@ -117,16 +117,18 @@ def _with_key(message: str, cfg: Any) -> str:
     return f"mining.{message}" if name in cfg.get("mining", {}) else message
 
 
-def tell_unused(why: str, names: Collection[str]) -> None:
+def tell_unused(why: str, names: Collection[str], given: Sequence[str] | None = None) -> None:
     """One line with what was set on the command line and changes nothing.
 
     Args:
         why: the command or choice that it is of no use to.
         names: of the keys, or of their blocks.
+        given: what was set; None takes what Hydra was given.
     """
     from hydra.core.hydra_config import HydraConfig
 
-    given = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
+    if given is None:
+        given = HydraConfig.get().overrides.task if HydraConfig.initialized() else []
     unused = [argument for argument in given if {(key := key_of(argument)), key.split(".")[0]} & set(names)]
     if unused:
         logging.getLogger("hardmine").warning("hardmine: %s: not used: %s", why, ", ".join(unused))

@@ -38,7 +38,7 @@ def command(arguments: list[str]) -> None:
     console = Console()
     chosen = [*(_layout(Path(at_home(places[0])), given) if places else []), *given]
     data = data_of(chosen)
-    survey = Survey.of(data)
+    survey = Survey.of(data, tiled=_tiled(chosen))
     for table in tables(survey):
         console.print(table)
     for line in survey.odd or ["nothing is odd"]:
@@ -95,6 +95,12 @@ def data_of(arguments: list[str]) -> Any:
         return instantiate(cfg.data, _convert_="all", flip=False, **more)
     except BAD as error:
         raise InputError(explain(error, "hardmine train")) from None
+
+
+def _tiled(arguments: list[str]) -> bool:
+    """Whether training cuts the images in tiles."""
+    said = [path_of(argument) for argument in arguments if key_of(argument) == "data.tiles"]
+    return said[-1:] == ["true"]
 
 
 def _look_at_sheet(path: Path) -> None:

@@ -208,8 +208,7 @@ class _Light:
 
     def __init__(self, cfg: Any, data: Any, task: Any, autocast: Any) -> None:
         from hardmine.audits import Audit
-        from hardmine.cli.build import build_mining
-        from hardmine.conversions.chain import colors_alone
+        from hardmine.cli.build import build_looking
         from hardmine.memory.ledger import Ledger
 
         split = cfg.source or next(filter(data.has, ("val", "test", "train")), "target")
@@ -220,11 +219,7 @@ class _Light:
         look_at_number("pictures", cfg.pictures, 0, float("inf"), "candidates", whole=True)
         self.cfg, self.data, self.task, self.autocast = cfg, data, task, autocast
         self.images = data.split(split)
-        cfg.gate = {}
-        mining = build_mining(cfg, data)
-        assert mining is not None
-        mining.conversion = colors_alone(mining.conversion)  # a new frame would be another reason to fail
-        mining.searches = False
+        mining = build_looking(cfg, data)
         self.mining, self.ledger = mining, Ledger(Path(cfg.out) / "ledger")
         mining.read(self._load([0]))  # tells what the images are
         self.audit = Audit(mining, len(self.images), cfg.budget, cfg.seed, cfg.environment.order)

@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 
-from hardmine.cli import COMMANDS, CONFIGURED, config_folder
+from hardmine.cli import COMMANDS, COMPOSED, CONFIGURED, config_folder
 from hardmine.cli.keys import ConfigFile, Key, defaults, groups, own_keys, read
 from hardmine.errors import InputError
 
@@ -40,6 +40,16 @@ ABOUT: dict[str, tuple[str, dict[str, str]]] = {
             "hardmine evaluate ckpt=FILE": "on the data of the run it is of",
             "hardmine evaluate ckpt=FILE data.root=PATH store=file store.path=night.parquet": "on other data",
             "hardmine evaluate ckpt=FILE fail_under=0.6": "exit code 1 where an environment is recognised worse",
+        },
+    ),
+    "explore": (
+        "serves a page on this machine: light by hand, the model's accuracy, neighbours, recipes.",
+        {
+            "hardmine explore RUN_FOLDER": "its data and its last checkpoint; Ctrl-C ends it",
+            "hardmine explore ckpt=FILE data.root=PATH out=recipes": "of any checkpoint, on other data",
+            "hardmine explore RUN_FOLDER open=false port=8765": "no window, for ssh -L 8765:localhost:8765",
+            "hardmine evaluate ckpt=FILE store=file store.path=RUN_FOLDER/recipes/NAME.parquet": "all images in the "
+            "light of a recipe that was kept",
         },
     ),
     "sweep": (
@@ -100,6 +110,8 @@ ABOUT: dict[str, tuple[str, dict[str, str]]] = {
         },
     ),
 }
+# commands with keys of their own beside those of another one
+_BESIDE = {"sweep": "train", "explore": "evaluate"}
 _HYDRA = {
     "-m": "every combination of KEY=A,B",
     "--cfg job": "print the settings that come of the arguments, and run nothing",
@@ -118,7 +130,7 @@ def show_help(command: str, asked: Sequence[str]) -> None:
     Raises:
         InputError: nothing has this name.
     """
-    if command not in (*CONFIGURED, "sweep"):
+    if command not in COMPOSED:
         print("\n".join(_opening(command)))
     elif not asked:
         print("\n".join([*_opening(command), *_overview(command)]))
@@ -137,9 +149,9 @@ def _opening(command: str) -> Iterator[str]:
 
 def _overview(command: str) -> Iterator[str]:
     """Groups with what each option is for, then blocks and keys."""
-    if command == "sweep":
-        yield "\nkeys, beside those of hardmine train --help"
-        yield from _keys("sweep")
+    if command in _BESIDE:
+        yield f"\nkeys, beside those of hardmine {_BESIDE[command]} --help"
+        yield from _keys(command)
         return
     lists, options = defaults("common", command), groups()
     yield f"\ngroups: GROUP=OPTION takes another part; hardmine {command} --help GROUP shows the keys of its options"
@@ -173,7 +185,7 @@ def _found(command: str, name: str) -> Iterator[str]:
     """The files, blocks or keys of a name, as they are written."""
     name, equals, option = name.lstrip("+~").partition("=")
     options = groups()
-    primary = [read(path) for path in dict.fromkeys(("common", "train" if command == "sweep" else command, command))]
+    primary = [read(path) for path in dict.fromkeys(("common", _BESIDE.get(command, command), command))]
     if name in options:
         there = [file.path.stem for file in options[name]]
         if equals and option not in there:
@@ -261,9 +273,9 @@ def complete(arguments: Sequence[str]) -> None:
         if " " not in rest:
             print("\n".join(name for name in COMMANDS if name.startswith(command)))
             return
-        if command not in (*CONFIGURED, "sweep"):
+        if command not in COMPOSED:
             return  # the shell's own: folders
         os.environ["COMP_LINE"] = rest
     sys.argv = ["hardmine", "-sc", what]
-    named = "train" if command == "sweep" or command not in CONFIGURED else command
+    named = command if command in (*CONFIGURED, "explore") else "train"
     hydra.main(version_base="1.3", config_path=str(config_folder()), config_name=named)(print)()

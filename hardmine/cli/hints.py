@@ -38,6 +38,8 @@ _OWN: dict[str, dict[str, Any]] = {
         **dict.fromkeys(("budget", "rows", "pictures"), int),
         "fail_under": float | None,
         "fail_area": str,
+        "port": int | None,
+        "open": bool,
     },
     "store": {
         "path": str | None,

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from hardmine.cli import config_folder
 
-PRIMARY = ("common", "train", "mine", "evaluate", "sweep")  # files of no group; the first is part of the next three
+# files of no group; the first is part of the next four
+PRIMARY = ("common", "train", "mine", "evaluate", "explore", "sweep")
 _NO_KEYS = ("hydra", "_target_")  # how a file is put together
 
 

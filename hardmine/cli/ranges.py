@@ -34,6 +34,7 @@ RANGES: dict[str, Range] = {
     "rows": Range(1, inf, "candidates"),
     "pictures": Range(0, inf, "candidates"),
     "fail_under": Range(0, 1, "a recognition accuracy"),
+    "port": Range(1, 65535, "a port"),
     "data.size": Range(1, 16384, "pixels"),
     "data.counts.train": Range(1, inf, "scenes"),
     "data.counts.*": Range(0, inf, "scenes"),

@@ -92,6 +92,22 @@ class ColorTransfer:
         self.usual = Distribution(**{name: value.detach().cpu().clone() for name, value in usual.tensors().items()})
         self.ends = torch.empty(0, dtype=torch.int64)
 
+    def unchanged(self, scenes: Scenes, source: Tensor) -> Tensor:
+        """(B, R, D) float32 on the CPU: the parameters that leave each region as it is, up to rounding.
+
+        Args:
+            scenes: B of them.
+            source: (B,) int64, their numbers, as `Recipe.source` has them.
+        """
+        measured = scenes.measured(self.colors).to(torch.device("cpu"))
+        mean, std = measured.mean, measured.std.clamp(min=self.min_std)
+        if self.individual:
+            usual = self._usual(source)
+            apart = (mean - usual.mean) / usual.std.clamp(min=self.min_std)
+            mean = mean - std * torch.where(usual.count[..., None] > 0, apart, 0.0)
+        names = COLORS[self.colors].names
+        return torch.cat([mean, std], dim=-1)[..., [names.index(name) for name in self.space.names]]
+
     def __call__(self, scenes: Scenes, recipe: Recipe, source_of_row: Tensor | None = None) -> tuple[Scenes, Tensor]:
         """See `Conversion`. The whole image is measured after its areas have been converted.
 

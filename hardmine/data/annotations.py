@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from hardmine.errors import InputError
-from hardmine.files import read_text, trouble, write_atomically
-from hardmine.names import look_at_names
+from hardmine.files import read_text, write_atomically
+from hardmine.names import look_at_names, unified
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "id": (int, str),
@@ -73,7 +73,7 @@ class Annotations:
 def read_coco(path: Path, paths: bool = False) -> Annotations:
     """Boxes of a COCO file. A class is its place in `categories`, whatever its id; crowds (iscrowd = 1) are skipped.
 
-    Boxes partly outside their image are clipped, as annotators draw over the edge.
+    Boxes partly outside their image are clipped, as annotators draw over the edge; those that are twice there are one.
 
     Args:
         path: of the file.
@@ -94,12 +94,13 @@ def read_coco(path: Path, paths: bool = False) -> Annotations:
     for key, image in images.items():
         if image["width"] < 1 or image["height"] < 1:
             raise InputError(f"{path}: image {key!r} has width or height below 1 pixel: correct it")
-        stem = image["file_name"] if paths else PurePosixPath(image["file_name"]).stem
+        stem = unified(image["file_name"]) if paths else PurePosixPath(image["file_name"]).stem
         if not stem or stems.setdefault(stem, key) != key:
             raise InputError(f"{path}: file_name {image['file_name']!r} is empty or names one image twice: rename it")
     found: dict[Any, list[tuple[list[float], int]]] = {key: [] for key in images}
     written: list[tuple[list[float], dict[str, Any]]] = []  # boxes as they are in the file, with their image
-    crowds = 0
+    seen: set[tuple[Any, ...]] = set()
+    crowds = twice = 0
     for number, entry in enumerate(_entries(path, content, "annotations", ("image_id", "category_id", "bbox"))):
         where = f"{path}: annotations[{number}]"
         for name, known, listed in (("image_id", images, "images"), ("category_id", categories, "categories")):
@@ -111,10 +112,16 @@ def read_coco(path: Path, paths: bool = False) -> Annotations:
             crowds += 1
             continue
         box = _corners(where, entry["bbox"], images[entry["image_id"]])
+        if (one := (entry["image_id"], entry["category_id"], *box)) in seen:
+            twice += 1
+            continue
+        seen.add(one)
         found[entry["image_id"]].append((box, label[entry["category_id"]]))
         written.append((entry["bbox"], images[entry["image_id"]]))
     boxes = {stem: _image_boxes(images[key], found[key]) for stem, key in stems.items()}
     told = [*_gaps(path, list(categories)), *_cut(path, written)]
+    told += [f"{path}: {crowds} boxes of crowds (iscrowd) are skipped"] if crowds else []
+    told += [f"{path}: {twice} boxes that are twice there are taken once"] if twice else []
     return Annotations(classes, boxes, crowds, tuple(told))
 
 
@@ -197,8 +204,6 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _load(path: Path) -> dict[str, Any]:
-    if trouble(path) == "no such file":
-        raise InputError(f"{path}: no such file: add COCO boxes, or set `labels` to masks or classes", "data")
     text = read_text(path)
     try:
         content = json.loads(text, object_pairs_hook=_object)

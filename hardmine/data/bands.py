@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from hardmine.data.header import Header
-from hardmine.data.images import kind_of, opened, orientation_of
+from hardmine.data.images import TIFF, kind_of, opened, orientation_of
 from hardmine.errors import InputError
 from hardmine.files import trouble
 
@@ -67,7 +67,7 @@ class Bands:
 
     def _picked(self, path: Path) -> np.ndarray:
         """(H, W, 3) values of the colours."""
-        values = _tiff(path) if path.suffix.lower() in (".tif", ".tiff") else _other(path)
+        values = _tiff(path) if path.suffix.lower() in TIFF else _other(path)
         if values.dtype != np.uint8 and self.range is None:
             found = f"{values.dtype} from {values.min()} to {values.max()}"
             raise InputError(
@@ -97,13 +97,16 @@ def _tiff(path: Path) -> np.ndarray:
         raise InputError(f"{path}: this image cannot be read ({why}): add or replace the file")
     try:
         with tifffile.TiffFile(path) as file:
-            series = file.series[0]
-            values, axes = series.asarray(), series.axes
+            series = [each for each in file.series if not (each.keyframe.is_reduced or each.keyframe.is_mask)]
+            if len(series) < 2:
+                values, axes = series[0].asarray(), series[0].axes
     except Exception as error:  # of a damaged file any of a dozen kinds, and of compressions that need another package
         raise InputError(
             f"{path}: this image cannot be read ({' '.join(str(error).split())[:100]}): save it anew, without "
             "compression or with deflate"
         ) from None
+    if len(series) > 1:
+        raise InputError(f"{path}: this TIFF has {len(series)} pictures: save one, with all of its channels")
     if axes.count("Y") != 1 or axes.count("X") != 1 or values.ndim > 3:
         raise InputError(f"{path}: a TIFF of {values.shape} values ({axes}) is no image of channels: save it as one")
     values = np.moveaxis(values, (axes.index("Y"), axes.index("X")), (0, 1))

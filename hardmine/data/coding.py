@@ -120,6 +120,11 @@ class Colors:
         _look_at_format(path, image)
         if stored_as(image) not in _COLORS:
             raise InputError(f"{path}: {kind_of(image)}: a mask of colours is 8-bit RGB: save it as PNG")
+        if image.mode == "RGBA" and (np.asarray(image.getchannel("A")) < 255).any():
+            raise InputError(
+                f"{path}: some pixels are transparent, and no colour says what is there: give them a colour, and save "
+                "it as RGB"
+            )
         pixels = np.array(image.convert("RGB"))
         packed = _packed(pixels)
         colors = sorted(self.table)

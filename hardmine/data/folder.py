@@ -103,6 +103,8 @@ class Folder(Layout):
     def annotations(self) -> Annotations:
         """The boxes; every row of metadata.csv is among their images, and some have a box."""
         path = self.root / "annotations.json"
+        if trouble(path) == "no such file":
+            raise InputError(f"{path}: no such file: add COCO boxes, or set `labels` to masks or classes", "data")
         annotations = read_coco(path)
         for row in self.all_rows:
             if row.id not in annotations.images:
@@ -185,6 +187,10 @@ class Folder(Layout):
         told = super().told
         if self.regions == "whole" and self._so_called:
             told.append(f"{self.root}: no folder is called regions, each image is one area{self._so_called}")
+        named = {row.id for row in self.all_rows}
+        others = (path for name, paths in self._images.items() if name not in named for path in paths)
+        if spare := [path for path in others if path.suffix.lower() in SUFFIXES and path.name[0] != "."]:
+            told.append(f"{len(spare)} images have no row in metadata.csv, and are not read ({spare[0]})")
         return told + (list(self.annotations.told) if "annotations" in vars(self) else [])
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from hardmine.data.images import SUFFIXES
 from hardmine.errors import InputError
 from hardmine.files import trouble
-from hardmine.names import blemish
+from hardmine.names import blemish, unified
 
 _SIGNS = re.compile(r"(\*\*/)|(\*\*)|(\*)|(\?)|\{([^{}]*)\}|(\[[^\]/]+\])|(.)", re.DOTALL)
 
@@ -57,7 +57,7 @@ class Glob:
                 continue
             if why := blemish(within):
                 raise InputError(f"{self.base}: the name {within!r} {why}: rename the file")
-            named = "/".join(filter(None, (part.strip("/") for part in fits.groups() if part))) or path.stem
+            named = unified("/".join(filter(None, (part.strip("/") for part in fits.groups() if part))) or path.stem)
             if named.lower().endswith(path.suffix.lower()):
                 named = named[: -len(path.suffix)]
             if found.setdefault(named, path) != path:
@@ -66,19 +66,20 @@ class Glob:
                     "pattern narrower"
                 )
         if not found:
-            raise InputError(f"data.{self.key}={self.pattern}: no file fits: {self.base} has {in_words(self.base)}")
+            raise InputError(f"data.{self.key}: no file fits {self.pattern}: {self.base} has {in_words(self.base)}")
         return dict(sorted(found.items()))
 
 
 def files_below(root: Path) -> list[Path]:
-    """All files below a folder, but for hidden ones.
+    """All files below a folder, but for hidden ones and those in hidden folders.
 
     Raises:
         InputError: a link that leads to a folder which has been visited; its images would be there twice, or for ever.
     """
     visited: set[tuple[int, int]] = set()
     found = []
-    for folder, _, files in os.walk(root, followlinks=True):
+    for folder, inside, files in os.walk(root, followlinks=True):
+        inside[:] = [name for name in inside if not name.startswith(".")]
         at = os.stat(folder)
         if (at.st_dev, at.st_ino) in visited:
             raise InputError(f"{folder}: a link leads to a folder that is there already: remove the link")

@@ -52,8 +52,10 @@ class ImageFolderImages(LabelledImages):
         if why := trouble(root, folder=True):
             raise InputError(f"{root}: {why}: add it, with a folder of images for each class")
         self.left_out = [path for path in files_below(root) if path.suffix.lower() not in SUFFIXES]
+        if loose := sorted(path for path in root.iterdir() if _is_image(path.name) and path.is_file()):
+            raise InputError(f"{root}: {len(loose)} images are in no folder of a class ({loose[0].name}): move them")
         try:
-            found = ImageFolder(root, is_valid_file=_is_image, allow_empty=classes is not None)
+            found = _Shown(root, is_valid_file=_is_image, allow_empty=classes is not None)
         except FileNotFoundError as error:
             raise InputError(f"{root}: {str(error).splitlines()[0].rstrip('. ')}: add images of each class") from None
         look_at_names(root, "class", [(f"folder {name!r}", name) for name in found.classes])
@@ -161,5 +163,15 @@ class ImageFolderData(LabelledData):
         return ImageFolderImages(self.root / split, classes, *given)
 
 
+class _Shown(ImageFolder):  # type: ignore[misc]  # torchvision has no types
+    """Without hidden folders, which programs leave, and hidden files."""
+
+    def find_classes(self, directory: str | Path) -> tuple[list[str], dict[str, int]]:
+        names = sorted(path.name for path in Path(directory).iterdir() if path.is_dir() and path.name[0] != ".")
+        if not names:
+            raise FileNotFoundError("Found no class folder")
+        return names, {name: number for number, name in enumerate(names)}
+
+
 def _is_image(path: str) -> bool:
-    return path.lower().endswith(SUFFIXES)
+    return path.lower().endswith(SUFFIXES) and not os.path.basename(path).startswith(".")

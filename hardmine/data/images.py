@@ -16,6 +16,7 @@ from hardmine.files import trouble
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")  # of images, in any case
 LABEL_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")  # of index images: formats that keep each number as it is
+TIFF = (".tif", ".tiff")
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")  # a JPEG with a second one in it, as of a phone, is an MPO
 
 Void = Literal[255] | None  # label of no area; None: every label is one
@@ -33,6 +34,7 @@ _KINDS = {
     "RGB": "an RGB image",
 }
 _SIXTEEN = "a 16-bit image"
+_SAMPLES = 277  # tag of a TIFF: how many channels it has; Pillow hands out the first three
 _CONVERTIBLE = ("RGB", "L", "LA", "RGBA", "P", "PA", "1", "CMYK")
 _EXIF_OF_PNG = {"exif", "Raw profile type exif", "XML:com.adobe.xmp"}
 
@@ -82,7 +84,8 @@ def look_at_mode(path: Path, image: Image.Image, convert: bool) -> None:
     if image.mode not in _CONVERTIBLE and kind != _SIXTEEN:
         raise InputError(f"{path}: {kind}, whose range is not known: convert it to 8-bit RGB")
     if not convert and kind != _KINDS["RGB"]:
-        raise InputError(f"{path}: {kind}: convert it to 8-bit RGB, or set `convert`=true", "data")
+        said = ", or say which are its colours by data.channels (data=folder, data=pairs)" if "channels" in kind else ""
+        raise InputError(f"{path}: {kind}: convert it to 8-bit RGB, or set `convert`=true{said}", "data")
 
 
 def rgb(image: Image.Image) -> Image.Image:
@@ -99,6 +102,8 @@ def kind_of(image: Image.Image) -> str:
     stored = stored_as(image)
     if ";16" in stored and stored[0] != "B" and stored[-1] != "S":  # BGR;16 is 16 bits of a pixel; S has a sign
         return _SIXTEEN
+    if image.format == "TIFF" and image.mode == "RGB" and (count := image.tag_v2.get(_SAMPLES, 3)) > 3:  # type: ignore[attr-defined]
+        return f"an RGB image with {count} channels"
     if image.mode == "L" and stored != "L":
         return f"a grey image that is stored as {stored}"
     return _KINDS.get(image.mode, f"an image of mode {image.mode}")
@@ -143,7 +148,7 @@ def opened(path: Path, what: str) -> Iterator[Image.Image]:
     """
     why = trouble(path)
     if why == "no such file":
-        raise InputError(f"{path}: this {what} is missing: add the file or drop its row from metadata.csv")
+        raise InputError(f"{path}: this {what} is missing: add the file, or take it out of the list of images")
     if why:
         raise InputError(f"{path}: this {what} cannot be read ({why}): replace it")
     try:
@@ -155,6 +160,11 @@ def opened(path: Path, what: str) -> Iterator[Image.Image]:
         raise
     except Exception as error:  # what Pillow's decoders raise of a damaged file is any of a dozen kinds
         unknown = isinstance(error, UnidentifiedImageError)
+        if unknown and what == "image" and path.suffix.lower() in TIFF:
+            raise InputError(
+                f"{path}: this image cannot be read (no TIFF of 8-bit RGB): replace the file, or where data=folder or "
+                "data=pairs reads it, say its values and channels by data.value_range and data.channels"
+            ) from None
         reason = f"none of {', '.join(_FORMATS)}" if unknown else next(iter(str(error).splitlines()), "")
         raise InputError(
             f"{path}: this {what} cannot be read ({reason or type(error).__name__}): replace the file"

@@ -45,6 +45,7 @@ class Layout(ABC):
         all_rows: the images.
         listed: file or folder that says which images there are, for messages.
         exact_resize: see `exact` of `read_image`.
+        maker: makes index images of images; None where they are drawn, or made of boxes.
     """
 
     kind: Kind
@@ -62,9 +63,9 @@ class Layout(ABC):
         bands: Bands | None = None,
     ) -> None:
         self.root, self.regions, self.convert, self.bands = root, regions, convert, bands
-        self._maker: Predictor | None = None
+        self.maker: Predictor | None = None
         if regions != "labels" and regions != "boxes":
-            self._maker = from_image(regions, superpixels, predictor)
+            self.maker = from_image(regions, superpixels, predictor)
 
     @property
     @abstractmethod
@@ -109,8 +110,8 @@ class Layout(ABC):
     @cached_property
     def areas(self) -> tuple[str, ...]:
         """Names of the areas, in label order."""
-        if self._maker is not None:
-            return tuple(self._maker.areas)
+        if self.maker is not None:
+            return tuple(self.maker.areas)
         if self.regions == "labels":
             return self.drawn
         if _REST in self.boxed or len(self.boxed) >= VOID:
@@ -198,8 +199,8 @@ class Layout(ABC):
 
     def _read_regions(self, row: Row, image: Tensor, own: tuple[int, int]) -> Tensor:
         size = (image.shape[1], image.shape[2])
-        if self._maker is not None:
-            return self._maker(image)
+        if self.maker is not None:
+            return self.maker(image)
         if self.regions == "labels":
             return self._read_drawn(row, own, size)
         boxes = self._checked_boxes(row, own).scaled(size)

@@ -48,8 +48,12 @@ class Survey:
     odd: list[str] = field(default_factory=list)
 
     @classmethod
-    def of(cls, data: LabelledData) -> "Survey":
+    def of(cls, data: LabelledData, tiled: bool = False) -> "Survey":
         """Look at all files of all splits.
+
+        Args:
+            data: of whole images.
+            tiled: training cuts them in tiles of `data.size`, and does not resize them.
 
         Raises:
             InputError: one that is missing, damaged, or does not fit the others.
@@ -61,7 +65,7 @@ class Survey:
             looked = in_threads(images.look, range(len(images)), f"looking at {split}")
             survey._add(split, images, looked)
             headers += [header for each in looked for header in each]
-        survey.odd = [*data.told, *summary(headers, len(data.classes)), *survey._odd(data)]
+        survey.odd = [*data.told, *summary(headers, len(data.classes)), *survey._odd(data, tiled)]
         return survey
 
     def _add(self, split: str, images: LabelledImages, looked: list[list[Header]]) -> None:
@@ -82,7 +86,7 @@ class Survey:
         if self.kind == "masks":
             self.void[split] = void / max(1, total.total() + void)
 
-    def _odd(self, data: LabelledData) -> list[str]:
+    def _odd(self, data: LabelledData, tiled: bool) -> list[str]:
         lines = [f"no image is in {split}: {why}" for split, why in _MISSING.items() if split not in self.environments]
         never = [name for label, name in enumerate(self.classes) if not any(seen[label] for seen in self.seen.values())]
         if never:
@@ -98,13 +102,23 @@ class Survey:
         lines += [f"{count} images of {split} have no {self._one}" for split, count in self.bare.items() if count]
         if len(self.sizes) > 1:
             lines.append(f"the images have {len(self.sizes)} sizes")
-        if (size := getattr(data, "size", None)) and (squeezed := self._squeezed(size)):
-            lines.append(squeezed)
+        if size := getattr(data, "size", None):
+            lines += filter(None, [self._smaller(size) if tiled else self._squeezed(size)])
         return lines
 
     @property
     def _one(self) -> str:
         return "box" if self.kind == "boxes" else "pixel of a class"
+
+    def _smaller(self, size: tuple[int, int]) -> str | None:
+        small = {each: count for each, count in self.sizes.items() if each[0] < size[0] or each[1] < size[1]}
+        if not small:
+            return None
+        height, width = next(iter(small))
+        return (
+            f"{sum(small.values())} images are smaller than a tile of data.size={list(size)} ({width} x {height}): "
+            "set data.size smaller"
+        )
 
     def _squeezed(self, size: tuple[int, int]) -> str | None:
         wanted = size[1] / size[0]

@@ -35,7 +35,8 @@ def read_table(path: Path, required: tuple[str, ...]) -> Table:
 
 def _header(path: Path, number: int, line: str, required: tuple[str, ...]) -> list[str]:
     for delimiter, name in _OTHER_DELIMITERS.items():
-        if delimiter in line and not set(required) <= set(next(csv.reader([line]))):
+        cells = next(csv.reader([line]))
+        if delimiter in line and (len(cells) == 1 or not set(required) <= set(cells)):
             raise InputError(f"{path}: its cells are separated by {name}: save it as CSV with commas")
     header = _cells(path, number, line)
     for place, column in enumerate(header):

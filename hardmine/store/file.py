@@ -33,6 +33,15 @@ _SLACK = 0.01  # by which a mean may lie outside its bounds, in units of its axi
 
 def write_store(store: "ParameterStore", path: str | Path) -> None:
     """See `ParameterStore.save`."""
+    table = table_of(store)
+    if is_url(path):
+        write_table(Address.of(str(path)), table.replace_schema_metadata())
+        return
+    write_atomically(Path(path), lambda file: pq.write_table(table, file, write_page_checksum=True))
+
+
+def table_of(store: "ParameterStore") -> pa.Table:
+    """A row for each target and region, with the store's facts in the schema's metadata."""
     m, r = len(store), store.regions
     names = [*store.areas, WHOLE]
     columns: dict[str, Any] = {
@@ -47,12 +56,8 @@ def write_store(store: "ParameterStore", path: str | Path) -> None:
     for argument, column in _REFERENCES.items():
         if any(getattr(store, argument)):
             columns[column] = [reference for reference in getattr(store, argument) for _ in range(r)]
-    if is_url(path):
-        write_table(Address.of(str(path)), pa.table(columns))
-        return
     facts = {"version": _VERSION, "areas": store.areas, "axes": [asdict(axis) for axis in store.space.axes]}
-    table = pa.table(columns).replace_schema_metadata({"hardmine.store": json.dumps(facts)})
-    write_atomically(Path(path), lambda file: pq.write_table(table, file, write_page_checksum=True))
+    return pa.table(columns).replace_schema_metadata({"hardmine.store": json.dumps(facts)})
 
 
 def read_store(path: str | Path, space: Space | None) -> dict[str, Any]:

@@ -111,11 +111,12 @@ def _found(root: Path, key: str, told: list[str]) -> list[tuple[str, Path, Path,
         )
     images = Glob(root, f"{form.images}/**/*{form.image}.png", key).files
     masks = Glob(root, f"{form.labels}/**/*{form.label}.png", key).files
-    rows, unread = [], []
+    rows: list[tuple[str, Path, Path, Facts]] = []
+    unread = []
+    labelled = {_split(name) for name in masks}
     for name, path in images.items():
-        folders = PurePosixPath(name).parts[:-1]
-        split = next((part for part in folders if part in _SHIFTED), None)
-        if split is None:
+        folders, split = PurePosixPath(name).parts[:-1], _split(name)
+        if split is None or split not in labelled:
             unread.append(path)
             continue
         if name not in masks:
@@ -124,7 +125,15 @@ def _found(root: Path, key: str, told: list[str]) -> list[tuple[str, Path, Path,
         condition = form.condition or next((part for part in folders if part != split), "unknown")
         rows.append((name, path, masks[name], {"split": split, "condition": condition}))
     if unread:
-        told.append(f"{root}: {len(unread)} images outside of train/ and val/ are not read ({unread[0]})")
+        told.append(
+            f"{root}: {len(unread)} images outside of train/ and val/, or of one without labels, are not read "
+            f"({unread[0]})"
+        )
     if not rows:
-        raise InputError(f"{root / form.images}: no image is in a folder train/ or val/: add some")
+        raise InputError(f"{root / form.images}: no image with labels is in a folder train/ or val/: add some")
     return rows
+
+
+def _split(name: str) -> str | None:
+    """The split that an image's path says; None where it is not read."""
+    return next((part for part in PurePosixPath(name).parts[:-1] if part in _SHIFTED), None)

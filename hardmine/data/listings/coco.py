@@ -6,6 +6,7 @@ from typing import Literal
 
 from hardmine.data.annotations import read_coco
 from hardmine.data.globs import in_words
+from hardmine.data.images import SUFFIXES
 from hardmine.data.index_images import Predictor
 from hardmine.data.layout import LayoutData, look_at_choice
 from hardmine.data.listings.described import Description, facts_in, within
@@ -80,6 +81,8 @@ class CocoData(LayoutData):
                 )
             classes = found.classes
             place = _place(folder, file, split, images, next(iter(found.images), ""))
+            if why := trouble(place, folder=True):
+                raise InputError(f"data.images: {place}: {why}: set it to the folder of the images")
             for name, boxes in found.images.items():
                 known = f"{split}/{name}" if split else name
                 rows.append(
@@ -90,6 +93,7 @@ class CocoData(LayoutData):
         paths = {row.id: row.image for row in rows}
         if len(paths) < len(rows):
             raise InputError(f"{folder}: two images have one name and differ in their ending alone: rename one")
+        told += _unlisted({row.image for row in rows})
         division = Division("split", {}, shifted or {}, val, test, target, group)
         said = Description(division, table, environment).of(folder, paths, facts)
         made = [
@@ -141,6 +145,14 @@ def _files(root: Path, annotations: str | Mapping[str, str] | None) -> dict[str,
     )
 
 
+def _unlisted(listed: set[Path]) -> list[str]:
+    """A line on images that lie beside those of the files and are in none."""
+    folders = sorted({path.parent for path in listed if path.parent.is_dir()})
+    beside = [path for folder in folders for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES]
+    others = [path for path in beside if path not in listed and not path.name.startswith(".")]
+    return [f"{len(others)} images are in no file of boxes, and not read ({others[0]})"] if others else []
+
+
 def _place(root: Path, file: Path, split: str, images: str | Mapping[str, str] | None, name: str) -> Path:
     """The folder that file names are relative to."""
     if images is not None:
@@ -148,9 +160,10 @@ def _place(root: Path, file: Path, split: str, images: str | Mapping[str, str] |
         if said is None:
             raise InputError(f"data.images: says nothing of {split}: add its folder")
         return root / Path(said).expanduser()
-    called = [path for each in _CALLED.get(split, ()) for path in sorted(root.glob(f"{each}*"))]
-    called += [path for each in _CALLED.get(split, ()) for path in sorted(root.glob(f"images/{each}*"))]
-    for place in (file.parent, root, *filter(Path.is_dir, called), root / "images"):
+    folders = [path for pattern in ("*", "images/*") for path in sorted(root.glob(pattern)) if path.is_dir()]
+    called = [path for path in folders if file.stem.endswith(path.name)]  # instances_val2017: val2017/
+    called += [path for path in folders if path.name.startswith(_CALLED.get(split, ()))]
+    for place in (file.parent, root, *called, root / "images"):
         if (place / name).is_file():
             return place
     raise InputError(f"{file}: its image {name} is in no folder that is looked into: set data.images to theirs")

@@ -122,6 +122,8 @@ def _paired(
     images: dict[str, Path], masks: dict[str, Path], unlabelled: str, of_images: str, of_masks: str
 ) -> tuple[list[str], dict[str, Path]]:
     """The images that have a mask, and lines on what has no partner."""
+    if both := next((path for name, path in images.items() if masks.get(name) == path), None):
+        raise InputError(f"data.images and data.labels: both fit {both}: make one of the patterns narrower")
     alone = [name for name in images if name not in masks]
     spare = [name for name in masks if name not in images]
     if len(alone) == len(images):

@@ -10,7 +10,7 @@ from hardmine.data.metadata import SPLITS, misspelt
 from hardmine.data.table import read_table
 from hardmine.errors import InputError
 from hardmine.files import read_text
-from hardmine.names import did_you_mean
+from hardmine.names import did_you_mean, unified
 
 Facts = dict[str, str]
 """What is known of an image: named groups of the pattern and columns of the table."""
@@ -117,7 +117,8 @@ class Division:
                 raise InputError(f"data.{key}={name}: is no named group and no column{_among(name, known)}")
         for name, wanted in self.shifted.items():
             if name not in known:
-                raise InputError(f"data.shifted: {name} is no named group and no column{_among(name, known)}")
+                remedy = _among(name, known) or ": set data.pattern or data.table to what says it"
+                raise InputError(f"data.shifted: {name} is no named group and no column{remedy}")
             there = {fact[name] for fact in facts}
             for value in [wanted] if isinstance(wanted, str) else wanted:
                 if value not in there:
@@ -125,6 +126,12 @@ class Division:
         for split in self.lists:
             if split not in SPLITS:
                 raise InputError(f"data.lists: {split!r} is none of the splits {', '.join(SPLITS)}")
+
+    def _why(self, name: str) -> str:
+        """How images come into a split that a share is asked for as well."""
+        if self.shifted and name == "target":
+            return "as data.shifted makes targets of those of train"
+        return "as data.lists says" if self.lists else f"as their {self.split!r} says"
 
     def _is_shifted(self, fact: Facts) -> bool:
         return any(
@@ -136,10 +143,14 @@ class Division:
         splits = [""] * len(names.ids)
         for split, file in self.lists.items():
             path = root / Path(file).expanduser()
-            for line, name in _lines(path):
+            lines = _lines(path)
+            if not lines:
+                raise InputError(f"{path}: names no image: add some, or take {split} out of data.lists")
+            for line, name in lines:
                 index = names.find(name, f"{path}: line {line}")
-                if splits[index] not in ("", split):
-                    raise InputError(f"{path}: line {line}: {name} is in the list of {splits[index]} too: take one out")
+                if splits[index]:
+                    where = "twice there" if splits[index] == split else f"in the list of {splits[index]} too"
+                    raise InputError(f"{path}: line {line}: {name} is {where}: take one out")
                 splits[index] = split
         return splits
 
@@ -148,16 +159,26 @@ class Division:
             wanted = {name: share for name, share in shares.items() if share}
             for name in wanted:
                 if name in splits:
-                    raise InputError(f"data.{name}: some images are in {name} already: set it to null")
+                    raise InputError(
+                        f"data.{name}: some images are in {name} already, {self._why(name)}: set data.{name}=null"
+                    )
+            if sum(wanted.values()) >= 1:
+                said = " and ".join(f"data.{name}={share:g}" for name, share in wanted.items())
+                raise InputError(f"{said}: nothing is left of {begun}: set shares that make less than 1 together")
             places = [index for index, split in enumerate(splits) if split == begun]
+            if wanted and not places:
+                raise InputError(
+                    f"data.{next(iter(wanted))}: is a share of the images of {begun}, and there are none: "
+                    + ("set data.test to a share as well, or data.shifted" if begun == "test" else "add some")
+                )
             groups = [(self.group and facts[index][self.group]) or names.ids[index] for index in places]
             parts = Shares(wanted).of(groups)
             for name, share in wanted.items():
                 if name not in parts:
-                    each = f"{len(set(groups))} groups of data.group={self.group}" if self.group else "them"
-                    raise InputError(
-                        f"data.{name}={share}: of {len(places)} images in {begun}, {each} is too few: add some"
-                    )
+                    count = f"{len(places)} images"
+                    if self.group:
+                        count += f" in {len(set(groups))} groups (data.group={self.group})"
+                    raise InputError(f"data.{name}={share:g}: {begun} has {count}, too few to part: add some")
             for index, part in zip(places, parts, strict=True):
                 splits[index] = part or begun
         return splits
@@ -173,12 +194,12 @@ class Names:
 
     def __init__(self, root: Path, images: Mapping[str, Path]) -> None:
         self.ids = list(images)
-        self._index: dict[str, int | None] = {}
+        self._index: dict[str, int | None] = {}  # None of a name that several have
         for index, path in enumerate(images.values()):
             within = PurePath(path.relative_to(root) if path.is_relative_to(root) else path)
             for name in {within.as_posix(), str(within.with_suffix("")), str(path), path.name, path.stem}:
-                self._index[name] = None if name in self._index else index
-        self._index.update({name: index for index, name in enumerate(self.ids)})
+                self._index[unified(name)] = None if unified(name) in self._index else index
+        self._index.update({unified(name): index for index, name in enumerate(self.ids)})
 
     def find(self, name: str, where: str) -> int:
         """Place of an image.
@@ -186,11 +207,12 @@ class Names:
         Raises:
             InputError: no image is called so, or several are.
         """
-        index = self._index.get(name.removeprefix("./"), -1)
+        index = self._index.get(unified(name).removeprefix("./"), -1)
         if index is None:
             raise InputError(f"{where}: several images are called {name}: write their paths")
         if index < 0:
-            raise InputError(f"{where}: no image is called {name}{_among(name, self.ids[:2000])}")
+            known = _among(name, self.ids[:2000])
+            raise InputError(f"{where}: no image is called {name}{known}: mend or drop the line")
         return index
 
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,12 @@ from hardmine.data.listings.coco import Regions
 from hardmine.data.listings.described import Description, facts_in, within
 from hardmine.data.listings.listing import REMEDY, Listed, Listing
 from hardmine.data.listings.splits import Division, Facts
+from hardmine.data.metadata import misspelt
 from hardmine.errors import InputError
 from hardmine.files import read_text, trouble
-from hardmine.names import look_at_names
+from hardmine.names import look_at_names, unified
 
+_OVER = 0.01  # share of an image that a box may reach over its edge before that is told
 _SPLITS = {"train": "train", "val": "val", "valid": "val", "test": "test", "target": "target"}
 
 
@@ -29,7 +32,8 @@ class YoloData(LayoutData):
     """`data=yolo data.root=PATH`: a text file of boxes for each image, `class x y width height` in its shares.
 
     A YAML file (`names`, `path`, `train`, `val`, `test`, `target`) says the classes and the folders or lists of images;
-    labels lie where `images` in a path is `labels`. An image without a file of labels has no box.
+    labels lie where `images` in a path is `labels`. An image without a file of labels has no box. Outlines, as of
+    segmentation, are taken as the boxes around them; key points (`kpt_shape`) are not read.
 
     Args:
         root: the folder of the YAML file, or the file.
@@ -66,7 +70,7 @@ class YoloData(LayoutData):
         look_at_choice("regions", regions, Regions)
         file = _file(Path(root).expanduser())
         said: Any = _yaml(file)
-        classes = _names(file, said.get("names"))
+        classes = _names(file, said)
         folder = file.parent / str(said.get("path") or ".")
         if trouble(folder, folder=True):  # of the machine that it was written on
             folder = file.parent
@@ -84,17 +88,23 @@ class YoloData(LayoutData):
             raise InputError(f"{file}: names no images: set train and val there to folders of images")
         division = Division("split", {}, shifted or {}, val, test, target, group)
         described = Description(division, table, environment).of(folder, images, facts)
-        outlines = 0
-        rows = []
+        found: Counter[str] = Counter()
+        rows: dict[Path, Listed] = {}  # by the file of their labels
         for (name, path), (of, values) in zip(images.items(), described, strict=True):
             labels = _labels_path(path)
-            boxes, drawn = _read(labels, len(classes))
-            outlines += drawn
-            rows.append(Listed(str(Path(name).with_suffix("")), of, values, image=path, labels=labels, boxes=boxes))
-        told = [f"{file}: {outlines} outlines are taken as the boxes around them"] if outlines else []
-        if alone := [row for row in rows if row.labels is not None and not row.labels.is_file()]:
-            told.append(f"{len(alone)} images have no file of labels, and so no box ({alone[0].image})")
-        layout = Listing(rows, file, classes, None, told, REMEDY, regions, superpixels, predictor, convert)
+            if labels in rows:
+                raise InputError(f"{path} and {rows[labels].image.name} have one file of labels: keep one of them")
+            boxes = _read(labels, len(classes), found, points="kpt_shape" in said)
+            rows[labels] = Listed(str(Path(name).with_suffix("")), of, values, image=path, labels=labels, boxes=boxes)
+        told = [f"{file}: {count} {what}" for what, count in found.items()]
+        alone = [labels for labels in rows if trouble(labels) == "no such file"]
+        if len(alone) == len(rows):
+            raise InputError(f"{file}: no image has a file of labels: the first would be {alone[0]}: put them there")
+        if alone:
+            told.append(f"{len(alone)} images have no file of labels, and so no box ({rows[alone[0]].image})")
+        told += _spare(rows)
+        every = list(rows.values())
+        layout = Listing(every, file, classes, None, told, REMEDY, regions, superpixels, predictor, convert)
         super().__init__(
             layout, size, batch_size, num_workers, flip, cache_gib, targets, seed, exact_resize=exact_resize
         )
@@ -107,6 +117,8 @@ def _file(root: Path) -> Path:
     if why := trouble(root, folder=True):
         raise InputError(f"{root}: {why}: set `root` to a folder with data.yaml, or to that file", "data")
     found = sorted(path for path in root.iterdir() if path.suffix.lower() in (".yaml", ".yml"))
+    if len(found) > 1:  # settings of training lie beside it
+        found = [path for path in found if re.search("^[\"']?names[\"']? *:", read_text(path), re.MULTILINE)] or found
     if len(found) != 1:
         many = f"several YAML files ({', '.join(path.name for path in found)})" if found else "no YAML file"
         raise InputError(f"{root}: has {many}: set `root` to the one with names, train and val", "data")
@@ -120,16 +132,22 @@ def _yaml(file: Path) -> dict[str, Any]:
         raise InputError(f"{file}: cannot be read as YAML ({' '.join(str(error).split())[:120]}): mend it") from None
     if not isinstance(said, dict):
         raise InputError(f"{file}: must have the keys names, train and val: write them there")
+    for key in map(str, said):
+        if key not in _SPLITS and (meant := misspelt(key)):
+            raise InputError(f"{file}: {key} is no split: did you mean `{meant}`? If not, call it less alike")
     return {str(key): value for key, value in said.items()}
 
 
-def _names(file: Path, names: Any) -> tuple[str, ...]:
+def _names(file: Path, said: Mapping[str, Any]) -> tuple[str, ...]:
+    names = said.get("names")
     if isinstance(names, dict):
         if sorted(names, key=str) != sorted(range(len(names)), key=str):
             raise InputError(f"{file}: the numbers of names must run 0, 1, 2, ...: correct them")
         names = [names[number] for number in range(len(names))]
     if not isinstance(names, list) or not names:
         raise InputError(f"{file}: names must list the classes: write names: [NAME, ...] there")
+    if said.get("nc", len(names)) != len(names):
+        raise InputError(f"{file}: nc is {said['nc']!r:.40}, and names has {len(names)}: correct one of them")
     look_at_names(file, "name", [(f"names, entry {number}", str(name)) for number, name in enumerate(names)])
     return tuple(map(str, names))
 
@@ -138,7 +156,7 @@ def _images(file: Path, folder: Path, said: Any) -> list[Path]:
     """The images that a split's entry names: folders, lists of paths, or several of them."""
     found: list[Path] = []
     for each in said if isinstance(said, list) else [said]:
-        written = Path(str(each))
+        written = Path(unified(str(each)))
         inside = Path(*written.parts[written.parts[:1] == ("..",) :])  # as one program writes it, from elsewhere
         places = [folder / written, file.parent / written, file.parent / inside]
         place = next((place for place in places if place.exists()), None)
@@ -149,8 +167,23 @@ def _images(file: Path, folder: Path, said: Any) -> list[Path]:
         if place.is_dir():
             found += sorted(path for path in files_below(place) if path.suffix.lower() in SUFFIXES)
         else:
-            lines = [line.strip() for line in read_text(place).splitlines() if line.strip()]
-            found += [folder / line.removeprefix("./") for line in lines]
+            found += _in_list(place, folder)
+    return found
+
+
+def _in_list(path: Path, folder: Path) -> list[Path]:
+    """The images of a list, whose paths begin in the folder of the data or in that of the list.
+
+    Raises:
+        InputError: a line that is no file in either.
+    """
+    found = []
+    for number, line in enumerate(read_text(path).splitlines(), 1):
+        if name := unified(line.strip()):
+            image = next((place / name for place in (folder, path.parent) if (place / name).is_file()), None)
+            if image is None:
+                raise InputError(f"{path}: line {number}: {folder / name} is not there: correct the path")
+            found.append(image)
     return found
 
 
@@ -162,9 +195,29 @@ def _labels_path(image: Path) -> Path:
     return Path(*parts)
 
 
-def _read(path: Path, classes: int) -> tuple[ImageBoxes, int]:
-    """The boxes of a file, and how many of them were outlines."""
-    boxes, labels, outlines = [], [], 0
+def _spare(labels: Mapping[Path, Listed]) -> list[str]:
+    """A line on files of labels that lie beside those of the images and belong to none."""
+    folders = sorted({path.parent for path in labels if path.parent.is_dir()})
+    beside = [path for folder in folders for path in sorted(folder.glob("*.txt")) if path not in labels]
+    others = [path for path in beside if re.match(r"\d+(\s+[-+.\de]+){4,}\s*$", _first_line(path))]
+    return [f"{len(others)} files of labels have no image, and are not read ({others[0]})"] if others else []
+
+
+def _first_line(path: Path) -> str:
+    with path.open(errors="replace") as file:
+        return file.readline(1000)
+
+
+def _read(path: Path, classes: int, found: Counter[str], points: bool = False) -> ImageBoxes:
+    """The boxes of a file.
+
+    Args:
+        path: of the file; without it there is no box.
+        classes: how many there are.
+        found: counts what is taken otherwise than it may have been meant.
+        points: what follows the box in a line are key points.
+    """
+    boxes: dict[tuple[float, ...], None] = {}  # class and corners
     lines = read_text(path).splitlines() if trouble(path) != "no such file" else []
     for number, line in enumerate(lines, 1):
         where = f"{path}: line {number}"
@@ -177,6 +230,9 @@ def _read(path: Path, classes: int) -> tuple[ImageBoxes, int]:
             values = [float(cell) for cell in cells[1:]]
         except ValueError:
             values = []
+        if points and len(values) > 4:
+            found["boxes have key points, which are not read"] += 1
+            values = values[:4]
         count, shares = len(values), all(-1 <= value <= 2 for value in values)
         if not shares or count % 2 or (count != 4 and count < 6):
             raise InputError(
@@ -186,12 +242,16 @@ def _read(path: Path, classes: int) -> tuple[ImageBoxes, int]:
             x, y, width, height = values
             corners = [x - width / 2, y - height / 2, x + width / 2, y + height / 2]
         else:
-            outlines += 1
+            found["outlines are taken as the boxes around them"] += 1
             corners = [min(values[::2]), min(values[1::2]), max(values[::2]), max(values[1::2])]
+        if min(corners) < -_OVER or max(corners) > 1 + _OVER:
+            found["boxes reach over the edge of their image and are cut off there"] += 1
         corners = [min(max(value, 0.0), 1.0) for value in corners]
         if corners[0] >= corners[2] or corners[1] >= corners[3]:
             raise InputError(f"{where}: the box has no pixel in the image: correct or drop it")
-        boxes.append(corners)
-        labels.append(int(cells[0]))
-    made = torch.tensor(boxes, dtype=torch.float32).view(-1, 4)
-    return ImageBoxes(SHARES, made, torch.tensor(labels, dtype=torch.int64)), outlines
+        one = (int(cells[0]), *corners)
+        if one in boxes:
+            found["boxes that are twice there are taken once"] += 1
+        boxes[one] = None
+    made = torch.tensor([corners for _, *corners in boxes], dtype=torch.float32).view(-1, 4)
+    return ImageBoxes(SHARES, made, torch.tensor([int(label) for label, *_ in boxes], dtype=torch.int64))

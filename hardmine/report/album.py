@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from hardmine.mining import Mining
 
 NAME = "album.parquet"
-MOST = 72  # candidates
-_HARDEST = 40  # of them, chosen for being hard
+MOST = 64  # candidates
+_HARDEST = 36  # of them, chosen for being hard
 _LOOKED = 500  # hardest candidates of each area whose environment is looked at
 _ROWS = 8  # that are made at a time
 _BAD = 0.5  # recognition accuracy below which an area or a class fails

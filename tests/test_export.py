@@ -266,6 +266,10 @@ def test_labels_without_a_place_are_refused(folder: Path, tmp_path: Path) -> Non
         written(FolderData(str(folder), (32, 40)), "yolo", tmp_path / "out")
     with pytest.raises(InputError, match=r"format=coco: COCO has no place for one class"):
         written(of_classes(tmp_path / "photos"), "coco", tmp_path / "out")
+    data = FolderData(str(folder), (32, 40))
+    (four := data.split("train")).kept(0)["image"] = torch.zeros(4, 32, 40, dtype=torch.uint8)
+    with pytest.raises(InputError, match="format=folder: the images have 4 channels"):
+        layout_of("folder", tmp_path / "out", four)
     assert not (tmp_path / "out").exists()
 
 

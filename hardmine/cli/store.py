@@ -73,9 +73,7 @@ def _measure_data(arguments: list[str], given: dict[str, str]) -> None:
     if not isinstance(data, LayoutData):
         raise InputError("store: data: of these images no files are labelled by area: take data=folder or another")
     if tiled(arguments):
-        logging.getLogger("hardmine").warning(
-            "hardmine: data.tiles=true: whole images are measured, not tiles"
-        )
+        logging.getLogger("hardmine").warning("hardmine: data.tiles=true: whole images are measured, not tiles")
     store = ParameterStore.from_layout(data.layout, given.get("split", "target"), colors=colors)
     store.save(given["out"])
     print_table(Console(), environment_cells(store, None))

@@ -23,6 +23,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 from test_evaluate import AREAS, TIMES, Bright
+from torch import nn
 
 import hardmine
 from hardmine.cli import main
@@ -164,6 +165,37 @@ def test_every_neighbourhood_is_offered(configured: Callable[..., DictConfig]) -
         *("adjacent_cell", "associated_cell", "auto", "blend", "generate", "random", "same_cell", "select")
     }
     assert policies["select"].reach.radius == 3 and policies["generate"].reach.radius == 10  # type: ignore[attr-defined]
+
+
+class Sure(nn.Module):
+    """Says the same of every image: class 1 of two, or one box."""
+
+    def __init__(self, boxes: bool) -> None:
+        super().__init__()
+        self.boxes = boxes
+
+    def forward(self, image: torch.Tensor) -> Any:
+        if not self.boxes:
+            return torch.tensor([[0.0, 2.0]]).expand(len(image), -1)
+        one = {"boxes": torch.tensor([[2.0, 2.0, 20.0, 20.0]]), "scores": torch.tensor([0.8])}
+        return [{**one, "labels": torch.tensor([1])} for _ in image]
+
+
+@pytest.mark.parametrize("boxes", [False, True])
+def test_classes_and_boxes_are_looked_at_too(boxes: bool) -> None:
+    whole = {name: value for name, value in batch().items() if name != "target"}
+    if boxes:
+        whole |= {"boxes": torch.tensor([[[2.0, 2.0, 20.0, 20.0]]]), "labels": torch.tensor([[1]])}
+    else:
+        whole |= {"target": torch.tensor([1])}
+    view = hardmine.View(image="image", label=None if boxes else "target", regions="regions")
+    mining = hardmine.Mining(make_store(), conversion=ColorTransfer(), view=view, areas=AREAS)
+    looking = Explorer(mining, Sure(boxes), POLICIES, whole)
+    opened = looking.open(whole)
+    now = found(looking, opened, looking.of_target(opened, 1), lambda row: None, ("cat", "dog"))
+    expected = 0.8 if boxes else float(torch.tensor([0.0, 2.0]).softmax(0)[1])
+    assert now.score == pytest.approx(expected) and now.clean == pytest.approx(expected)
+    assert "predicted:" in now.table and "dog" in now.table
 
 
 def test_what_is_shown_is_escaped_and_says_what_came() -> None:
@@ -529,19 +561,20 @@ def test_a_person_explores_a_run(
     files = {"no.png": b"no image", "own.png": png(scene["image"].permute(1, 2, 0)), "areas.png": png(scene["regions"])}
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
-    image, index = (
-        browser.find_element(By.CSS_SELECTOR, f"[data-upload='{title}'] input[type=file]")
-        for title in ("Upload an image", "Upload its index image")
-    )
+
+    def hand(title: str, name: str) -> None:
+        found = browser.find_element(By.CSS_SELECTOR, f"[data-upload='{title}'] input[type=file]")
+        found.send_keys(str(tmp_path / name))
+
     until(
         lambda: "no.png: this image cannot be read" in text(".status.bad"),
-        lambda: image.send_keys(str(tmp_path / "no.png")),
+        lambda: hand("Upload an image", "no.png"),
     )
     until(
         lambda: "own.png: upload its index image now" in text(".status"),
-        lambda: image.send_keys(str(tmp_path / "own.png")),
+        lambda: hand("Upload an image", "own.png"),
     )
-    until(lambda: "own is open" in text(".status"), lambda: index.send_keys(str(tmp_path / "areas.png")))
+    until(lambda: "own is open" in text(".status"), lambda: hand("Upload its index image", "areas.png"))
     # everything came from here, no control is without a name, and a phone shows it all
     hosts = browser.execute_script(
         "return [...new Set(performance.getEntriesByType('resource').map(each => new URL(each.name).host))]"

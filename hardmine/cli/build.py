@@ -264,8 +264,8 @@ def build_looking(cfg: Any, data: LabelledData) -> Mining:
 
     A new frame would be another reason to fail.
     """
-    if cfg.neighbourhood["_target_"] is None:
-        cfg.neighbourhood = {"_target_": "hardmine.neighbourhood.Random"}
+    if cfg.neighbourhood["_target_"] is None:  # of a run that mined nothing
+        cfg.neighbourhood = OmegaConf.load(config_folder() / "neighbourhood/blend.yaml")
     cfg.gate = {}
     mining = _mining(cfg, data, colors_alone(build_conversion(cfg, data)))
     mining.searches = False

@@ -224,12 +224,12 @@ class RunFolder:
 
         from hardmine.callbacks.checkpoint import before, weights_alone
 
+        for path in (before(self.checkpoint), self.before):
+            path.unlink(missing_ok=True)  # first, which makes room
         if self.checkpoint.is_file():
             held = torch.load(self.checkpoint, map_location="cpu", mmap=True, weights_only=True)
             if kept := weights_alone(held):
                 write_atomically(self.checkpoint, lambda file: torch.save(kept, file))
-        for path in (before(self.checkpoint), self.before):
-            path.unlink(missing_ok=True)
 
     def weights_before(self, module: "torch.nn.Module") -> dict[str, Any] | None:
         """Weights to compare the last ones with, if there are any; it is told where they are damaged or another's.

@@ -266,6 +266,10 @@ def test_labels_without_a_place_are_refused(folder: Path, tmp_path: Path) -> Non
         written(FolderData(str(folder), (32, 40)), "yolo", tmp_path / "out")
     with pytest.raises(InputError, match=r"format=coco: COCO has no place for one class"):
         written(of_classes(tmp_path / "photos"), "coco", tmp_path / "out")
+    data = FolderData(str(folder), (32, 40))
+    (four := data.split("train")).kept(0)["image"] = torch.zeros(4, 32, 40, dtype=torch.uint8)
+    with pytest.raises(InputError, match="format=folder: the images have 4 channels"):
+        layout_of("folder", tmp_path / "out", four)
     assert not (tmp_path / "out").exists()
 
 
@@ -416,13 +420,17 @@ def test_a_model_that_cannot_be_written_is_told(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_program_that_may_run_code_is_no_predictor(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("name", ["model.pt2", "model.onnx"])
+def test_a_program_is_no_checkpoint(
+    name: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    given = [f"data.root={folder}", "data.regions=predicted", f"predictor={tmp_path / 'model.pt2'}", *TINY]
-    with pytest.raises(SystemExit, match="2"):
-        main(["train", *given, f"hydra.run.dir={tmp_path / 'run'}"])
-    assert "unpickles what such a file holds, which may run code: set predictor=RUN_FOLDER" in capsys.readouterr().err
+    (path := tmp_path / name).write_bytes(b"x")
+    for key, given in (("predictor", ["data.regions=predicted"]), ("ckpt", [])):
+        with pytest.raises(SystemExit, match="2"):
+            main(["train", f"data.root={folder}", f"{key}={path}", *given, *TINY, f"run_dir={tmp_path / key}"])
+        said = capsys.readouterr().err
+        assert f"{key}: {path}: is a program of" in said and ("may run code" in said) == (name == "model.pt2")
+        assert f"set {key} to the checkpoint that it was written from" in said
 
 
 def opened(line: str, run: Path) -> tuple[list[str], int]:

@@ -208,6 +208,29 @@ def test_a_checkpoint_without_its_state_is_not_gone_on_with(tmp_path: Path, caps
     look_at_state(last, mines=False)
 
 
+def test_a_finished_run_keeps_its_weights_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same as those of a run that keeps all; it says so, at its end and to whoever would train it for longer."""
+    held = {}
+    for keep in ("all", "weights"):
+        given = ["~callbacks.pictures", "trainer.max_steps=1", f"keep={keep}", f"hydra.run.dir={tmp_path / keep}"]
+        main(["train", *RIVERSIDE, *SMALL, *given])
+        held[keep] = torch.load(tmp_path / keep / "checkpoints/last.ckpt", weights_only=True)
+    shown = capsys.readouterr().out
+    run, last = tmp_path / "weights", tmp_path / "weights/checkpoints/last.ckpt"
+    assert f"{last}: " in shown and "the weights alone; to train a finished run for longer: keep=all" in shown
+    assert [path.name for path in last.parent.iterdir()] == [last.name]
+    assert {"last.ckpt", "before.ckpt"} <= {path.name for path in (tmp_path / "all/checkpoints").iterdir()}
+    for part in ("state_dict", "classes", "global_step"):
+        assert list(values({part: held["weights"][part]})) == list(values({part: held["all"][part]}))
+    assert not {"optimizer_states", "trained_state_dict", "callbacks"} & set(held["weights"])
+    before = content(run)
+    line = ends(capsys, 2, "train", f"resume={run}", "trainer.max_steps=2")
+    assert "missing, without which the run cannot go on" in line and line.endswith(f"ckpt={last}")
+    main(["train", f"resume={run}"])
+    assert f"{last} has its weights, from which a new run begins with ckpt=" in capsys.readouterr().out
+    assert {path: kept for path, kept in content(run).items() if path in before} == before
+
+
 @pytest.mark.parametrize("what", ["damaged", "of another model"])
 def test_weights_of_before_that_cannot_be_shown_do_not_cost_the_end(
     what: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -318,6 +318,9 @@ class TestMetrics:
         assert values == {"": 0.75, "day": 1.0, "night": 0.0}  # there was no fog
         measure.reset()
         assert measure.compute() == {}
+        alone = PerEnvironment(partial(BalancedAccuracy, 2), ["all"])  # nothing is told of the images
+        alone.update(torch.tensor([0, 1, 1]), torch.tensor([0, 0, 1]), torch.tensor([0, 0, 0]))
+        assert {name: float(value) for name, value in alone.compute().items()} == {"": 0.75}
 
     def test_a_class_that_does_not_occur_has_no_value(self) -> None:
         measure = PerClass(partial(ClassAccuracy, 3), ["sky", "road", "tree"])

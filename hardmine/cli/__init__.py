@@ -40,7 +40,7 @@ usage: hardmine COMMAND [KEY=VALUE ...]
   hardmine store data=NAME data.KEY=VALUE ... out=FILE.parquet
                                              the same of images in another layout
   hardmine store run=RUN_FOLDER              the environment table of a run: what was used, how well it was recognised
-  hardmine report FOLDER [ANOTHER]           one page that shows a run, a search or an evaluation, or two side by side
+  hardmine report FOLDER [ANOTHER]           one page of a run, search, evaluation or sweep, or of two side by side
   hardmine runs [FOLDER] [sort=KEY] [where="KEY<VALUE"] [json=true]
                                              every run, search, evaluation and sweep below a folder, as a table
   hardmine runs RUN ANOTHER                  their metrics side by side, and the settings that differ

@@ -37,7 +37,7 @@ from hardmine.store.environment import EnvironmentTable
 from hardmine.tasks.base import Task
 from hardmine.tasks.losses import balanced
 from hardmine.tasks.optimisation import Optimisation
-from hardmine.tasks.weights import load_weights
+from hardmine.tasks.weights import load_weights, look_at_kind
 from hardmine.view import View
 
 _log = logging.getLogger("hardmine")
@@ -172,7 +172,10 @@ def _try_out(cfg: Any, data: LabelledData, task: Task) -> None:
             prediction = task(batch["image"])
     except Exception as error:
         why = shorten(" ".join(str(error).split()), 160)
-        raise InputError(f"model: the network does not take images of {height} x {width} pixels ({why})") from None
+        raise InputError(
+            f"model: the network does not take images of {height} x {width} pixels ({why}): set another data.size, or "
+            "take another model"
+        ) from None
     fits = {"masks": 4, "classes": 2, "boxes": None}[data.kind]
     if fits != (prediction.ndim if isinstance(prediction, Tensor) else None):
         raise InputError(f"model: the network is not made for labels that are {data.kind}: take another model=")
@@ -325,11 +328,7 @@ def build_predictor(cfg: Any) -> Any:
     from hardmine.tasks.predictor import AreaPredictor
 
     path = Path(cfg.predictor or "").expanduser()
-    if path.suffix == ".pt2":
-        raise InputError(
-            f"predictor: {path}: PyTorch unpickles what such a file holds, which may run code: set "
-            "predictor=RUN_FOLDER/checkpoints/last.ckpt"
-        )
+    look_at_kind(path, "predictor")
     return AreaPredictor(build_frozen_task(path, "predictor", cfg.get("allow", []))[0])
 
 

@@ -38,7 +38,7 @@ def command(arguments: list[str]) -> None:
     console = Console()
     chosen = [*(_layout(Path(at_home(places[0])), given) if places else []), *given]
     data = data_of(chosen)
-    survey = Survey.of(data, tiled=_tiled(chosen))
+    survey = Survey.of(data, tiled=tiled(chosen))
     for table in tables(survey):
         console.print(table)
     for line in survey.odd or ["nothing is odd"]:
@@ -97,7 +97,7 @@ def data_of(arguments: list[str]) -> Any:
         raise InputError(explain(error, "hardmine train")) from None
 
 
-def _tiled(arguments: list[str]) -> bool:
+def tiled(arguments: list[str]) -> bool:
     """Whether training cuts the images in tiles."""
     said = [path_of(argument) for argument in arguments if key_of(argument) == "data.tiles"]
     return said[-1:] == ["true"]

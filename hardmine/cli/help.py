@@ -93,10 +93,11 @@ ABOUT: dict[str, tuple[str, dict[str, str]]] = {
         },
     ),
     "report": (
-        "writes one page that shows a run, a search or an evaluation.",
+        "writes one page that shows a run, a search, an evaluation or a sweep.",
         {
             "hardmine report RUN_FOLDER": "report.html in it, which needs no network",
             "hardmine report RUN_FOLDER ANOTHER": "two side by side",
+            "hardmine report SWEEP_FOLDER": "its points side by side",
         },
     ),
     "runs": (

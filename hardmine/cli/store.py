@@ -56,7 +56,7 @@ def _measure_data(arguments: list[str], given: dict[str, str]) -> None:
     """Measure the targets of `data=...`, wherever they lie."""
     from rich.console import Console
 
-    from hardmine.cli.data import data_of
+    from hardmine.cli.data import data_of, tiled
     from hardmine.data.layout import LayoutData
     from hardmine.report.environments import environment_cells
     from hardmine.report.table import print_table
@@ -72,6 +72,8 @@ def _measure_data(arguments: list[str], given: dict[str, str]) -> None:
     data = data_of(arguments)
     if not isinstance(data, LayoutData):
         raise InputError("store: data: of these images no files are labelled by area: take data=folder or another")
+    if tiled(arguments):
+        logging.getLogger("hardmine").warning("hardmine: data.tiles=true: whole images are measured, not tiles")
     store = ParameterStore.from_layout(data.layout, given.get("split", "target"), colors=colors)
     store.save(given["out"])
     print_table(Console(), environment_cells(store, None))

@@ -33,7 +33,9 @@ class Bands:
     def __post_init__(self) -> None:
         if self.channels is not None and (len(self.channels) != 3 or min(self.channels) < 0):
             raise InputError(
-                f"`channels` are red, green and blue, three numbers from 0, got {list(self.channels)}", "data"
+                f"`channels` are red, green and blue, three numbers from 0, got {list(self.channels)}: networks get "
+                "these; for more, see View(channels=...) in your own Lightning project",
+                "data",
             )
         if self.range is not None and not (len(self.range) == 2 and self.range[0] < self.range[1]):
             raise InputError(f"`value_range` is of black and white, [0,65535], got {list(self.range)}", "data")

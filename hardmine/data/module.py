@@ -85,7 +85,7 @@ class LabelledData(L.LightningDataModule):
             return
         names = ("train", "val", "test", *(["target"] if self.with_targets else []))
         headers = [header for name in names if self.has(name) for header in self.split(name).look_at_all()]
-        for line in [*self.told, *summary(headers, len(self.classes))]:
+        for line in [*self.told, *summary(headers, len(self.drawn))]:
             _log.warning("hardmine: %s", line)
         self._looked = True
 
@@ -127,6 +127,11 @@ class LabelledData(L.LightningDataModule):
     def classes(self) -> tuple[str, ...]:
         """Names of the classes to recognise, in label order."""
         return self._any.classes
+
+    @property
+    def drawn(self) -> tuple[str, ...]:
+        """Names of what index images on the disk may hold."""
+        return self.classes if self.kind == "masks" else self.areas
 
     @property
     def kind(self) -> Kind:

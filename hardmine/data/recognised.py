@@ -35,7 +35,8 @@ def recognised(root: Path) -> list[str]:
         return ["data=cityscapes", at]
     if any("names" in path.read_text(errors="replace") for path in _some(root, "*.y*ml")):
         return ["data=yolo", at]
-    if _some(root, "annotations/*.json") or _some(root, "*/_annotations.coco.json") or _some(root, "*.json"):
+    boxes = ("annotations/*.json", "*/_annotations.coco.json", "*.json")
+    if any(_is_coco(path) for pattern in boxes for path in _some(root, pattern)):
         return ["data=coco", at]
     if any(path.suffix.lower() in SUFFIXES for path in _some(root, "train/*/*")):
         return ["data=image_folder", at]
@@ -70,6 +71,17 @@ def told(root: Path) -> list[str]:
     ]
     lines += ["", "A sample of metadata.csv, for data=folder with these images in images/:", "  id,split,time", *rows]
     return lines
+
+
+def _is_coco(path: Path) -> bool:
+    """Whether a JSON file may be of boxes; other programs write others beside their data."""
+    with path.open("rb") as file:
+        before = b""
+        while part := file.read(1 << 20):
+            if b'"categories"' in before + part:
+                return True
+            before = part[-16:]
+    return False
 
 
 def _some(root: Path, pattern: str) -> list[Path]:

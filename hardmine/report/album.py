@@ -31,11 +31,12 @@ if TYPE_CHECKING:
     from hardmine.mining import Mining
 
 NAME = "album.parquet"
-MOST = 72  # candidates
-_HARDEST = 40  # of them, chosen for being hard
+MOST = 64  # candidates
+_HARDEST = 36  # of them, chosen for being hard
 _LOOKED = 500  # hardest candidates of each area whose environment is looked at
 _ROWS = 8  # that are made at a time
 _BAD = 0.5  # recognition accuracy below which an area or a class fails
+_WIDE = 320  # pixels of a picture, at most
 _QUALITY = 65  # of the WebP of a photograph
 _FORMAT = b"hardmine.album", b"1"
 
@@ -291,10 +292,13 @@ def _lowest(accuracy: dict[str, float]) -> list[str]:
 
 
 def _webp(picture: Picture, flat: bool) -> bytes:
-    """Of a photograph, or of flat colours, which stay as they are."""
+    """Of a photograph, or of flat colours, of which no others are made."""
     pixels: NDArray[np.uint8] = picture
-    kept = io.BytesIO()
-    Image.fromarray(pixels).save(kept, "WEBP", lossless=flat, quality=_QUALITY, method=6)
+    image, kept = Image.fromarray(pixels), io.BytesIO()
+    if image.width > _WIDE:
+        size = _WIDE, max(1, round(image.height * _WIDE / image.width))
+        image = image.resize(size, Image.Resampling.NEAREST if flat else Image.Resampling.LANCZOS)
+    image.save(kept, "WEBP", lossless=flat, quality=_QUALITY, method=6)
     return kept.getvalue()
 
 

@@ -1,4 +1,4 @@
-"""One HTML file that shows a run, a search or an evaluation, alone or two side by side; it needs no network."""
+"""One HTML file of a run, a search, an evaluation or a sweep, or of two side by side; it needs no network."""
 
 import base64
 import hashlib

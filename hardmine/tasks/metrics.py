@@ -25,7 +25,8 @@ class PerEnvironment(nn.Module):
     def __init__(self, factory: Callable[[], Metric], environments: Sequence[str]) -> None:
         super().__init__()
         self.factory = factory
-        self.names = [self.ALL, *environments]
+        # where nothing is told of the images, their one environment is all of them
+        self.names = [self.ALL] if list(environments) == ["all"] else [self.ALL, *environments]
         self.metrics = nn.ModuleList(factory() for _ in self.names)
 
     def anew(self, environments: Sequence[str]) -> "PerEnvironment":
@@ -40,7 +41,7 @@ class PerEnvironment(nn.Module):
             environment: (N,) int64 index of each row's environment.
         """
         self._metric(0).update(prediction, target)
-        of_row = environment.tolist()
+        of_row = environment.tolist() if len(self.names) > 1 else []
         for index in sorted(set(of_row)):
             rows = [row for row, its in enumerate(of_row) if its == index]
             self._metric(1 + index).update(_pick(prediction, rows), _pick(target, rows))

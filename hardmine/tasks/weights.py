@@ -27,6 +27,7 @@ def load_weights(task: L.LightningModule, path: str | Path) -> None:
     path = Path(path).expanduser()
     if why := trouble(path):  # whoever opens a pipe waits for ever
         raise InputError(f"{path}: {why}: set ckpt to a checkpoint or a state dict")
+    look_at_kind(path, "ckpt")
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
@@ -55,6 +56,24 @@ def load_weights(task: L.LightningModule, path: str | Path) -> None:
         raise InputError(f"{path}: does not fit the network ({problems[0]}; {len(problems)} in all): set model= to it")
     look_at_weights(str(path), weights)
     task.net.load_state_dict(weights)  # type: ignore[union-attr]
+
+
+def look_at_kind(path: Path, key: str) -> None:
+    """See that a file is not a network that was written for other programs.
+
+    Args:
+        path: of the file.
+        key: that names it.
+
+    Raises:
+        InputError: it is one, by its ending.
+    """
+    kind = {".onnx": "a program of ONNX", ".pt2": "a program of PyTorch, and reading it may run code"}
+    if found := kind.get(path.suffix.lower()):
+        raise InputError(
+            f"{key}: {path}: is {found}: set {key} to the checkpoint that it was written from, "
+            "RUN_FOLDER/checkpoints/last.ckpt"
+        )
 
 
 def load_judge(task: L.LightningModule, path: Path) -> None:

@@ -29,7 +29,7 @@ def layout_of(name: str, out: Path, images: LabelledImages) -> Layout:
         images: of the data set; they tell its areas, classes and kind of labels.
 
     Raises:
-        InputError: no such layout, or one without a place for labels of this kind.
+        InputError: no such layout, one without a place for labels of this kind, or images of other channels.
     """
     if name not in LAYOUTS:
         raise InputError(f"format={name} is unknown: take one of {', '.join(LAYOUTS)}")
@@ -37,4 +37,9 @@ def layout_of(name: str, out: Path, images: LabelledImages) -> Layout:
     if images.kind not in layout.kinds:
         others = ", ".join(other for other, each in LAYOUTS.items() if images.kind in each.kinds)
         raise InputError(f"format={name}: {layout.lacks}: take one of {others}")
+    count = len(images.pixels(0)[0]) if len(images) else 3
+    if count != 3:
+        raise InputError(
+            f"format={name}: the images have {count} channels, and PNG files of red, green and blue are written"
+        )
     return layout(out, images)

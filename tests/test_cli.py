@@ -127,7 +127,14 @@ def fails(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 
 def train_arguments(folder: Path, run: Path, *more: str) -> list[str]:
-    small = ["data.size=[32,32]", "data.batch_size=4", "trainer.max_steps=1", "mining.start=0", "logger=none"]
+    small = [
+        "data.size=[32,32]",
+        "data.batch_size=4",
+        "trainer.max_steps=1",
+        "mining.start=0",
+        "logger=none",
+        "keep=all",
+    ]
     return ["train", "data=folder", f"data.root={folder}", *small, f"hydra.run.dir={run}", *more]
 
 

@@ -126,12 +126,14 @@ def sweep_is_good(arguments: list[str]) -> None:
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with two runs below `outputs/`, and `photos`, a data set."""
+    """A folder with two runs below `outputs/`, `sweep`, a sweep of one, and `photos`, a data set."""
     root = tmp_path_factory.mktemp("runs")
     few = [*RIVERSIDE, *UNET, *(each for each in TINY if each != "report=false")]
     main(["train", *few, f"hydra.run.dir={root}/outputs/one"])
     shutil.copytree(root / "outputs/one", root / "outputs/two")
     main(["export", f"run={root}/outputs/one", f"out={root}/photos"])
+    shutil.copytree(root / "outputs/one", root / "sweep/0")
+    (root / "sweep/multirun.yaml").touch()
     return root
 
 
@@ -139,6 +141,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_quick_commands_run(name: str, runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     monkeypatch.chdir(runs)
     real = {"RUN_FOLDER_2": "outputs/two", "ANOTHER": "outputs/two", "RUN_FOLDER": "outputs/one", "PATH": "photos"}
+    real["SWEEP_FOLDER"] = "sweep"
     real |= {"FOLDER": "outputs" if SHORT[name][0] == "runs" else "exported", "PACKAGE": "torch"}
     arguments = [re.sub(r"\b(" + "|".join(real) + r")\b", lambda found: real[found[1]], each) for each in SHORT[name]]
     for made in ("exported", "hard"):

@@ -582,7 +582,8 @@ def test_a_person_explores_a_run(
     )
     assert hosts == ["/".join(address.split("/")[:3])]
     unnamed = browser.execute_script(
-        "return [...document.querySelectorAll('button, input:not([type=file]), [role=checkbox]')].filter(each =>"
+        "return [...document.querySelectorAll('button, input:not([type=file], .hidden), [role=checkbox]')]"
+        ".filter(each =>"
         " !(each.ariaLabel || each.labels?.length || each.textContent.trim() || each.closest('label')))"
         ".map(each => each.outerHTML)"
     )

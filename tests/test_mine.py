@@ -172,7 +172,7 @@ def test_pieces_have_the_environment_they_were_converted_to(depth: int, folder: 
         assert piece["targets"] == "generated" or row["time"] == before[piece["targets"]]["time"]
     assert {row["time"] for row in table if row["id"] in pieces} == {"dusk", "night", "evening"}
     assert (generated > 0) == (depth > 0)
-    pictures = sorted(path.name for path in (out / "pictures").iterdir())
+    pictures = sorted(path.name for path in (out / "pictures").glob("*.png"))
     assert pictures == ["dusk.png", "evening.png", "hardest.png", "night.png"]
     loaded = Folder(out)
     assert all(list(row.environment) == ["time"] for row in loaded.all_rows)

@@ -95,8 +95,8 @@ def test_what_a_run_leaves_behind(configured: Configured, tmp_path: Path) -> Non
     assert pq.read_table(run / "ledger").num_rows == 24
     assert pq.read_table(run / "store.parquet").num_rows == 8 * 5
     assert sum(pq.read_table(run / "graph.parquet")["uses"].to_pylist()) > 0
-    assert sorted(path.name for path in (run / "pictures").iterdir()) == ["step_000003.webp", "step_000006.webp"]
-    for picture in (run / "graph.png", run / "pictures/step_000006.webp"):
+    assert sorted(path.name for path in (run / "pictures").iterdir()) == ["step_000003.png", "step_000006.png"]
+    for picture in (run / "graph.png", run / "pictures/step_000006.png"):
         with Image.open(picture) as image:
             assert min(image.size) > 100
     assert list((run / "tensorboard").glob("events.out.tfevents.*"))

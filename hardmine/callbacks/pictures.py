@@ -19,7 +19,7 @@ class Pictures(L.Callback):
     """Writes a sheet of candidates to the run folder and to the loggers: pieces first, see `choice`.
 
     Args:
-        folder: where `step_<n>.webp` go.
+        folder: where `step_<n>.png` go.
         every: optimiser steps between sheets.
         rows: candidates per sheet.
         targets: id, image (3, H, W) and index image of each row of the store; None takes those that the store knows
@@ -54,7 +54,7 @@ class Pictures(L.Callback):
         if candidates is None or candidates.score is None or not due or not trainer.is_global_zero:
             return
         picture = self.sheet(candidates, _classes(pl_module), step)
-        path = self.folder / f"step_{step:06d}.webp"
+        path = self.folder / f"step_{step:06d}.png"
         write_picture(path, picture)
         add_picture(trainer.loggers, "candidates", picture, path, step)
 

@@ -2,7 +2,6 @@
 
 import io
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,15 +15,12 @@ Picture = NDArray[np.uint8]
 
 
 def write_picture(path: Path, picture: Picture) -> None:
-    """As PNG, or where the name ends in `.webp` as WebP, a quarter of its size; whole or not at all."""
-    kind: dict[str, Any] = (
-        {"format": "WEBP", "quality": _QUALITY, "method": 6} if path.suffix == ".webp" else {"format": "PNG"}
-    )
-    write_atomically(path, lambda file: Image.fromarray(picture).save(file, **kind))
+    """As PNG, whole or not at all."""
+    write_atomically(path, lambda file: Image.fromarray(picture).save(file, "PNG"))
 
 
 def jpeg(picture: Picture) -> bytes:
-    """For those who take no WebP."""
+    """For those who take no PNG of this size."""
     kept = io.BytesIO()
     Image.fromarray(picture).save(kept, "JPEG", quality=_QUALITY - 20)
     return kept.getvalue()

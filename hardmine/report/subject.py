@@ -410,7 +410,7 @@ def _first(line: list[tuple[float, float]]) -> list[tuple[float, float]]:
 
 def _pictures(folder: Path) -> list[Path]:
     """Sheets: `hardest.png` first, then those of environments, or the latest steps first."""
-    paths = sorted(path for path in folder.glob("*") if path.suffix in (".png", ".webp"))
+    paths = sorted(folder.glob("*.png"))
     steps = [path for path in paths if path.stem.startswith("step_")]
     others = [path for path in paths if path not in steps]
     return sorted(others, key=lambda path: path.stem != "hardest") + steps[::-1]

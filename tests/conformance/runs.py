@@ -212,12 +212,14 @@ class Runs:
     def learn(self, *overrides: str) -> Run:
         """`hardmine train experiment=second_embodiment` of the same network, which learns fast."""
         ways = ("mining.start=0", "data.batch_size=4", "task.lr=0.05", f"ckpt={self.weights}")
-        return self._once("train", ("experiment=second_embodiment", *self.data, *NETWORK, *ways, *overrides), False)
+        return self._once(
+            "train", ("keep=all", "experiment=second_embodiment", *self.data, *NETWORK, *ways, *overrides), False
+        )
 
     def train(self, *overrides: str, pictures: bool = False) -> Run:
         """`hardmine train`, the default."""
         ways = ("mining.start=0", "data.batch_size=4", "task.lr=0.05", f"ckpt={self.weights}")
-        return self._once("train", (*self.data, *NETWORK, *ways, *overrides), pictures)
+        return self._once("train", ("keep=all", *self.data, *NETWORK, *ways, *overrides), pictures)
 
     def _once(self, command: str, arguments: tuple[str, ...], pictures: bool) -> Run:
         key = (command, *arguments, str(pictures))

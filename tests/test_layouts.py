@@ -134,6 +134,11 @@ def test_yolo(tmp_path: Path) -> None:
         YoloData(str(root / "data.yaml"), size=(10, 20), flip=False, pattern="(?P<time>day|night)"), torch.tensor(BOXES)
     )
     assert counts(data) == {"train": 2, "val": 1} and not data.told
+    (root / "train/images/night").mkdir()
+    (root / "train/images/night/a.gif").touch()
+    (gif,) = YoloData(str(root)).told
+    assert gif.startswith(f"1 images are of a format that is not read ({root / 'train/images/night/a.gif'})")
+    (root / "train/images/night/a.gif").unlink()
     (root / "train/labels/day_1.txt").write_text("0 .1 .1 .3 .1 .3 .4 .1 .4\n")  # an outline
     (root / "valid/labels/day_2.txt").unlink()
     data = YoloData(str(root), size=(10, 20), flip=False)
@@ -260,6 +265,7 @@ def test_what_coco_takes_otherwise_is_told(tmp_path: Path) -> None:
         for number in range(2):
             save(tmp_path / name / f"sub/{number}.png", picture(number + 5 * (name == "b")))
     save(tmp_path / "b/sub/2.png", picture())
+    (tmp_path / "b/sub/3.webp.gif").touch()
     content = json.loads((tmp_path / "annotations/instances_b.json").read_text())
     first, second, *others = content["annotations"]
     crowd = {**second, "iscrowd": 1}
@@ -271,6 +277,7 @@ def test_what_coco_takes_otherwise_is_told(tmp_path: Path) -> None:
     assert torch.equal(data.split("test")[0]["image"], torch.from_numpy(picture(5)).permute(2, 0, 1))
     assert (data.split("test")[0]["labels"] >= 0).sum() == 1
     for line in (
+        "1 images are of a format that is not read",
         "1 boxes of crowds",
         "1 boxes that are twice",
         f"1 images are in no file of boxes, and not read ({tmp_path}/b",

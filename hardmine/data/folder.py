@@ -9,14 +9,14 @@ from typing import Literal
 from hardmine.data.annotations import Annotations, ImageBoxes, read_coco
 from hardmine.data.bands import Bands
 from hardmine.data.coding import Coding, Indices
-from hardmine.data.images import LABEL_SUFFIXES, SUFFIXES, Void
+from hardmine.data.images import LABEL_SUFFIXES, SUFFIXES, Void, not_read
 from hardmine.data.index_images import Predictor
 from hardmine.data.labelled import Kind
 from hardmine.data.layout import Asked, Layout, LayoutData, bands_of, look_at_choice
 from hardmine.data.metadata import Row, read_classes, read_labels, read_metadata
 from hardmine.errors import InputError
 from hardmine.files import trouble
-from hardmine.names import did_you_mean, near
+from hardmine.names import did_you_mean, near, unified
 from hardmine.records import VOID
 
 Labels = Literal["auto", "masks", "classes", "boxes"]
@@ -188,7 +188,8 @@ class Folder(Layout):
         if self.regions == "whole" and self._so_called:
             told.append(f"{self.root}: no folder is called regions, each image is one area{self._so_called}")
         named = {row.id for row in self.all_rows}
-        others = (path for name, paths in self._images.items() if name not in named for path in paths)
+        others = [path for name, paths in self._images.items() if name not in named for path in paths]
+        told += not_read(others)
         if spare := [path for path in others if path.suffix.lower() in SUFFIXES and path.name[0] != "."]:
             told.append(f"{len(spare)} images have no row in metadata.csv, and are not read ({spare[0]})")
         return told + (list(self.annotations.told) if "annotations" in vars(self) else [])
@@ -239,5 +240,5 @@ def _by_stem(folder: Path) -> dict[str, list[Path]]:
         raise InputError(f"{folder}: {why}: put the files of metadata.csv there")
     files: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir()):
-        files.setdefault(path.stem, []).append(path)
+        files.setdefault(unified(path.stem), []).append(path)
     return files

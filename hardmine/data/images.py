@@ -1,7 +1,7 @@
 """Reading images strictly: what is no 8-bit RGB or no index image is refused, or converted where that is asked for."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -17,6 +17,7 @@ from hardmine.files import trouble
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")  # of images, in any case
 LABEL_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")  # of index images: formats that keep each number as it is
 TIFF = (".tif", ".tiff")
+_NOT_READ = (".gif", ".heic", ".heif", ".avif", ".jxl", ".jp2", ".j2k", ".tga", ".dds", ".exr", ".hdr", ".pfm")
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")  # a JPEG with a second one in it, as of a phone, is an MPO
 
 Void = Literal[255] | None  # label of no area; None: every label is one
@@ -72,6 +73,13 @@ def read_image(
             image = image.resize((size[1], size[0]), Image.Resampling.BILINEAR)
         pixels = torch.from_numpy(np.array(image))
     return pixels.permute(2, 0, 1).contiguous(), own
+
+
+def not_read(paths: Iterable[Path]) -> list[str]:
+    """A line on the images among files whose format is none of those that are read."""
+    others = sorted(path for path in paths if path.suffix.lower() in _NOT_READ and not path.name.startswith("."))
+    counted = f"{len(others)} images are of a format that is not read"
+    return [f"{counted} ({others[0]}): convert them to PNG"] if others else []
 
 
 def look_at_mode(path: Path, image: Image.Image, convert: bool) -> None:

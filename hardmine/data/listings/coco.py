@@ -6,7 +6,7 @@ from typing import Literal
 
 from hardmine.data.annotations import read_coco
 from hardmine.data.globs import in_words
-from hardmine.data.images import SUFFIXES
+from hardmine.data.images import SUFFIXES, not_read
 from hardmine.data.index_images import Predictor
 from hardmine.data.layout import LayoutData, look_at_choice
 from hardmine.data.listings.described import Description, facts_in, within
@@ -146,11 +146,12 @@ def _files(root: Path, annotations: str | Mapping[str, str] | None) -> dict[str,
 
 
 def _unlisted(listed: set[Path]) -> list[str]:
-    """A line on images that lie beside those of the files and are in none."""
+    """Lines on images that lie beside those of the files and are in none, and on those of other formats."""
     folders = sorted({path.parent for path in listed if path.parent.is_dir()})
-    beside = [path for folder in folders for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES]
-    others = [path for path in beside if path not in listed and not path.name.startswith(".")]
-    return [f"{len(others)} images are in no file of boxes, and not read ({others[0]})"] if others else []
+    beside = [path for folder in folders for path in sorted(folder.iterdir()) if path not in listed]
+    others = [path for path in beside if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")]
+    told = [f"{len(others)} images are in no file of boxes, and not read ({others[0]})"] if others else []
+    return told + not_read(beside)
 
 
 def _place(root: Path, file: Path, split: str, images: str | Mapping[str, str] | None, name: str) -> Path:

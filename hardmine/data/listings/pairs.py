@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from hardmine.data.globs import Glob
-from hardmine.data.images import Void
+from hardmine.data.images import Void, not_read
 from hardmine.data.index_images import Predictor
 from hardmine.data.layout import LayoutData, bands_of, look_at_choice
 from hardmine.data.listings.coded import read_coding
@@ -81,9 +81,11 @@ class PairsData(LayoutData):
         if why := trouble(folder, folder=True):
             raise InputError(f"{folder}: {why}: set `root` to the folder that the patterns begin in", "data")
         names, coding = read_coding(folder, classes, colors, void)
-        image_of, facts_of = _matched(Glob(folder, images, "images"), pattern)
-        mask_of, _ = _matched(Glob(folder, labels, "labels"), pattern if "(?P<id>" in (pattern or "") else None)
+        globs = Glob(folder, images, "images"), Glob(folder, labels, "labels")
+        image_of, facts_of = _matched(globs[0], pattern)
+        mask_of, _ = _matched(globs[1], pattern if "(?P<id>" in (pattern or "") else None)
         told, image_of = _paired(image_of, mask_of, unlabelled, images, labels)
+        told += not_read(path for glob in globs for path in glob.others)
         division = Division(split, lists or {}, shifted or {}, val, test, target, group)
         facts = [facts_of[name] for name in image_of]
         said = Description(division, table, environment).of(folder, image_of, facts)

@@ -12,7 +12,7 @@ import yaml
 
 from hardmine.data.annotations import ImageBoxes
 from hardmine.data.globs import files_below, in_words
-from hardmine.data.images import SUFFIXES
+from hardmine.data.images import SUFFIXES, not_read
 from hardmine.data.index_images import Predictor
 from hardmine.data.layout import SHARES, LayoutData, look_at_choice
 from hardmine.data.listings.coco import Regions
@@ -76,8 +76,9 @@ class YoloData(LayoutData):
             folder = file.parent
         images: dict[str, Path] = {}
         facts: list[Facts] = []
+        beside: list[Path] = []
         for name, split in _SPLITS.items():
-            for each in _images(file, folder, said[name]) if said.get(name) else ():
+            for each in _images(file, folder, said[name], beside) if said.get(name) else ():
                 path = Path(os.path.normpath(each))
                 known = within(Path(os.path.normpath(folder)), path)
                 if images.setdefault(known, path) is path:
@@ -102,7 +103,7 @@ class YoloData(LayoutData):
             raise InputError(f"{file}: no image has a file of labels: the first would be {alone[0]}: put them there")
         if alone:
             told.append(f"{len(alone)} images have no file of labels, and so no box ({rows[alone[0]].image})")
-        told += _spare(rows)
+        told += _spare(rows) + not_read(beside)
         every = list(rows.values())
         layout = Listing(every, file, classes, None, told, REMEDY, regions, superpixels, predictor, convert)
         super().__init__(
@@ -152,8 +153,15 @@ def _names(file: Path, said: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(map(str, names))
 
 
-def _images(file: Path, folder: Path, said: Any) -> list[Path]:
-    """The images that a split's entry names: folders, lists of paths, or several of them."""
+def _images(file: Path, folder: Path, said: Any, beside: list[Path]) -> list[Path]:
+    """The images that a split's entry names: folders, lists of paths, or several of them.
+
+    Args:
+        file: YAML.
+        folder: that its paths are relative to.
+        said: the entry.
+        beside: gets all files of the folders.
+    """
     found: list[Path] = []
     for each in said if isinstance(said, list) else [said]:
         written = Path(unified(str(each)))
@@ -165,7 +173,9 @@ def _images(file: Path, folder: Path, said: Any) -> list[Path]:
                 f"{file}: {folder / written} is not there: {folder} has {in_words(folder)}: correct the path"
             )
         if place.is_dir():
-            found += sorted(path for path in files_below(place) if path.suffix.lower() in SUFFIXES)
+            there = sorted(files_below(place))
+            found += [path for path in there if path.suffix.lower() in SUFFIXES]
+            beside += there
         else:
             found += _in_list(place, folder)
     return found

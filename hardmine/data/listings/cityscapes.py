@@ -7,7 +7,8 @@ from typing import NamedTuple, Unpack
 from torchvision.datasets import Cityscapes
 
 from hardmine.data.coding import Numbers
-from hardmine.data.globs import Glob, in_words
+from hardmine.data.globs import Glob, files_below, in_words
+from hardmine.data.images import not_read
 from hardmine.data.layout import LayoutKeys, look_at_choice
 from hardmine.data.listings.listing import Listed, ListedData
 from hardmine.data.listings.pairs import Regions
@@ -99,6 +100,7 @@ def _found(root: Path, key: str, told: list[str]) -> list[tuple[str, Path, Path,
     images = Glob(root, f"{form.images}/**/*{form.image}.png", key).files
     masks = Glob(root, f"{form.labels}/**/*{form.label}.png", key).files
     rows: list[tuple[str, Path, Path, Facts]] = []
+    told += not_read(files_below(root / form.images))
     unread = []
     labelled = {_split(name) for name in masks}
     for name, path in images.items():

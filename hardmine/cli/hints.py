@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, Unpack, get_args, get_origin, get_type_hints
 
 from hydra.utils import get_object
 from omegaconf import OmegaConf
@@ -116,8 +116,11 @@ def _hints(target: Any) -> dict[str, Any]:
         arguments = inspect.signature(called).parameters
         found = {name: hints.get(name, Any) for name in arguments}
         found = {name: hint | None if arguments[name].default is None else hint for name, hint in found.items()}
-        further = any(argument.kind is argument.VAR_KEYWORD for argument in arguments.values())
-        return found if further else {**found, "": None}
+        further = next((name for name, each in arguments.items() if each.kind is each.VAR_KEYWORD), None)
+        if further is not None and get_origin(found[further]) is Unpack:
+            found |= get_type_hints(get_args(found.pop(further))[0])
+            further = None
+        return {**found, "": None} if further is None else found
     except Exception:  # it is not there, which whoever calls it tells, or its hints are of another file
         return {}
 

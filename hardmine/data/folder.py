@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Unpack
 
 from hardmine.data.annotations import Annotations, ImageBoxes, read_coco
 from hardmine.data.bands import Bands
@@ -14,6 +14,7 @@ from hardmine.data.index_images import Predictor
 from hardmine.data.labelled import Kind
 from hardmine.data.layout import Asked, Layout, LayoutData, bands_of, look_at_choice
 from hardmine.data.metadata import Row, read_classes, read_labels, read_metadata
+from hardmine.data.module import Loading
 from hardmine.errors import InputError
 from hardmine.files import trouble
 from hardmine.names import did_you_mean, near, unified
@@ -201,33 +202,28 @@ class FolderData(LayoutData):
     Args:
         root, labels, regions, superpixels, predictor, convert, void: see `Folder`.
         channels, value_range: see `Bands`.
-        size, batch_size, num_workers, flip, cache_gib, targets, seed, tiles, exact_resize: see `LayoutData`.
+        size, tiles, exact_resize, loading: see `LayoutData`.
     """
 
     def __init__(
         self,
         root: str,
         size: tuple[int, int] = (192, 256),
-        batch_size: int = 8,
-        num_workers: int = 0,
-        flip: bool = True,
-        cache_gib: float = 4.0,
         labels: Labels = "auto",
         regions: Asked = "auto",
         superpixels: int = 32,
         predictor: Predictor | None = None,
-        targets: float = 0.0,
-        seed: int = 0,
         convert: bool = False,
         tiles: bool = False,
         channels: Sequence[int] | None = None,
         value_range: Sequence[float] | None = None,
         void: Void = VOID,
         exact_resize: bool = True,
+        **loading: Unpack[Loading],
     ) -> None:
         bands = bands_of(channels, value_range, convert)
         folder = Folder(root, labels, regions, superpixels, predictor, convert, void, bands)
-        super().__init__(folder, size, batch_size, num_workers, flip, cache_gib, targets, seed, tiles, exact_resize)
+        super().__init__(folder, size, tiles, exact_resize, **loading)
 
 
 def _by_stem(folder: Path) -> dict[str, list[Path]]:

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, Unpack, get_args
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ from hardmine.data.images import read_image
 from hardmine.data.index_images import Predictor, from_image, regions_of_boxes
 from hardmine.data.labelled import Kind, LabelledImages, Sample, in_threads
 from hardmine.data.metadata import Row, unread
-from hardmine.data.module import LabelledData
+from hardmine.data.module import LabelledData, Loading
 from hardmine.errors import InputError
 from hardmine.records import VOID
 
@@ -348,9 +348,9 @@ class LayoutData(LabelledData):
     Args:
         layout: of the images.
         size: height and width all images are resized to.
-        batch_size, num_workers, flip, cache_gib, targets, seed: see `LabelledData`.
         tiles: cut images in tiles of `size` and resize none, see `TiledImages`.
         exact_resize: see `exact` of `read_image`.
+        loading: see `LabelledData`.
 
     Raises:
         InputError: tiles of images whose labels are no masks.
@@ -360,16 +360,11 @@ class LayoutData(LabelledData):
         self,
         layout: Layout,
         size: tuple[int, int],
-        batch_size: int,
-        num_workers: int,
-        flip: bool,
-        cache_gib: float,
-        targets: float,
-        seed: int,
         tiles: bool = False,
         exact_resize: bool = True,
+        **loading: Unpack[Loading],
     ) -> None:
-        super().__init__(batch_size, num_workers, flip, cache_gib, targets, seed)
+        super().__init__(**loading)
         self.layout, self.tiles = layout, tiles
         layout.exact_resize = exact_resize
         if tiles and layout.kind != "masks":

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import NamedTuple, Unpack
 
 from torchvision.datasets import Cityscapes
 
@@ -14,6 +14,7 @@ from hardmine.data.listings.described import Description
 from hardmine.data.listings.listing import Listed, Listing
 from hardmine.data.listings.pairs import Regions
 from hardmine.data.listings.splits import Division, Facts
+from hardmine.data.module import Loading
 from hardmine.errors import InputError
 from hardmine.files import trouble
 from hardmine.records import VOID
@@ -54,7 +55,7 @@ class CityscapesData(LayoutData):
         shifted_root: a second one, whose `train` are targets and whose `val` are `test`.
         shifted, target: see `Division`.
         regions, superpixels, predictor, convert: see `Layout`.
-        size, batch_size, num_workers, flip, cache_gib, targets, seed, tiles, exact_resize: see `LayoutData`.
+        size, tiles, exact_resize, loading: see `LayoutData`.
     """
 
     def __init__(
@@ -64,18 +65,13 @@ class CityscapesData(LayoutData):
         shifted: Mapping[str, str | list[str]] | None = None,
         target: float | None = None,
         size: tuple[int, int] = (256, 512),
-        batch_size: int = 8,
-        num_workers: int = 0,
-        flip: bool = True,
-        cache_gib: float = 4.0,
         regions: Regions = "labels",
         superpixels: int = 32,
         predictor: Predictor | None = None,
-        targets: float = 0.0,
-        seed: int = 0,
         convert: bool = False,
         tiles: bool = False,
         exact_resize: bool = True,
+        **loading: Unpack[Loading],
     ) -> None:
         look_at_choice("regions", regions, Regions)
         told: list[str] = []
@@ -95,7 +91,7 @@ class CityscapesData(LayoutData):
         ]
         remedy = "set data.shifted_root to images of other conditions, or data.shifted={condition: [night]}"
         layout = Listing(rows, folder, CLASSES, _CODING, told, remedy, regions, superpixels, predictor, convert)
-        super().__init__(layout, size, batch_size, num_workers, flip, cache_gib, targets, seed, tiles, exact_resize)
+        super().__init__(layout, size, tiles, exact_resize, **loading)
 
 
 def _found(root: Path, key: str, told: list[str]) -> list[tuple[str, Path, Path, Facts]]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Unpack
 
 from hardmine.data.annotations import read_coco
 from hardmine.data.globs import in_words
@@ -13,6 +13,7 @@ from hardmine.data.listings.described import Description, facts_in, within
 from hardmine.data.listings.listing import REMEDY, Listed, Listing
 from hardmine.data.listings.splits import Division, Facts
 from hardmine.data.metadata import SPLITS
+from hardmine.data.module import Loading
 from hardmine.errors import InputError
 from hardmine.files import trouble
 
@@ -35,7 +36,7 @@ class CocoData(LayoutData):
         pattern, table, environment: see `PairsData`.
         shifted, val, test, target, group: see `Division`.
         regions, superpixels, predictor, convert: see `Layout`.
-        size, batch_size, num_workers, flip, cache_gib, targets, seed, exact_resize: see `LayoutData`.
+        size, exact_resize, loading: see `LayoutData`.
     """
 
     def __init__(
@@ -52,17 +53,12 @@ class CocoData(LayoutData):
         target: float | None = None,
         group: str | None = None,
         size: tuple[int, int] = (256, 256),
-        batch_size: int = 8,
-        num_workers: int = 0,
-        flip: bool = True,
-        cache_gib: float = 4.0,
         regions: Regions = "boxes",
         superpixels: int = 32,
         predictor: Predictor | None = None,
-        targets: float = 0.0,
-        seed: int = 0,
         convert: bool = False,
         exact_resize: bool = True,
+        **loading: Unpack[Loading],
     ) -> None:
         look_at_choice("regions", regions, Regions)
         folder = Path(root).expanduser()
@@ -101,9 +97,7 @@ class CocoData(LayoutData):
             for row, (of, values) in zip(rows, said, strict=True)
         ]
         layout = Listing(made, folder, classes, None, told, REMEDY, regions, superpixels, predictor, convert)
-        super().__init__(
-            layout, size, batch_size, num_workers, flip, cache_gib, targets, seed, exact_resize=exact_resize
-        )
+        super().__init__(layout, size, exact_resize=exact_resize, **loading)
 
 
 def _files(root: Path, annotations: str | Mapping[str, str] | None) -> dict[str, Path]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Unpack
 
 from hardmine.data.globs import Glob
 from hardmine.data.images import Void, not_read
@@ -12,6 +12,7 @@ from hardmine.data.listings.coded import read_coding
 from hardmine.data.listings.described import Description, facts_in, within
 from hardmine.data.listings.listing import REMEDY, Listed, Listing
 from hardmine.data.listings.splits import Division, Facts
+from hardmine.data.module import Loading
 from hardmine.errors import InputError
 from hardmine.files import trouble
 from hardmine.records import VOID
@@ -37,7 +38,7 @@ class PairsData(LayoutData):
         classes, colors, void: see `read_coding`.
         regions, superpixels, predictor, convert: see `Layout`.
         channels, value_range: see `Bands`.
-        size, batch_size, num_workers, flip, cache_gib, targets, seed, tiles, exact_resize: see `LayoutData`.
+        size, tiles, exact_resize, loading: see `LayoutData`.
     """
 
     def __init__(
@@ -60,20 +61,15 @@ class PairsData(LayoutData):
         colors: Mapping[str, Sequence[int]] | None = None,
         void: Void = VOID,
         size: tuple[int, int] = (192, 256),
-        batch_size: int = 8,
-        num_workers: int = 0,
-        flip: bool = True,
-        cache_gib: float = 4.0,
         regions: Regions = "labels",
         superpixels: int = 32,
         predictor: Predictor | None = None,
-        targets: float = 0.0,
-        seed: int = 0,
         convert: bool = False,
         tiles: bool = False,
         channels: Sequence[int] | None = None,
         value_range: Sequence[float] | None = None,
         exact_resize: bool = True,
+        **loading: Unpack[Loading],
     ) -> None:
         look_at_choice("unlabelled", unlabelled, Literal["refuse", "skip"])
         look_at_choice("regions", regions, Regions)
@@ -100,7 +96,7 @@ class PairsData(LayoutData):
         layout = Listing(
             rows, folder / images, names, coding, told, REMEDY, regions, superpixels, predictor, convert, bands
         )
-        super().__init__(layout, size, batch_size, num_workers, flip, cache_gib, targets, seed, tiles, exact_resize)
+        super().__init__(layout, size, tiles, exact_resize, **loading)
 
 
 def _matched(glob: Glob, pattern: str | None) -> tuple[dict[str, Path], dict[str, Facts]]:

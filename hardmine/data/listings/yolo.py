@@ -5,7 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 import yaml
@@ -20,6 +20,7 @@ from hardmine.data.listings.described import Description, facts_in, within
 from hardmine.data.listings.listing import REMEDY, Listed, Listing
 from hardmine.data.listings.splits import Division, Facts
 from hardmine.data.metadata import misspelt
+from hardmine.data.module import Loading
 from hardmine.errors import InputError
 from hardmine.files import read_text, trouble
 from hardmine.names import look_at_names, unified
@@ -40,7 +41,7 @@ class YoloData(LayoutData):
         table, environment, pattern: see `PairsData`.
         split, shifted, val, test, target, group: see `Division`.
         regions, superpixels, predictor, convert: see `Layout`.
-        size, batch_size, num_workers, flip, cache_gib, targets, seed, exact_resize: see `LayoutData`.
+        size, exact_resize, loading: see `LayoutData`.
     """
 
     def __init__(
@@ -55,17 +56,12 @@ class YoloData(LayoutData):
         target: float | None = None,
         group: str | None = None,
         size: tuple[int, int] = (256, 256),
-        batch_size: int = 8,
-        num_workers: int = 0,
-        flip: bool = True,
-        cache_gib: float = 4.0,
         regions: Regions = "boxes",
         superpixels: int = 32,
         predictor: Predictor | None = None,
-        targets: float = 0.0,
-        seed: int = 0,
         convert: bool = False,
         exact_resize: bool = True,
+        **loading: Unpack[Loading],
     ) -> None:
         look_at_choice("regions", regions, Regions)
         file = _file(Path(root).expanduser())
@@ -106,9 +102,7 @@ class YoloData(LayoutData):
         told += _spare(rows) + not_read(beside)
         every = list(rows.values())
         layout = Listing(every, file, classes, None, told, REMEDY, regions, superpixels, predictor, convert)
-        super().__init__(
-            layout, size, batch_size, num_workers, flip, cache_gib, targets, seed, exact_resize=exact_resize
-        )
+        super().__init__(layout, size, exact_resize=exact_resize, **loading)
 
 
 def _file(root: Path) -> Path:

@@ -1,5 +1,6 @@
 """The command line. Only this package reads the config; only `build.py` wires the objects."""
 
+import gc
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -97,6 +98,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
             show_help(arguments[0], [each for each in arguments[1:] if not each.startswith("-")])
             return
+        if argv is None and arguments[0] in CONFIGURED:
+            gc.disable()  # until `look_at` is done: what is imported stays, and looking through it takes a second
         # what takes seconds to import comes when signals are heeded
         with heeded(_speaks) if arguments[0] == "train" else nullcontext():
             _run(arguments[0], arguments[1:])

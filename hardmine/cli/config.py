@@ -1,5 +1,6 @@
 """From arguments to a composed config, and from errors to one line."""
 
+import gc
 import logging
 import os
 import re
@@ -40,6 +41,7 @@ def run_configured(
         InputError: a key or value that the config does not know.
     """
     import hydra
+    from hydra.core.global_hydra import GlobalHydra
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
     from omegaconf import DictConfig
@@ -54,6 +56,9 @@ def run_configured(
 
     def one(cfg: DictConfig) -> Any:
         look_at(cfg)
+        if not gc.isenabled():  # see `main`; no collection need look at the modules again
+            gc.freeze()
+            gc.enable()
         with told_once():
             return run(cfg)
 
@@ -90,9 +95,20 @@ def run_configured(
     try:
         where, what = (config_folder(), name) if frozen is None else (frozen.parent.resolve(), frozen.stem)
         with told():
-            hydra.main(version_base="1.3", config_path=str(where), config_name=what)(job)()
+            if _may_be_several(sys.argv[1:]):
+                hydra.main(version_base="1.3", config_path=str(where), config_name=what)(job)()
+            else:  # the same, but composed once: `main` also composes to see which of the two it is
+                with hydra.initialize_config_dir(str(where), "hardmine", version_base="1.3"):
+                    GlobalHydra.instance().hydra.run(what, job, sys.argv[1:])  # type: ignore[union-attr]
     except BAD as error:
         raise InputError(explain(error, program)) from None
+
+
+def _may_be_several(arguments: Sequence[str]) -> bool:
+    """Whether arguments have options, or reach configs that may say that several runs are meant."""
+    reaching = {"hydra.mode", "hydra.searchpath"}
+    options = any(each.startswith("-") or key_of(each) in reaching for each in arguments)
+    return options or "hydra" in experiment_blocks(arguments)
 
 
 def look_at(cfg: Any) -> None:

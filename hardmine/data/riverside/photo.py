@@ -110,9 +110,9 @@ def _glints(scene: Scene) -> Plane:
 def _blur(planes: Plane, share: float) -> Plane:
     """Planes with `share` of each pixel's light given to either neighbour, across and then down."""
     for axis in (1, 2):
-        padded = np.take(planes, np.r_[0, 0 : planes.shape[axis], planes.shape[axis] - 1], axis=axis)
-        before, after = (np.take(padded, np.arange(s, s + planes.shape[axis]), axis=axis) for s in (0, 2))
-        planes = planes * (1 - 2 * share) + (before + after) * share
+        place, last = np.arange(planes.shape[axis]), planes.shape[axis] - 1
+        sides = planes.take(np.maximum(place - 1, 0), axis) + planes.take(np.minimum(place + 1, last), axis)
+        planes = planes * (1 - 2 * share) + sides * share
     return planes
 
 

@@ -82,13 +82,12 @@ def _noise(table: Plane, x: Plane, y: Plane) -> Plane:
     u, v = x - column, y - row
     u *= u * (3 - 2 * u)
     v *= v * (3 - 2 * v)
-    left, top = column.astype(np.int32) & (_TABLE - 1), (row.astype(np.int32) & (_TABLE - 1)) * _TABLE
+    left, top = column.astype(np.intp) & (_TABLE - 1), (row.astype(np.intp) & (_TABLE - 1)) * _TABLE
     right, low = (left + 1) & (_TABLE - 1), (top + _TABLE) & (_TABLE * _TABLE - 1)
-    flat = table.ravel()
-    upper = flat[top + left]
-    upper += (flat[top + right] - upper) * u
-    lower = flat[low + left]
-    lower += (flat[low + right] - lower) * u
+    upper = table.take(top + left)
+    upper += (table.take(top + right) - upper) * u
+    lower = table.take(low + left)
+    lower += (table.take(low + right) - lower) * u
     return upper + (lower - upper) * v
 
 
@@ -135,10 +134,10 @@ def _materials(
         ends[:, label] = rng.dirichlet((0.8, 0.8, 0.35), 2) @ np.array(colors)
     ends[1] = ends[0] * 0.55 + ends[1] * 0.45
     patch = np.clip(coarse * 2.4 - 0.7, 0, 1)
-    albedo: Plane = ends[0].T[:, regions]
-    albedo += (ends[1].T[:, regions] - albedo) * patch
+    albedo: Plane = ends[0].T.take(regions, axis=1)
+    albedo += (ends[1].T.take(regions, axis=1) - albedo) * patch
     on_path = regions == ASPHALT
-    albedo *= 1 - on_path * (np.abs(coarse - 0.5) < 0.008) * 0.5  # level lines of noise look like cracks
+    albedo[:, on_path & (np.abs(coarse - 0.5) < 0.008)] *= 0.5  # level lines of noise look like cracks
     if rng.random() < 0.35:
         albedo[:, on_path & (np.abs(across) < 0.02) & (np.mod(along * 2.2, 1) < 0.55)] = 0.45
     return albedo
@@ -159,7 +158,7 @@ def _stand(rng: np.random.Generator, scene: Scene, pole: Pole, camera: Camera) -
 
 def _texture(table: Plane, scene: Scene) -> None:
     """Grains the albedo and tilts the normals of the ground, in place."""
-    per_x, per_z, contrast, tilt = np.take(_GRAIN, np.minimum(scene.regions, RIVER), axis=0).transpose(2, 0, 1)
+    per_x, per_z, contrast, tilt = _GRAIN.T.take(np.minimum(scene.regions, RIVER), axis=1)
     u, v = scene.x * per_x, scene.z * per_z
     # Far away a pixel averages several grains; without this the far bank looks like gravel.
     within = np.hypot(per_x * scene.z, per_z * scene.z * scene.z) / (1.2 * len(u))

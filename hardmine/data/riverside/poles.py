@@ -55,9 +55,11 @@ def place_poles(rng: np.random.Generator, grass: NDArray[np.bool_], x: Plane, z:
     height, width = grass.shape
     poles: list[Pole] = []
     count = rng.integers(1, 5)
-    for row, column in rng.uniform((0.27, 0.05), (0.97, 0.95), (48, 2)):
+    for row, column in rng.uniform((0.27, 0.05), (0.97, 0.95), (48, 2)).tolist():
         at = int(row * height), int(column * width)
-        if grass[at] and len(poles) < count:
+        if len(poles) == count:
+            break
+        if grass[at]:
             lamp = bool(rng.random() < 0.55)
             tall, radius = rng.uniform(0.75 if lamp else 0.5, 1.5), rng.uniform(0.018, 0.042)
             poles.append(Pole(float(x[at]), float(z[at]), tall, radius, lamp))

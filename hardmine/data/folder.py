@@ -12,7 +12,6 @@ from hardmine.data.images import LABEL_SUFFIXES, SUFFIXES, Void, not_read
 from hardmine.data.labelled import Kind
 from hardmine.data.layout import Asked, Layout, LayoutData, LayoutKeys, Reading, look_at_choice
 from hardmine.data.metadata import Row, read_classes, read_labels, read_metadata
-from hardmine.data.module import Loading
 from hardmine.errors import InputError
 from hardmine.files import trouble
 from hardmine.names import did_you_mean, near, unified

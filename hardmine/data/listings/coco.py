@@ -12,7 +12,6 @@ from hardmine.data.listings.described import facts_in, within
 from hardmine.data.listings.listing import Listed, ListedData, ListedKeys
 from hardmine.data.listings.splits import Facts
 from hardmine.data.metadata import SPLITS
-from hardmine.data.module import Loading
 from hardmine.errors import InputError
 from hardmine.files import trouble
 

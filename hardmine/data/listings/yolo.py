@@ -19,7 +19,6 @@ from hardmine.data.listings.described import facts_in, within
 from hardmine.data.listings.listing import Listed, ListedData, ListedKeys
 from hardmine.data.listings.splits import Facts
 from hardmine.data.metadata import misspelt
-from hardmine.data.module import Loading
 from hardmine.errors import InputError
 from hardmine.files import read_text, trouble
 from hardmine.names import look_at_names, unified

@@ -68,7 +68,8 @@ def names_of(name: str, values: Iterable[Any] | None) -> tuple[str, ...] | None:
 def parted(given: Mapping[str, Any], *kinds: type) -> list[dict[str, Any]]:
     """Keyword arguments by the `TypedDict` that has them; the last part are those of none.
 
-    >>> class Size(TypedDict): height: int
+    >>> from typing import TypedDict
+    >>> Size = TypedDict("Size", {"height": int})
     >>> parted({"height": 3, "flip": True}, Size)
     [{'height': 3}, {'flip': True}]
     """

@@ -19,7 +19,7 @@ _log = logging.getLogger("hardmine")
 
 
 class Loading(TypedDict, total=False):
-    """Keyword arguments of every data module, see `LabelledData`."""
+    """How images become batches: arguments of `LabelledData` that all its subclasses hand on to it."""
 
     batch_size: int
     num_workers: int

@@ -1,6 +1,5 @@
 """The command line. Only this package reads the config; only `build.py` wires the objects."""
 
-import atexit
 import gc
 import sys
 from collections.abc import Callable, Sequence
@@ -101,7 +100,6 @@ def main(argv: Sequence[str] | None = None) -> None:
             return
         if argv is None and arguments[0] in CONFIGURED:
             gc.disable()  # until `look_at` is done: what is imported stays, and looking through it takes a second
-            atexit.register(gc.unfreeze)  # else nanobind (of triton) reports all that is frozen as leaked
         # what takes seconds to import comes when signals are heeded
         with heeded(_speaks) if arguments[0] == "train" else nullcontext():
             _run(arguments[0], arguments[1:])

@@ -113,14 +113,16 @@ def _hints(target: Any) -> dict[str, Any]:
         called = get_object(target)
         function = called.__init__ if inspect.isclass(called) else called
         hints = get_type_hints(function)
-        arguments = inspect.signature(called).parameters
-        found = {name: hints.get(name, Any) for name in arguments}
-        found = {name: hint | None if arguments[name].default is None else hint for name, hint in found.items()}
-        further = next((name for name, each in arguments.items() if each.kind is each.VAR_KEYWORD), None)
-        if further is not None and get_origin(found[further]) is Unpack:
-            found |= get_type_hints(get_args(found.pop(further))[0])
-            further = None
-        return {**found, "": None} if further is None else found
+        found: dict[str, Any] = {"": None}
+        for name, argument in inspect.signature(called).parameters.items():
+            hint = hints.get(name, Any)
+            if argument.kind is not argument.VAR_KEYWORD:
+                found[name] = hint | None if argument.default is None else hint
+            elif get_origin(hint) is Unpack:
+                found.update(get_type_hints(get_args(hint)[0]))
+            else:
+                del found[""]
+        return found
     except Exception:  # it is not there, which whoever calls it tells, or its hints are of another file
         return {}
 

@@ -102,9 +102,9 @@ class ImageFolderData(LabelledData):
     Args:
         root: the folder of the splits.
         size: height and width all images are resized to.
-        loading: see `LabelledData`.
         regions, superpixels, predictor: how index images come about, see `Folder`.
         convert, exact_resize: see `read_image`.
+        loading: see `LabelledData`.
 
     Raises:
         InputError: no such folder, one of a split that is misspelt, or a way of making index images that needs more

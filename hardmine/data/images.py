@@ -92,7 +92,7 @@ def look_at_mode(path: Path, image: Image.Image, convert: bool) -> None:
     if image.mode not in _CONVERTIBLE and kind != _SIXTEEN:
         raise InputError(f"{path}: {kind}, whose range is not known: convert it to 8-bit RGB")
     if not convert and kind != _KINDS["RGB"]:
-        said = ", or say which are its colours by data.channels (data=folder, data=pairs)" if "channels" in kind else ""
+        said = ", or say which are its colours by data.channels (not of image_folder)" if "channels" in kind else ""
         raise InputError(f"{path}: {kind}: convert it to 8-bit RGB, or set `convert`=true{said}", "data")
 
 
@@ -170,8 +170,8 @@ def opened(path: Path, what: str) -> Iterator[Image.Image]:
         unknown = isinstance(error, UnidentifiedImageError)
         if unknown and what == "image" and path.suffix.lower() in TIFF:
             raise InputError(
-                f"{path}: this image cannot be read (no TIFF of 8-bit RGB): replace the file, or where data=folder or "
-                "data=pairs reads it, say its values and channels by data.value_range and data.channels"
+                f"{path}: this image cannot be read (no TIFF of 8-bit RGB): replace the file, or say its "
+                "values and channels by data.value_range and data.channels (not of image_folder)"
             ) from None
         reason = f"none of {', '.join(_FORMATS)}" if unknown else next(iter(str(error).splitlines()), "")
         raise InputError(

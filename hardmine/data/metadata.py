@@ -23,7 +23,7 @@ class Row:
     """One image of the folder; `label` is None where metadata.csv has no such column, `line` is where it stands."""
 
     id: str
-    split: str
+    split: str = ""
     environment: dict[str, str] = field(default_factory=dict)
     label: str | None = None
     line: int = field(default=0, compare=False)

@@ -19,7 +19,7 @@ _log = logging.getLogger("hardmine")
 
 
 class Loading(TypedDict, total=False):
-    """How images become batches: arguments of `LabelledData` that all its subclasses hand on to it."""
+    """Keyword arguments of every data module, see `LabelledData`."""
 
     batch_size: int
     num_workers: int

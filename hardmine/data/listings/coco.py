@@ -1,19 +1,17 @@
 """COCO's layout: a JSON file of boxes for each split, and its images."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, Unpack
 
 from hardmine.data.annotations import read_coco
 from hardmine.data.globs import in_words
 from hardmine.data.images import SUFFIXES, not_read
-from hardmine.data.index_images import Predictor
-from hardmine.data.layout import LayoutData, look_at_choice
-from hardmine.data.listings.described import Description, facts_in, within
-from hardmine.data.listings.listing import REMEDY, Listed, Listing
-from hardmine.data.listings.splits import Division, Facts
+from hardmine.data.layout import look_at_choice
+from hardmine.data.listings.described import facts_in, within
+from hardmine.data.listings.listing import Listed, ListedData, ListedKeys
+from hardmine.data.listings.splits import Facts
 from hardmine.data.metadata import SPLITS
-from hardmine.data.module import Loading
 from hardmine.errors import InputError
 from hardmine.files import trouble
 
@@ -22,7 +20,7 @@ Regions = Literal["boxes", "superpixels", "whole", "predicted"]
 _CALLED = {"train": ("train",), "val": ("val", "valid"), "test": ("test",), "target": ("target",)}
 
 
-class CocoData(LayoutData):
+class CocoData(ListedData):
     """`data=coco data.root=PATH`: boxes to detect, in COCO's JSON.
 
     Without `annotations` each split's file is looked for: annotations/instances_train*.json, annotations/train*.json,
@@ -33,10 +31,9 @@ class CocoData(LayoutData):
         root: the folder.
         annotations: file of each split, relative to `root`; or one file of all images, which shares or a table part.
         images: folder of the images, or of each split's, relative to `root`; None looks for the first one.
-        pattern, table, environment: see `PairsData`.
-        shifted, val, test, target, group: see `Division`.
-        regions, superpixels, predictor, convert: see `Layout`.
-        size, exact_resize, loading: see `LayoutData`.
+        pattern: see `PairsData`.
+        size: height and width all images are resized to.
+        regions, more: see `Description`, `Layout` and `LabelledData`.
     """
 
     def __init__(
@@ -45,27 +42,16 @@ class CocoData(LayoutData):
         annotations: str | Mapping[str, str] | None = None,
         images: str | Mapping[str, str] | None = None,
         pattern: str | None = None,
-        table: str | None = None,
-        environment: Sequence[str] | None = None,
-        shifted: Mapping[str, str | list[str]] | None = None,
-        val: float | None = None,
-        test: float | None = None,
-        target: float | None = None,
-        group: str | None = None,
         size: tuple[int, int] = (256, 256),
         regions: Regions = "boxes",
-        superpixels: int = 32,
-        predictor: Predictor | None = None,
-        convert: bool = False,
-        exact_resize: bool = True,
-        **loading: Unpack[Loading],
+        **more: Unpack[ListedKeys],
     ) -> None:
         look_at_choice("regions", regions, Regions)
         folder = Path(root).expanduser()
         if why := trouble(folder, folder=True):
             raise InputError(f"{folder}: {why}: set `root` to one with annotations/", "data")
         rows: list[Listed] = []
-        facts: list[Facts] = []
+        facts: dict[str, Facts] = {}
         told: list[str] = []
         classes: tuple[str, ...] = ()
         for split, file in _files(folder, annotations).items():
@@ -80,24 +66,14 @@ class CocoData(LayoutData):
             if why := trouble(place, folder=True):
                 raise InputError(f"data.images: {place}: {why}: set it to the folder of the images")
             for name, boxes in found.images.items():
-                known = f"{split}/{name}" if split else name
-                rows.append(
-                    Listed(str(Path(known).with_suffix("")), split, image=place / name, labels=file, boxes=boxes)
-                )
-                fact = facts_in(pattern, within(folder, place / name))
-                facts.append({**({"split": split} if split else {}), **fact})
-        paths = {row.id: row.image for row in rows}
-        if len(paths) < len(rows):
+                known = str(Path(split, name).with_suffix(""))
+                rows.append(Listed(known, image=place / name, labels=file, boxes=boxes))
+                said = {"split": split} if split else {}
+                facts[known] = {**said, **facts_in(pattern, within(folder, place / name))}
+        if len(facts) < len(rows):
             raise InputError(f"{folder}: two images have one name and differ in their ending alone: rename one")
         told += _unlisted({row.image for row in rows})
-        division = Division("split", {}, shifted or {}, val, test, target, group)
-        said = Description(division, table, environment).of(folder, paths, facts)
-        made = [
-            Listed(row.id, of, values, image=row.image, labels=row.labels, boxes=row.boxes)
-            for row, (of, values) in zip(rows, said, strict=True)
-        ]
-        layout = Listing(made, folder, classes, None, told, REMEDY, regions, superpixels, predictor, convert)
-        super().__init__(layout, size, exact_resize=exact_resize, **loading)
+        super().__init__(folder, rows, facts, folder, classes, None, told, regions, size, **more)
 
 
 def _files(root: Path, annotations: str | Mapping[str, str] | None) -> dict[str, Path]:

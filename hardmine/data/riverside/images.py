@@ -52,7 +52,7 @@ class RiversideData(LabelledData):
         size: height and width.
         counts: scenes of each split.
         scene_seed: of the scenes.
-        loading: see `LabelledData`.
+        loading: see `LabelledData`; `cache_gib` is 1 without it.
     """
 
     def __init__(
@@ -62,6 +62,7 @@ class RiversideData(LabelledData):
         scene_seed: int = 0,
         **loading: Unpack[Loading],
     ) -> None:
+        loading.setdefault("cache_gib", 1.0)  # scenes are made anew as quickly as files are read
         super().__init__(**loading)
         self.size, self.scene_seed = (int(size[0]), int(size[1])), scene_seed
         if min(self.size) < SMALLEST:

@@ -300,7 +300,9 @@ def test_the_pieces_of_a_training_run_are_exported_with_their_views(
         (["mine", "ckpt=/nowhere.ckpt", "out=OUT"], "/nowhere.ckpt: no such file: set ckpt"),
         (["export", "run=/nowhere", "out=x"], "/nowhere/.hydra/config.yaml: no such file: name the folder of a run"),
         (["export", "run=x"], "use hardmine export run="),
-        (["store", "run=/nowhere"], "/nowhere/store.parquet: no such file"),
+        (["store", "run=/nowhere"], "run: /nowhere: no such folder: name the folder of a run"),
+        (["store", "run=/"], "run: /store.parquet: no such file: name the folder of a run"),
+        (["store", "root=x"], "hardmine store data=NAME data.KEY=VALUE ... out=FILE.parquet"),
     ],
 )
 def test_bad_arguments(arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

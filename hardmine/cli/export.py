@@ -32,7 +32,7 @@ def command(arguments: list[str]) -> None:
     if not given.keys() >= {"run", "out"}:
         raise InputError(
             "export: use hardmine export run=RUN_FOLDER out=FOLDER [format=folder|coco|yolo|webdataset] "
-            "[sources=false], or hardmine export model ckpt=FILE out=FILE.onnx"
+            "[sources=false], or hardmine export model ckpt=FILE out=FILE.onnx|FILE.pt2"
         )
     if given.setdefault("sources", "true") not in ("true", "false"):
         raise InputError(f"export: sources={given['sources']} is unknown: take true or false")

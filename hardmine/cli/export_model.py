@@ -17,7 +17,9 @@ def command(arguments: list[str]) -> None:
     """Write the network of a checkpoint, and see that the file gives the same outputs."""
     given = plain_arguments("export model", arguments, ("ckpt", "out", "weights", "allow"))
     if not given.keys() >= {"ckpt", "out"}:
-        raise InputError("export model: use hardmine export model ckpt=FILE out=FILE.onnx [weights=model|judge]")
+        raise InputError(
+            "export model: use hardmine export model ckpt=FILE out=FILE.onnx|FILE.pt2 [weights=model|judge]"
+        )
     weights, path = given.get("weights", "model"), Path(given["out"])
     if weights not in ("model", "judge"):
         raise InputError(f"export model: weights={weights} is unknown: take model or judge")

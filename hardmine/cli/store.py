@@ -46,10 +46,16 @@ def command(arguments: list[str]) -> None:
         print(_summary(given["out"], store))
     elif given.keys() == {"run"}:
         run = Path(given["run"])
+        for path, folder in ((run, True), (run / "store.parquet", False)):
+            if why := trouble(path, folder=folder):
+                raise InputError(f"run: {path}: {why}: name the folder of a run")
         store = ParameterStore.load(run / "store.parquet")
         print_table(Console(), environment_cells(store, read_graph(run / "graph.parquet")))
     else:
-        raise InputError("store: use hardmine store root=PATH out=FILE.parquet, or hardmine store run=RUN_FOLDER")
+        raise InputError(
+            "store: use hardmine store root=PATH out=FILE.parquet, hardmine store data=NAME data.KEY=VALUE ... "
+            "out=FILE.parquet, or hardmine store run=RUN_FOLDER"
+        )
 
 
 def _measure_data(arguments: list[str], given: dict[str, str]) -> None:

@@ -173,6 +173,11 @@ FEW = ["data.counts={train: 8, val: 2, target: 2, test: 2}", "mining.start=0", "
             "'mining.treshold': no such config key (did you mean `mining.threshold`?): see hardmine train",
         ),
         (["nonsense=1"], "'nonsense': no such config key"),
+        (["budget=9"], "'budget': no such config key here, only in hardmine evaluate: see hardmine train --help"),
+        (
+            ["callbacks.early_stopping.patience=5"],
+            "'callbacks.early_stopping.patience': no such config key with this choice of early_stopping",
+        ),
         (["neighbourhood=nearest"], "neighbourhood/nearest"),
         (["neighbourhood.radius=-1"], "neighbourhood.radius must be a number of Lab units, above 0, got -1"),
         (["buffer.capacity=0"], "buffer.capacity must be a number of pieces, 1 or more, got 0"),

@@ -123,7 +123,7 @@ def test_label_maps_are_the_areas_of_a_user_without_regions() -> None:
 
 
 def test_a_user_who_names_no_areas_is_told() -> None:
-    with pytest.raises(hardmine.InputError, match="areas: the names of the areas in label order are how labels meet"):
+    with pytest.raises(hardmine.InputError, match="areas: without names the labels cannot be matched with"):
         fit(search(areas=None), TheirModule())
 
 

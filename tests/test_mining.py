@@ -918,7 +918,7 @@ def test_a_mix_that_cannot_be_is_refused(settings: dict[str, Any], message: str)
 @pytest.mark.parametrize(
     ("made", "message"),
     [
-        (lambda: search(areas=None).read(batch_of(0)), "areas: the names of the areas in label order are how labels"),
+        (lambda: search(areas=None).read(batch_of(0)), "areas: without names the labels cannot be matched"),
         (lambda: search(areas=("area0",)).read(batch_of(0)), "1 areas are named, labels 0 to 0, and a label map has"),
         (lambda: search(areas=("a", "b", "c")).read(batch_of(0)), "have no area in common"),
         (lambda: search().read({"nothing": torch.zeros(3)}), "view: no image found in a batch of keys nothing"),

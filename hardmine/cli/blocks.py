@@ -98,15 +98,17 @@ def _common() -> dict[str, Any]:
 
 
 @cache
-def known_keys() -> tuple[str, ...]:
-    """Every key of every config file, and every group."""
+def known_keys() -> dict[str, str]:
+    """Every key of every config file, and every group; with the group that it is chosen by."""
     folder = config_folder()
-    keys: list[str] = []
+    keys: dict[str, str] = {}
     for path in sorted(folder.glob("**/*.yaml")):
         group = path.parent.name if path.parent != folder else ""
         if group not in ("experiment", "sweeper"):
-            keys += [group, *_keys(OmegaConf.load(path), group)]
-    return tuple(dict.fromkeys(key for key in keys if key and key.split(".")[0] not in ("defaults", "hydra")))
+            block = "callbacks" if group in IN_CALLBACKS else group
+            for key in (group, *_keys(OmegaConf.load(path), block)):
+                keys.setdefault(key, group or key.split(".")[0])
+    return {key: by for key, by in keys.items() if key and key.split(".")[0] not in ("defaults", "hydra")}
 
 
 def _keys(part: Any, before: str) -> list[str]:
@@ -118,12 +120,19 @@ def _keys(part: Any, before: str) -> list[str]:
     return keys
 
 
+def _commands_with(key: str) -> list[str]:
+    """The commands that have a key of their own."""
+    files = [path for path in sorted(config_folder().glob("*.yaml")) if path.stem != "common"]
+    return [f"hardmine {path.stem}" for path in files if key in _keys(OmegaConf.load(path), "")]
+
+
 def meant(key: str) -> str:
-    """What a key that is not there may be: one of another choice, or like one that there is, by itself or without its
-    block; else nothing."""
+    """What a key that is not there may be: one of another command or of another choice, or like one that there is, by
+    itself or without its block; else nothing."""
     known = known_keys()
     if key in known:
-        return f" with this choice of {key.split('.')[0]}"
+        having = _commands_with(key)
+        return f" here, only in {' and '.join(having)}" if having else f" with this choice of {known[key]}"
     last = {each.split(".")[-1]: each for each in reversed(known)}
     near = get_close_matches(key, known, 1, 0.75) or [
         last[name] for name in get_close_matches(key.split(".")[-1], last, 1, 0.75)

@@ -116,8 +116,8 @@ class View:
             return (WHOLE_IMAGE,)
         if areas is None:
             raise InputError(
-                "areas: the names of the areas in label order are how labels meet the store's areas: give areas=, or "
-                'view=View(regions="whole") to take each image as one area'
+                "areas: without names the labels cannot be matched with the areas of the store: give areas=, "
+                'the names in label order, or view=View(regions="whole") to take each image as one area'
             )
         if not self.by_box:
             return tuple(areas)

@@ -1,6 +1,6 @@
 """Arguments that cannot be, told in one line."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from math import inf, isfinite
 from numbers import Integral, Real
 from typing import Any
@@ -63,3 +63,17 @@ def names_of(name: str, values: Iterable[Any] | None) -> tuple[str, ...] | None:
     if not names or not all(isinstance(each, str) for each in names) or len(set(names)) < len(names):
         raise InputError(f"{name} must be a list of different names in label order, got {values!r:.80}")
     return names
+
+
+def parted(given: Mapping[str, Any], *kinds: type) -> list[dict[str, Any]]:
+    """Keyword arguments by the `TypedDict` that has them; the last part are those of none.
+
+    >>> class Size(TypedDict): height: int
+    >>> parted({"height": 3, "flip": True}, Size)
+    [{'height': 3}, {'flip': True}]
+    """
+    of = {name: number for number, kind in enumerate(kinds) for name in kind.__annotations__}
+    parts: list[dict[str, Any]] = [{} for _ in (*kinds, None)]
+    for name, value in given.items():
+        parts[of.get(name, -1)][name] = value
+    return parts

@@ -822,6 +822,22 @@ def test_images_without_a_row_are_told(folder: Path) -> None:
     (folder / "metadata.csv").write_text("\n".join(line for line in text.splitlines() if "p00" not in line))
     told = FolderData(str(folder)).told
     assert told == [f"1 images have no row in metadata.csv, and are not read ({folder / 'images/q00.png'})"]
+    (folder / "images/r00.gif").touch()
+    (folder / "images/.r01.gif").touch()
+    (gif,) = set(FolderData(str(folder)).told) - set(told)
+    assert gif == f"1 images are of a format that is not read ({folder / 'images/r00.gif'}): convert them to PNG"
+
+
+def test_an_accent_is_one_letter_or_two(folder: Path) -> None:
+    """macOS writes names of files otherwise than people write tables."""
+    table = folder / "metadata.csv"
+    table.write_text(table.read_text().replace("p00", "gr\u00fcn"))
+    for place in ("images", "regions"):
+        (folder / place / "p00.png").rename(folder / place / "gru\u0308n.png")
+    data = FolderData(str(folder))
+    data.look()
+    assert any("gr\u00fcn" in data.split(split).ids for split in ("train", "val", "test") if data.has(split))
+    assert not data.told
 
 
 def test_sources_among_the_targets_keep_apart_from_them(tree: Path) -> None:

@@ -91,3 +91,18 @@ def test_hints_of_other_code() -> None:
     look_at_types(OmegaConf.create({"part": good}))
     with pytest.raises(InputError, match=r"part\.counts must be a list \(a whole number each\), got \[1, 'b'\]"):
         look_at_types(OmegaConf.create({"part": {**good, "counts": [1, "b"]}}))
+
+
+@pytest.mark.parametrize("layout", ["folder", "image_folder", "pairs", "coco", "yolo", "cityscapes"])
+def test_keys_that_data_modules_have_in_common(layout: str, configured: Callable[..., DictConfig]) -> None:
+    """They are hinted by a `TypedDict`, which a key must be in that is no argument."""
+    more = [f"data={layout}", "data.root=x"]
+    for override, message in (
+        ("data.batch_size=many", "data.batch_size must be a whole number, got 'many'"),
+        ("data.superpixels=true", "data.superpixels must be a whole number, got True"),
+    ):
+        with pytest.raises(InputError) as refused:
+            look_at_types(configured(*more, override))
+        assert str(refused.value) == message
+    with pytest.raises(InputError, match=r"data\.sise: no such config key: data takes .*batch_size, .*flip, .*targets"):
+        look_at_types(configured(*more, "+data.sise=[8,8]"))

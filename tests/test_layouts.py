@@ -92,6 +92,14 @@ def test_a_folder_that_is_no_cityscapes_is_one_line(cities: Path) -> None:
         CityscapesData(str(cities / "city"))
 
 
+def test_images_of_other_formats_are_told(cities: Path) -> None:
+    before = CityscapesData(str(cities / "city")).told
+    path = cities / "city/leftImg8bit/val/ulm/ulm_000000_000012_leftImg8bit.avif"
+    path.touch()
+    line = f"1 images are of a format that is not read ({path}): convert them to PNG"
+    assert sorted(CityscapesData(str(cities / "city")).told) == sorted([*before, line])
+
+
 def test_a_split_without_labels_is_told(cities: Path) -> None:
     for path in (cities / "city/gtFine/train").glob("*/*labelIds.png"):
         path.unlink()
@@ -134,6 +142,11 @@ def test_yolo(tmp_path: Path) -> None:
         YoloData(str(root / "data.yaml"), size=(10, 20), flip=False, pattern="(?P<time>day|night)"), torch.tensor(BOXES)
     )
     assert counts(data) == {"train": 2, "val": 1} and not data.told
+    (root / "train/images/night").mkdir()
+    (root / "train/images/night/a.gif").touch()
+    (gif,) = YoloData(str(root)).told
+    assert gif.startswith(f"1 images are of a format that is not read ({root / 'train/images/night/a.gif'})")
+    (root / "train/images/night/a.gif").unlink()
     (root / "train/labels/day_1.txt").write_text("0 .1 .1 .3 .1 .3 .4 .1 .4\n")  # an outline
     (root / "valid/labels/day_2.txt").unlink()
     data = YoloData(str(root), size=(10, 20), flip=False)
@@ -260,6 +273,7 @@ def test_what_coco_takes_otherwise_is_told(tmp_path: Path) -> None:
         for number in range(2):
             save(tmp_path / name / f"sub/{number}.png", picture(number + 5 * (name == "b")))
     save(tmp_path / "b/sub/2.png", picture())
+    (tmp_path / "b/sub/3.webp.gif").touch()
     content = json.loads((tmp_path / "annotations/instances_b.json").read_text())
     first, second, *others = content["annotations"]
     crowd = {**second, "iscrowd": 1}
@@ -271,6 +285,7 @@ def test_what_coco_takes_otherwise_is_told(tmp_path: Path) -> None:
     assert torch.equal(data.split("test")[0]["image"], torch.from_numpy(picture(5)).permute(2, 0, 1))
     assert (data.split("test")[0]["labels"] >= 0).sum() == 1
     for line in (
+        "1 images are of a format that is not read",
         "1 boxes of crowds",
         "1 boxes that are twice",
         f"1 images are in no file of boxes, and not read ({tmp_path}/b",
@@ -293,6 +308,24 @@ def test_one_coco_file_in_parts(tmp_path: Path) -> None:
     assert environments(data) == {"train": ("day",), "val": ("day",), "test": ("night",), "target": ("night",)}
     with pytest.raises(InputError, match=r"all.json: its image day/0.png is in no folder that is looked into"):
         CocoData(str(tmp_path), val=0.2)
+
+
+def test_lists_part_boxes_too(tmp_path: Path) -> None:
+    """What a line on a missing split proposes can be done, and a keyword of no argument is named."""
+    names = [f"{number}.png" for number in range(4)]
+    coco_file(tmp_path / "all.json", names)
+    for number, name in enumerate(names):
+        save(tmp_path / "images" / name, picture(number))
+    (tmp_path / "train.txt").write_text("0\n2.png\n")
+    (tmp_path / "val.txt").write_text("images/1.png\n")
+    lists = {"train": "train.txt", "val": "val.txt"}
+    data = CocoData(str(tmp_path), lists=lists, value_range=[0, 128], size=SIZE, flip=False)
+    assert data.split("train").ids == ("0", "2") and data.split("val").ids == ("1",)
+    assert "1 images are in no list of data.lists, and not read" in data.told
+    wanted = (torch.from_numpy(picture(2)).float() * 255 / 128).round().clamp(max=255).byte().permute(2, 0, 1)
+    assert torch.equal(data.split("train")[1]["image"], wanted)
+    with pytest.raises(TypeError, match="sise"):
+        CocoData(str(tmp_path), lists=lists, sise=SIZE)  # type: ignore[call-arg]
 
 
 def test_what_is_otherwise_later_is_noticed(tmp_path: Path) -> None:

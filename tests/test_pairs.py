@@ -238,6 +238,15 @@ def test_hidden_folders_are_not_read(drives: Path) -> None:
     assert len(splits(pairs(drives, images="[dn]*/**/*.{jpg,png}"))) == 12
 
 
+def test_what_fits_and_is_of_another_format_is_told(drives: Path) -> None:
+    given = {"images": "[dn]*/*/*", "labels": "masks/*/*/*_mask.png"}
+    assert not pairs(drives, **given).told
+    (drives / "day/a/img_09.heic").touch()
+    assert pairs(drives, **given).told == [
+        f"1 images are of a format that is not read ({drives / 'day/a/img_09.heic'}): convert them to PNG"
+    ]
+
+
 def test_a_target_that_is_there_already_is_told_why(drives: Path) -> None:
     rows = [f"{name},{'train' if '00' in name else 'val'},{name[:3]}" for name in splits(pairs(drives))]
     (drives / "table.csv").write_text("\n".join(["id,split,time", *rows]))

@@ -186,15 +186,15 @@ def test_the_first_searches_tell_what_is_hard_where_no_threshold_is_set() -> Non
     told = looked(Signs(0.1), [VARIED] * 30, threshold=None)
     assert [place for place, line in enumerate(told) if line is not None] == [4]
     assert told[4] == (
-        "no threshold is set: the first 20 scores lie between 0.71 and 0.95 (median 0.8), so the 10% of the candidates "
-        "become pieces whose parameters lower the score most, on average over images"
+        "no threshold is set: the first 20 scores lie between 0.71 and 0.95 (median 0.8), so the 10% of candidates "
+        "whose parameters lower the score most, on average over images, become pieces"
     )
 
 
 def test_a_share_of_what_lies_below_a_threshold_is_told() -> None:
     assert looked(Signs(0.1), [VARIED] * 5)[4] == (
-        "Th1 is 0.7 and hardest 0.1: of what is scored below Th1, the 10% of the candidates become pieces whose "
-        "parameters lower the score most, on average over images"
+        "Th1 is 0.7 and hardest 0.1: of what is scored below Th1, the 10% of candidates whose parameters lower "
+        "the score most, on average over images, become pieces"
     )
 
 
@@ -205,7 +205,7 @@ def test_the_choice_is_told_at_the_end_of_fewer_than_five_searches() -> None:
 
 
 @pytest.mark.parametrize(
-    ("hardest", "end"), [(0.005, "so the 0.5% of the candidates become"), (1.0, "so all candidates become pieces")]
+    ("hardest", "end"), [(0.005, "so the 0.5% of candidates whose"), (1.0, "so all candidates become pieces")]
 )
 def test_the_share_is_told_as_it_is(hardest: float, end: str) -> None:
     line = looked(Signs(hardest), [VARIED] * 5, threshold=None)[4]

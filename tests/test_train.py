@@ -13,11 +13,12 @@ from omegaconf import DictConfig
 from PIL import Image
 from torch import nn
 
-from hardmine.cli.build import build_data, build_mining, build_task
+from hardmine.cli.build import build_data, build_looking, build_mining, build_task
 from hardmine.cli.train import train
 from hardmine.judge import without_trace
 from hardmine.memory.ledger import Ledger
 from hardmine.numbered import Numbered
+from hardmine.plan import Plan
 
 Configured = Callable[..., DictConfig]
 
@@ -160,6 +161,25 @@ def test_the_ledger_makes_every_candidate_again(configured: Configured, tmp_path
     mining.settle()
     assert mining.offered is not None and mining.offered.score is not None
     assert torch.equal(mining.offered.score, torch.tensor(ledger.read()["score"].to_pylist()))
+
+
+def test_images_are_looked_at_in_their_own_frame(configured: Configured) -> None:
+    """What an evaluation finds is due to colours: a search's new frames and gates are left out."""
+    config = configured("gate=all", "conversion=color_and_frame", "conversion.parts.frame.share=1")
+    data = build_data(config)
+    batch = torch.utils.data.default_collate([Numbered(data.training)[place, place] for place in range(4)])
+    searching, looking, kept = build_mining(config, data), build_looking(config, data), []
+    for mining in (searching, looking):
+        assert mining is not None
+        mining.start = 0
+        scenes = mining.read(batch)
+        miner = mining.miner
+        assert miner is not None
+        rows = miner.begin(mining.plan(scenes, None).rows, torch.Generator().manual_seed(0))
+        made = mining.make(scenes, Plan(rows))
+        kept.append(torch.equal(made.regions, scenes.regions))
+    assert kept == [False, True]
+    assert not looking.gates
 
 
 def test_scoring_leaves_no_trace() -> None:

@@ -56,9 +56,7 @@ def run_configured(
 
     def one(cfg: DictConfig) -> Any:
         look_at(cfg)
-        if not gc.isenabled():  # see `main`; no collection need look at the modules again
-            gc.freeze()
-            gc.enable()
+        gc.enable()  # see `main`
         with told_once():
             return run(cfg)
 

@@ -31,7 +31,7 @@ ABOUT: dict[str, tuple[str, dict[str, str]]] = {
         {
             "hardmine mine ckpt=FILE data.root=PATH out=FOLDER": "the same again goes on where it was stopped",
             "hardmine mine ckpt=FILE data.root=PATH out=FOLDER mining.threshold=auto": "the hardest tenth",
-            "hardmine mine experiment=first_embodiment ckpt=FILE out=FOLDER": "the source's method to the letter",
+            "hardmine mine experiment=first_embodiment ckpt=FILE out=FOLDER": "the patent's method to the letter",
         },
     ),
     "evaluate": (

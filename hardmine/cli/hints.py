@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, Unpack, get_args, get_origin, get_type_hints
 
 from hydra.utils import get_object
 from omegaconf import OmegaConf
@@ -113,11 +113,16 @@ def _hints(target: Any) -> dict[str, Any]:
         called = get_object(target)
         function = called.__init__ if inspect.isclass(called) else called
         hints = get_type_hints(function)
-        arguments = inspect.signature(called).parameters
-        found = {name: hints.get(name, Any) for name in arguments}
-        found = {name: hint | None if arguments[name].default is None else hint for name, hint in found.items()}
-        further = any(argument.kind is argument.VAR_KEYWORD for argument in arguments.values())
-        return found if further else {**found, "": None}
+        found: dict[str, Any] = {"": None}
+        for name, argument in inspect.signature(called).parameters.items():
+            hint = hints.get(name, Any)
+            if argument.kind is not argument.VAR_KEYWORD:
+                found[name] = hint | None if argument.default is None else hint
+            elif get_origin(hint) is Unpack:
+                found.update(get_type_hints(get_args(hint)[0]))
+            else:
+                del found[""]
+        return found
     except Exception:  # it is not there, which whoever calls it tells, or its hints are of another file
         return {}
 

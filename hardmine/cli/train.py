@@ -5,6 +5,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, open_dict
@@ -53,12 +54,11 @@ def train(cfg: Any, watching: Sequence[Any] = ()) -> dict[str, Any]:
 
 def _train(cfg: Any, watching: Sequence[Any]) -> dict[str, Any]:
     import lightning as L
-    from hydra.utils import instantiate
     from lightning.fabric.utilities.rank_zero import rank_zero_only
-    from lightning.pytorch.callbacks import Checkpoint, LambdaCallback
+    from lightning.pytorch.callbacks import LambdaCallback
     from torch.utils.data import default_collate
 
-    from hardmine.callbacks import AtomicCheckpointIO, Finite, Signals, tracking
+    from hardmine.callbacks import Finite, Signals, tracking
     from hardmine.callbacks.checkpoint import look_at_state
     from hardmine.cli import loggers
     from hardmine.cli.album import PageAlbum
@@ -70,7 +70,6 @@ def _train(cfg: Any, watching: Sequence[Any]) -> dict[str, Any]:
         build_target_images,
         build_task,
     )
-    from hardmine.cli.launch import distributed, environments, launched
     from hardmine.cli.networks import compile_network
     from hardmine.cli.report import report_of
     from hardmine.cli.trouble import explained
@@ -79,7 +78,6 @@ def _train(cfg: Any, watching: Sequence[Any]) -> dict[str, Any]:
     from hardmine.memory.ledger import Ledger
     from hardmine.numbered import Numbered
     from hardmine.report.table import environment_rows
-    from hardmine.tasks.precision import auto_precision
 
     if "search" in cfg:
         raise InputError(
@@ -139,30 +137,8 @@ def _train(cfg: Any, watching: Sequence[Any]) -> dict[str, Any]:
         if first and (line := told_length(trainer, len(data.split("train")))):
             _log.warning("hardmine: %s", line)
 
-    trainer = instantiate(
-        lightnings(cfg.trainer),
-        precision=auto_precision(cfg.trainer.accelerator) if cfg.trainer.precision == "auto" else cfg.trainer.precision,
-        callbacks=[
-            LambdaCallback(on_train_start=tell_length, on_train_batch_end=lambda *_: begin()),
-            *callbacks.values(),
-            finite,
-            signals,
-            *watching,
-        ],
-        logger=loggers.build_logger(cfg.logger) or False,
-        plugins=[AtomicCheckpointIO(), *environments()],
-        **distributed(cfg.trainer, cfg.timeout),
-        use_distributed_sampler=False,  # hardmine's sampler already shares the rows out
-        enable_model_summary=False,
-        # otherwise Lightning adds a ModelCheckpoint, which writes where the command was typed
-        enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks.values()),
-        **({} if data.has("val") else {"limit_val_batches": 0}),
-    )
-    if trainer.world_size > 1 and launched() is None:  # trainer.devices=auto found several
-        raise InputError(
-            f"trainer.devices={cfg.trainer.devices} found {trainer.num_devices} devices: start the run with torchrun "
-            f"--nproc_per_node={trainer.num_devices} -m hardmine train ..., or set trainer.devices=1"
-        )
+    starts = LambdaCallback(on_train_start=tell_length, on_train_batch_end=lambda *_: begin())
+    trainer = _trainer(cfg, data, [starts, *callbacks.values(), finite, signals, *watching])
     if cfg.get("compile"):
         if data.kind == "boxes":
             raise InputError("compile=true: detectors take lists of images, which are not compiled: set compile=false")
@@ -194,17 +170,9 @@ def _train(cfg: Any, watching: Sequence[Any]) -> dict[str, Any]:
             "set trainer.val_check_interval lower",
             steps,
         )
-    after = measured(trainer, task, data, getattr(best, "best", None))
-    device, autocast = trainer.strategy.root_device, trainer.precision_plugin.forward_context
+    autocast = trainer.precision_plugin.forward_context
     album = PageAlbum(cfg, data, data.training, mining if first else None, folder.ledger, autocast)
-    with task.averaged.in_place(task):
-        album.look(task, "prediction at the end", device)
-    before = {}
-    if weights := folder.weights_before(task):
-        task.on_load_checkpoint({"state_dict": weights})  # it is no average of these
-        task.load_state_dict(weights)
-        before = measured(trainer, task, data, before=True)
-        album.look(task, "prediction before mining", device)
+    after, before = _compared(trainer, task, data, folder, getattr(best, "best", None), album)
     summary = {**after, **{f"before/{key}": value for key, value in before.items()}}
     summary.update(found(mining), steps=steps, seconds=round(seconds, 1), nonfinite_steps=finite.steps)
     summary.update(decided(best, early))
@@ -215,6 +183,62 @@ def _train(cfg: Any, watching: Sequence[Any]) -> dict[str, Any]:
         _keep(folder, cfg, "checkpoint" in callbacks)
         tracking.add_end(trainer.loggers, environment_rows(before, after, task.metric), folder.path, steps)
     return summary
+
+
+def _trainer(cfg: Any, data: Any, callbacks: Sequence[Any]) -> Any:
+    """Lightning's trainer, as the config says.
+
+    Raises:
+        InputError: it would start processes of its own.
+    """
+    from hydra.utils import instantiate
+    from lightning.pytorch.callbacks import Checkpoint
+
+    from hardmine.callbacks import AtomicCheckpointIO
+    from hardmine.cli import loggers
+    from hardmine.cli.launch import distributed, environments, launched
+    from hardmine.tasks.precision import auto_precision
+
+    trainer = instantiate(
+        lightnings(cfg.trainer),
+        precision=auto_precision(cfg.trainer.accelerator) if cfg.trainer.precision == "auto" else cfg.trainer.precision,
+        callbacks=callbacks,
+        logger=loggers.build_logger(cfg.logger) or False,
+        plugins=[AtomicCheckpointIO(), *environments()],
+        **distributed(cfg.trainer, cfg.timeout),
+        use_distributed_sampler=False,  # hardmine's sampler already shares the rows out
+        enable_model_summary=False,
+        # otherwise Lightning adds a ModelCheckpoint, which writes where the command was typed
+        enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
+        **({} if data.has("val") else {"limit_val_batches": 0}),
+    )
+    if trainer.world_size > 1 and launched() is None:  # trainer.devices=auto found several
+        raise InputError(
+            f"trainer.devices={cfg.trainer.devices} found {trainer.num_devices} devices: start the run with torchrun "
+            f"--nproc_per_node={trainer.num_devices} -m hardmine train ..., or set trainer.devices=1"
+        )
+    return trainer
+
+
+def _compared(
+    trainer: Any, task: Any, data: Any, folder: RunFolder, best: Path | None, album: Any
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Metrics of the weights of the end, or the best, and of those when mining began, where these are kept.
+
+    Both are looked at in the album. The task has the latter afterwards.
+    """
+    device = trainer.strategy.root_device
+    after = measured(trainer, task, data, best)
+    with task.averaged.in_place(task):
+        album.look(task, "prediction at the end", device)
+    weights = folder.weights_before(task)
+    if not weights:
+        return after, {}
+    task.on_load_checkpoint({"state_dict": weights})  # it is no average of these
+    task.load_state_dict(weights)
+    before = measured(trainer, task, data, before=True)
+    album.look(task, "prediction before mining", device)
+    return after, before
 
 
 def _finished(folder: RunFolder, summary: dict[str, Any], cfg: Any) -> dict[str, Any]:

@@ -94,7 +94,8 @@ def read_coco(path: Path, paths: bool = False) -> Annotations:
     for key, image in images.items():
         if image["width"] < 1 or image["height"] < 1:
             raise InputError(f"{path}: image {key!r} has width or height below 1 pixel: correct it")
-        stem = unified(image["file_name"]) if paths else PurePosixPath(image["file_name"]).stem
+        stem = unified(image["file_name"])
+        stem = stem if paths else PurePosixPath(stem).stem
         if not stem or stems.setdefault(stem, key) != key:
             raise InputError(f"{path}: file_name {image['file_name']!r} is empty or names one image twice: rename it")
     found: dict[Any, list[tuple[list[float], int]]] = {key: [] for key in images}

@@ -1,22 +1,20 @@
 """hardmine's folder layout: images/, regions/, classes.csv, annotations.json, metadata.csv."""
 
 import shlex
-from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Unpack
 
+from hardmine.arguments import parted
 from hardmine.data.annotations import Annotations, ImageBoxes, read_coco
-from hardmine.data.bands import Bands
 from hardmine.data.coding import Coding, Indices
-from hardmine.data.images import LABEL_SUFFIXES, SUFFIXES, Void
-from hardmine.data.index_images import Predictor
+from hardmine.data.images import LABEL_SUFFIXES, SUFFIXES, Void, not_read
 from hardmine.data.labelled import Kind
-from hardmine.data.layout import Asked, Layout, LayoutData, bands_of, look_at_choice
+from hardmine.data.layout import Asked, Layout, LayoutData, LayoutKeys, Reading, look_at_choice
 from hardmine.data.metadata import Row, read_classes, read_labels, read_metadata
 from hardmine.errors import InputError
 from hardmine.files import trouble
-from hardmine.names import did_you_mean, near
+from hardmine.names import did_you_mean, near, unified
 from hardmine.records import VOID
 
 Labels = Literal["auto", "masks", "classes", "boxes"]
@@ -39,12 +37,8 @@ class Folder(Layout):
         regions: labels (regions/), boxes (the classes of the boxes and the rest; small boxes lie on large ones),
             superpixels, whole (one area), predicted (by `predictor`); auto takes labels where there is a folder
             regions/, else boxes where the labels are boxes, else whole.
-        superpixels: number of areas of `superpixels`.
-        predictor: of `predicted`.
-        convert: make 8-bit RGB of grey, palette, CMYK and 16-bit images, and drop alpha channels; otherwise
-            they are refused.
         void: label of regions/ that is no area; None where all are, see `Indices`.
-        bands: see `Layout`.
+        reading: see `Layout`.
 
     Attributes:
         kind, areas, classes: what `LabelledImages` has under these names.
@@ -58,11 +52,8 @@ class Folder(Layout):
         root: str | Path,
         labels: Labels = "auto",
         regions: Asked = "auto",
-        superpixels: int = 32,
-        predictor: Predictor | None = None,
-        convert: bool = False,
         void: Void = VOID,
-        bands: Bands | None = None,
+        **reading: Unpack[Reading],
     ) -> None:
         if void not in (VOID, None):
             raise InputError(f"`void` must be {VOID} or null, got {void!r}", "data")
@@ -82,7 +73,7 @@ class Folder(Layout):
         if regions == "auto":
             there = trouble(self.root / "regions", folder=True) != "no such folder"
             regions = "labels" if there else "boxes" if self.kind == "boxes" else "whole"
-        super().__init__(self.root, regions, superpixels, predictor, convert, bands)
+        super().__init__(self.root, regions, **reading)
         self.areas  # noqa: B018  # what is wrong with their names shows now
 
     def _kind(self) -> Kind:
@@ -188,7 +179,8 @@ class Folder(Layout):
         if self.regions == "whole" and self._so_called:
             told.append(f"{self.root}: no folder is called regions, each image is one area{self._so_called}")
         named = {row.id for row in self.all_rows}
-        others = (path for name, paths in self._images.items() if name not in named for path in paths)
+        others = [path for name, paths in self._images.items() if name not in named for path in paths]
+        told += not_read(others)
         if spare := [path for path in others if path.suffix.lower() in SUFFIXES and path.name[0] != "."]:
             told.append(f"{len(spare)} images have no row in metadata.csv, and are not read ({spare[0]})")
         return told + (list(self.annotations.told) if "annotations" in vars(self) else [])
@@ -198,35 +190,24 @@ class FolderData(LayoutData):
     """`data=folder data.root=PATH`: the splits of a folder.
 
     Args:
-        root, labels, regions, superpixels, predictor, convert, void: see `Folder`.
-        channels, value_range: see `Bands`.
-        size, batch_size, num_workers, flip, cache_gib, targets, seed, tiles, exact_resize: see `LayoutData`.
+        root, labels, regions, void: see `Folder`.
+        size, tiles: see `LayoutData`.
+        more: see `Layout` and `LabelledData`.
     """
 
     def __init__(
         self,
         root: str,
         size: tuple[int, int] = (192, 256),
-        batch_size: int = 8,
-        num_workers: int = 0,
-        flip: bool = True,
-        cache_gib: float = 4.0,
+        tiles: bool = False,
         labels: Labels = "auto",
         regions: Asked = "auto",
-        superpixels: int = 32,
-        predictor: Predictor | None = None,
-        targets: float = 0.0,
-        seed: int = 0,
-        convert: bool = False,
-        tiles: bool = False,
-        channels: Sequence[int] | None = None,
-        value_range: Sequence[float] | None = None,
         void: Void = VOID,
-        exact_resize: bool = True,
+        **more: Unpack[LayoutKeys],
     ) -> None:
-        bands = bands_of(channels, value_range, convert)
-        folder = Folder(root, labels, regions, superpixels, predictor, convert, void, bands)
-        super().__init__(folder, size, batch_size, num_workers, flip, cache_gib, targets, seed, tiles, exact_resize)
+        reading, loading = parted(more, Reading)
+        folder = Folder(root, labels, regions, void, **reading)
+        super().__init__(folder, size, tiles, **loading)
 
 
 def _by_stem(folder: Path) -> dict[str, list[Path]]:
@@ -239,5 +220,5 @@ def _by_stem(folder: Path) -> dict[str, list[Path]]:
         raise InputError(f"{folder}: {why}: put the files of metadata.csv there")
     files: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir()):
-        files.setdefault(path.stem, []).append(path)
+        files.setdefault(unified(path.stem), []).append(path)
     return files

@@ -23,6 +23,9 @@ class Glob:
             capitals do not matter in the ending.
         key: of the config, for messages.
 
+    Attributes:
+        others: files that fit and have no ending of an image, once `files` has been asked for.
+
     Raises:
         InputError: a pattern that cannot be one, or no folder where it begins.
     """
@@ -41,6 +44,7 @@ class Glob:
                 why = trouble(there, folder=True)
             raise InputError(f"data.{key}: {self.base}: no such folder: {there} has {in_words(there)}")
         self._regex = _regex("/".join(parts[fixed:]))
+        self.others: list[Path] = []
 
     @cached_property
     def files(self) -> dict[str, Path]:
@@ -53,7 +57,10 @@ class Glob:
         for path in files_below(self.base):
             within = path.relative_to(self.base).as_posix()
             fits = self._regex.fullmatch(within)
-            if fits is None or path.suffix.lower() not in SUFFIXES:
+            if fits is None:
+                continue
+            if path.suffix.lower() not in SUFFIXES:
+                self.others.append(path)
                 continue
             if why := blemish(within):
                 raise InputError(f"{self.base}: the name {within!r} {why}: rename the file")

@@ -3,6 +3,7 @@
 import os
 from functools import cached_property
 from pathlib import Path
+from typing import Unpack
 
 import torch
 from torchvision.datasets import ImageFolder
@@ -13,7 +14,7 @@ from hardmine.data.images import SUFFIXES, read_image
 from hardmine.data.index_images import FromImage, Predictor, from_image
 from hardmine.data.labelled import LabelledImages, Sample
 from hardmine.data.metadata import SPLITS, misspelt, unread
-from hardmine.data.module import LabelledData
+from hardmine.data.module import LabelledData, Loading
 from hardmine.errors import InputError
 from hardmine.files import trouble
 from hardmine.names import blemish, look_at_names
@@ -101,9 +102,9 @@ class ImageFolderData(LabelledData):
     Args:
         root: the folder of the splits.
         size: height and width all images are resized to.
-        batch_size, num_workers, flip, cache_gib, targets, seed: see `LabelledData`.
         regions, superpixels, predictor: how index images come about, see `Folder`.
         convert, exact_resize: see `read_image`.
+        loading: see `LabelledData`.
 
     Raises:
         InputError: no such folder, one of a split that is misspelt, or a way of making index images that needs more
@@ -114,19 +115,14 @@ class ImageFolderData(LabelledData):
         self,
         root: str,
         size: tuple[int, int] = (224, 224),
-        batch_size: int = 8,
-        num_workers: int = 0,
-        flip: bool = True,
-        cache_gib: float = 4.0,
         regions: FromImage = "whole",
         superpixels: int = 32,
         predictor: Predictor | None = None,
-        targets: float = 0.0,
-        seed: int = 0,
         convert: bool = False,
         exact_resize: bool = True,
+        **loading: Unpack[Loading],
     ) -> None:
-        super().__init__(batch_size, num_workers, flip, cache_gib, targets, seed)
+        super().__init__(**loading)
         self.root = Path(root).expanduser()
         if why := trouble(self.root, folder=True):
             raise InputError(f"{self.root}: {why}: set `root` to one with train/<class>/<image>", "data")

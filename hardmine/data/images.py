@@ -1,7 +1,7 @@
 """Reading images strictly: what is no 8-bit RGB or no index image is refused, or converted where that is asked for."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
@@ -17,6 +17,7 @@ from hardmine.files import trouble
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")  # of images, in any case
 LABEL_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")  # of index images: formats that keep each number as it is
 TIFF = (".tif", ".tiff")
+_NOT_READ = (".gif", ".heic", ".heif", ".avif", ".jxl", ".jp2", ".j2k", ".tga", ".dds", ".exr", ".hdr", ".pfm")
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")  # a JPEG with a second one in it, as of a phone, is an MPO
 
 Void = Literal[255] | None  # label of no area; None: every label is one
@@ -74,6 +75,13 @@ def read_image(
     return pixels.permute(2, 0, 1).contiguous(), own
 
 
+def not_read(paths: Iterable[Path]) -> list[str]:
+    """A line on the images among files whose format is none of those that are read."""
+    others = sorted(path for path in paths if path.suffix.lower() in _NOT_READ and not path.name.startswith("."))
+    counted = f"{len(others)} images are of a format that is not read"
+    return [f"{counted} ({others[0]}): convert them to PNG"] if others else []
+
+
 def look_at_mode(path: Path, image: Image.Image, convert: bool) -> None:
     """See that an open image is 8-bit RGB, or can be made so where it is to be.
 
@@ -84,7 +92,7 @@ def look_at_mode(path: Path, image: Image.Image, convert: bool) -> None:
     if image.mode not in _CONVERTIBLE and kind != _SIXTEEN:
         raise InputError(f"{path}: {kind}, whose range is not known: convert it to 8-bit RGB")
     if not convert and kind != _KINDS["RGB"]:
-        said = ", or say which are its colours by data.channels (data=folder, data=pairs)" if "channels" in kind else ""
+        said = ", or say which are its colours by data.channels (not of image_folder)" if "channels" in kind else ""
         raise InputError(f"{path}: {kind}: convert it to 8-bit RGB, or set `convert`=true{said}", "data")
 
 
@@ -162,8 +170,8 @@ def opened(path: Path, what: str) -> Iterator[Image.Image]:
         unknown = isinstance(error, UnidentifiedImageError)
         if unknown and what == "image" and path.suffix.lower() in TIFF:
             raise InputError(
-                f"{path}: this image cannot be read (no TIFF of 8-bit RGB): replace the file, or where data=folder or "
-                "data=pairs reads it, say its values and channels by data.value_range and data.channels"
+                f"{path}: this image cannot be read (no TIFF of 8-bit RGB): replace the file, or say its "
+                "values and channels by data.value_range and data.channels (not of image_folder)"
             ) from None
         reason = f"none of {', '.join(_FORMATS)}" if unknown else next(iter(str(error).splitlines()), "")
         raise InputError(

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, TypedDict, Unpack, get_args
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ from hardmine.data.images import read_image
 from hardmine.data.index_images import Predictor, from_image, regions_of_boxes
 from hardmine.data.labelled import Kind, LabelledImages, Sample, in_threads
 from hardmine.data.metadata import Row, unread
-from hardmine.data.module import LabelledData
+from hardmine.data.module import LabelledData, Loading
 from hardmine.errors import InputError
 from hardmine.records import VOID
 
@@ -25,6 +25,21 @@ Regions = Literal["labels", "boxes", "superpixels", "whole", "predicted"]
 Asked = Literal["auto", "labels", "boxes", "superpixels", "whole", "predicted"]
 
 _REST = "rest"  # area of the pixels outside all boxes
+
+
+class Reading(TypedDict, total=False):
+    """Keyword arguments on how the files of every layout are read, see `Layout`."""
+
+    superpixels: int
+    predictor: Predictor | None
+    convert: bool
+    channels: Sequence[int] | None
+    value_range: Sequence[float] | None
+    exact_resize: bool
+
+
+class LayoutKeys(Reading, Loading, total=False):
+    """Keyword arguments of the data module of every layout."""
 
 
 class Layout(ABC):
@@ -38,31 +53,34 @@ class Layout(ABC):
         predictor: of `predicted`.
         convert: make 8-bit RGB of grey, palette, CMYK and 16-bit images, and drop alpha channels; otherwise
             they are refused.
-        bands: makes 8-bit RGB of images with other values or channels, in place of `convert`.
+        channels, value_range: see `Bands`, which then makes 8-bit RGB in place of `convert`.
+        exact_resize: see `exact` of `read_image`.
 
     Attributes:
         kind, areas, classes: what `LabelledImages` has under these names.
         all_rows: the images.
         listed: file or folder that says which images there are, for messages.
-        exact_resize: see `exact` of `read_image`.
+        bands: of `channels` and `value_range`; None where neither is given.
         maker: makes index images of images; None where they are drawn, or made of boxes.
     """
 
     kind: Kind
     all_rows: Sequence[Row]
     listed: Path
-    exact_resize: bool = True
 
     def __init__(
         self,
         root: Path,
         regions: Regions,
-        superpixels: int,
-        predictor: Predictor | None,
-        convert: bool,
-        bands: Bands | None = None,
+        superpixels: int = 32,
+        predictor: Predictor | None = None,
+        convert: bool = False,
+        channels: Sequence[int] | None = None,
+        value_range: Sequence[float] | None = None,
+        exact_resize: bool = True,
     ) -> None:
-        self.root, self.regions, self.convert, self.bands = root, regions, convert, bands
+        self.root, self.regions, self.convert, self.exact_resize = root, regions, convert, exact_resize
+        self.bands = _bands(channels, value_range, convert)
         self.maker: Predictor | None = None
         if regions != "labels" and regions != "boxes":
             self.maker = from_image(regions, superpixels, predictor)
@@ -348,30 +366,16 @@ class LayoutData(LabelledData):
     Args:
         layout: of the images.
         size: height and width all images are resized to.
-        batch_size, num_workers, flip, cache_gib, targets, seed: see `LabelledData`.
         tiles: cut images in tiles of `size` and resize none, see `TiledImages`.
-        exact_resize: see `exact` of `read_image`.
+        loading: see `LabelledData`.
 
     Raises:
         InputError: tiles of images whose labels are no masks.
     """
 
-    def __init__(
-        self,
-        layout: Layout,
-        size: tuple[int, int],
-        batch_size: int,
-        num_workers: int,
-        flip: bool,
-        cache_gib: float,
-        targets: float,
-        seed: int,
-        tiles: bool = False,
-        exact_resize: bool = True,
-    ) -> None:
-        super().__init__(batch_size, num_workers, flip, cache_gib, targets, seed)
+    def __init__(self, layout: Layout, size: tuple[int, int], tiles: bool = False, **loading: Unpack[Loading]) -> None:
+        super().__init__(**loading)
         self.layout, self.tiles = layout, tiles
-        layout.exact_resize = exact_resize
         if tiles and layout.kind != "masks":
             raise InputError(f"`tiles`=true cuts masks; labels that are {layout.kind} are of whole images", "data")
         layout.classes  # noqa: B018  # all rows have labels: said now, not when the first batch is read
@@ -395,7 +399,7 @@ class LayoutData(LabelledData):
         return self.layout.told
 
 
-def bands_of(channels: Sequence[int] | None, value_range: Sequence[float] | None, convert: bool) -> Bands | None:
+def _bands(channels: Sequence[int] | None, value_range: Sequence[float] | None, convert: bool) -> Bands | None:
     """What `data.channels` and `data.value_range` ask for, if anything.
 
     Raises:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hardmine.data.table import read_table
 from hardmine.errors import InputError
-from hardmine.names import look_at_names, look_at_values, near
+from hardmine.names import look_at_names, look_at_values, near, unified
 from hardmine.records import VOID
 
 SOURCE = "source."  # begins the columns that say where an image was made from another one
@@ -23,7 +23,7 @@ class Row:
     """One image of the folder; `label` is None where metadata.csv has no such column, `line` is where it stands."""
 
     id: str
-    split: str
+    split: str = ""
     environment: dict[str, str] = field(default_factory=dict)
     label: str | None = None
     line: int = field(default=0, compare=False)
@@ -45,7 +45,7 @@ def read_metadata(path: Path) -> list[Row]:
         # an empty value stays: of some images nobody knows it
         look_at_values(path, name, [(f"line {line}", cells[name]) for line, cells in table.items()])
     rows = [
-        Row(cells["id"], cells["split"], {name: cells[name] for name in components}, cells.get("label"), line)
+        Row(unified(cells["id"]), cells["split"], {name: cells[name] for name in components}, cells.get("label"), line)
         for line, cells in table.items()
     ]
     seen: dict[str, int] = {}

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, TypedDict
 
 import lightning as L
 import torch
@@ -16,6 +16,17 @@ from hardmine.errors import InputError
 from hardmine.numbered import Numbered
 
 _log = logging.getLogger("hardmine")
+
+
+class Loading(TypedDict, total=False):
+    """Keyword arguments of every data module, see `LabelledData`."""
+
+    batch_size: int
+    num_workers: int
+    flip: bool
+    cache_gib: float
+    targets: float
+    seed: int
 
 
 class LabelledData(L.LightningDataModule):
@@ -41,10 +52,10 @@ class LabelledData(L.LightningDataModule):
 
     def __init__(
         self,
-        batch_size: int,
-        num_workers: int,
-        flip: bool,
-        cache_gib: float,
+        batch_size: int = 8,
+        num_workers: int = 0,
+        flip: bool = True,
+        cache_gib: float = 4.0,
         targets: float = 0.0,
         seed: int = 0,
     ) -> None:

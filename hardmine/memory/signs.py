@@ -118,15 +118,16 @@ class Signs:
                 f"{float(scored[0]):.3g} ({th1}): {_alike(float(scored[0]))}"
             ]
         pieces = (
-            f"the {self.hardest * 100:g}% of the candidates become pieces whose parameters lower the score most, on "
+            f"the {self.hardest * 100:g}% of candidates whose parameters lower the score most, on average over images, "
+            "become pieces"
         )
         if threshold is not None:
             below = f"Th1 is {threshold:g} and hardest {self.hardest:g}: of what is scored below Th1, "
-            return [f"{below}{pieces}average over images"] if self.hardest < 1 else []
+            return [f"{below}{pieces}"] if self.hardest < 1 else []
         return [
             f"no threshold is set: the first {len(scored)} scores lie between {float(scored.min()):.3g} and "
             f"{float(scored.max()):.3g} (median {float(scored.median()):.3g}), so "
-            + (f"{pieces}average over images" if self.hardest < 1 else "all candidates become pieces")
+            + (pieces if self.hardest < 1 else "all candidates become pieces")
         ]
 
     def state_dict(self) -> dict[str, Any]:

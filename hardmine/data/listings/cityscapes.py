@@ -1,19 +1,18 @@
 """Cityscapes, and what is laid out like it: ACDC, Dark Zurich."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import NamedTuple, Unpack
 
 from torchvision.datasets import Cityscapes
 
 from hardmine.data.coding import Numbers
-from hardmine.data.globs import Glob, in_words
-from hardmine.data.index_images import Predictor
-from hardmine.data.layout import LayoutData, look_at_choice
-from hardmine.data.listings.described import Description
-from hardmine.data.listings.listing import Listed, Listing
+from hardmine.data.globs import Glob, files_below, in_words
+from hardmine.data.images import not_read
+from hardmine.data.layout import LayoutKeys, look_at_choice
+from hardmine.data.listings.listing import Listed, ListedData
 from hardmine.data.listings.pairs import Regions
-from hardmine.data.listings.splits import Division, Facts
+from hardmine.data.listings.splits import Facts
 from hardmine.errors import InputError
 from hardmine.files import trouble
 from hardmine.records import VOID
@@ -42,7 +41,14 @@ _FORMS = (
 )
 
 
-class CityscapesData(LayoutData):
+class CityscapesKeys(LayoutKeys, total=False):
+    """Keyword arguments of `CityscapesData`, whose splits are said by folders."""
+
+    shifted: Mapping[str, str | Sequence[str]] | None
+    target: float | None
+
+
+class CityscapesData(ListedData):
     """`data=cityscapes data.root=PATH`: leftImg8bit/ and gtFine/, or as ACDC has them rgb_anon/ and gt/.
 
     The numbers in masks (labelIds) become the 19 classes that are trained on, all others are void. The environment is
@@ -52,30 +58,18 @@ class CityscapesData(LayoutData):
     Args:
         root: the folder of these.
         shifted_root: a second one, whose `train` are targets and whose `val` are `test`.
-        shifted, target: see `Division`.
-        regions, superpixels, predictor, convert: see `Layout`.
-        size, batch_size, num_workers, flip, cache_gib, targets, seed, tiles, exact_resize: see `LayoutData`.
+        size, tiles: see `LayoutData`.
+        regions, more: see `Layout`, `LabelledData` and, of `shifted` and `target`, `Division`.
     """
 
     def __init__(
         self,
         root: str,
         shifted_root: str | None = None,
-        shifted: Mapping[str, str | list[str]] | None = None,
-        target: float | None = None,
         size: tuple[int, int] = (256, 512),
-        batch_size: int = 8,
-        num_workers: int = 0,
-        flip: bool = True,
-        cache_gib: float = 4.0,
-        regions: Regions = "labels",
-        superpixels: int = 32,
-        predictor: Predictor | None = None,
-        targets: float = 0.0,
-        seed: int = 0,
-        convert: bool = False,
         tiles: bool = False,
-        exact_resize: bool = True,
+        regions: Regions = "labels",
+        **more: Unpack[CityscapesKeys],
     ) -> None:
         look_at_choice("regions", regions, Regions)
         told: list[str] = []
@@ -84,18 +78,12 @@ class CityscapesData(LayoutData):
         if shifted_root is not None:
             for name, path, mask, fact in _found(Path(shifted_root).expanduser(), "shifted_root", told):
                 found.append((name, path, mask, {**fact, "split": _SHIFTED[fact["split"]]}))
-        paths = {name: path for name, path, _, _ in found}
-        if len(paths) < len(found):
+        facts = {name: fact for name, _, _, fact in found}
+        if len(facts) < len(found):
             raise InputError("`shifted_root` has images that are called as those of `root`: name another", "data")
-        division = Division(shifted=shifted or {}, target=target)
-        said = Description(division).of(folder, paths, [fact for *_, fact in found])
-        rows = [
-            Listed(name, split, environment, image=path, labels=mask)
-            for (name, path, mask, _), (split, environment) in zip(found, said, strict=True)
-        ]
+        rows = [Listed(name, image=path, labels=mask) for name, path, mask, _ in found]
         remedy = "set data.shifted_root to images of other conditions, or data.shifted={condition: [night]}"
-        layout = Listing(rows, folder, CLASSES, _CODING, told, remedy, regions, superpixels, predictor, convert)
-        super().__init__(layout, size, batch_size, num_workers, flip, cache_gib, targets, seed, tiles, exact_resize)
+        super().__init__(folder, rows, facts, folder, CLASSES, _CODING, told, regions, size, tiles, remedy, **more)
 
 
 def _found(root: Path, key: str, told: list[str]) -> list[tuple[str, Path, Path, Facts]]:
@@ -112,6 +100,7 @@ def _found(root: Path, key: str, told: list[str]) -> list[tuple[str, Path, Path,
     images = Glob(root, f"{form.images}/**/*{form.image}.png", key).files
     masks = Glob(root, f"{form.labels}/**/*{form.label}.png", key).files
     rows: list[tuple[str, Path, Path, Facts]] = []
+    told += not_read(files_below(root / form.images))
     unread = []
     labelled = {_split(name) for name in masks}
     for name, path in images.items():

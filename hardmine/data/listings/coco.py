@@ -1,17 +1,16 @@
 """COCO's layout: a JSON file of boxes for each split, and its images."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Unpack
 
 from hardmine.data.annotations import read_coco
 from hardmine.data.globs import in_words
-from hardmine.data.images import SUFFIXES
-from hardmine.data.index_images import Predictor
-from hardmine.data.layout import LayoutData, look_at_choice
-from hardmine.data.listings.described import Description, facts_in, within
-from hardmine.data.listings.listing import REMEDY, Listed, Listing
-from hardmine.data.listings.splits import Division, Facts
+from hardmine.data.images import SUFFIXES, not_read
+from hardmine.data.layout import look_at_choice
+from hardmine.data.listings.described import facts_in, within
+from hardmine.data.listings.listing import Listed, ListedData, ListedKeys
+from hardmine.data.listings.splits import Facts
 from hardmine.data.metadata import SPLITS
 from hardmine.errors import InputError
 from hardmine.files import trouble
@@ -21,7 +20,7 @@ Regions = Literal["boxes", "superpixels", "whole", "predicted"]
 _CALLED = {"train": ("train",), "val": ("val", "valid"), "test": ("test",), "target": ("target",)}
 
 
-class CocoData(LayoutData):
+class CocoData(ListedData):
     """`data=coco data.root=PATH`: boxes to detect, in COCO's JSON.
 
     Without `annotations` each split's file is looked for: annotations/instances_train*.json, annotations/train*.json,
@@ -32,10 +31,9 @@ class CocoData(LayoutData):
         root: the folder.
         annotations: file of each split, relative to `root`; or one file of all images, which shares or a table part.
         images: folder of the images, or of each split's, relative to `root`; None looks for the first one.
-        pattern, table, environment: see `PairsData`.
-        shifted, val, test, target, group: see `Division`.
-        regions, superpixels, predictor, convert: see `Layout`.
-        size, batch_size, num_workers, flip, cache_gib, targets, seed, exact_resize: see `LayoutData`.
+        pattern: see `PairsData`.
+        size: height and width all images are resized to.
+        regions, more: see `Description`, `Layout` and `LabelledData`.
     """
 
     def __init__(
@@ -44,32 +42,16 @@ class CocoData(LayoutData):
         annotations: str | Mapping[str, str] | None = None,
         images: str | Mapping[str, str] | None = None,
         pattern: str | None = None,
-        table: str | None = None,
-        environment: Sequence[str] | None = None,
-        shifted: Mapping[str, str | list[str]] | None = None,
-        val: float | None = None,
-        test: float | None = None,
-        target: float | None = None,
-        group: str | None = None,
         size: tuple[int, int] = (256, 256),
-        batch_size: int = 8,
-        num_workers: int = 0,
-        flip: bool = True,
-        cache_gib: float = 4.0,
         regions: Regions = "boxes",
-        superpixels: int = 32,
-        predictor: Predictor | None = None,
-        targets: float = 0.0,
-        seed: int = 0,
-        convert: bool = False,
-        exact_resize: bool = True,
+        **more: Unpack[ListedKeys],
     ) -> None:
         look_at_choice("regions", regions, Regions)
         folder = Path(root).expanduser()
         if why := trouble(folder, folder=True):
             raise InputError(f"{folder}: {why}: set `root` to one with annotations/", "data")
         rows: list[Listed] = []
-        facts: list[Facts] = []
+        facts: dict[str, Facts] = {}
         told: list[str] = []
         classes: tuple[str, ...] = ()
         for split, file in _files(folder, annotations).items():
@@ -84,26 +66,14 @@ class CocoData(LayoutData):
             if why := trouble(place, folder=True):
                 raise InputError(f"data.images: {place}: {why}: set it to the folder of the images")
             for name, boxes in found.images.items():
-                known = f"{split}/{name}" if split else name
-                rows.append(
-                    Listed(str(Path(known).with_suffix("")), split, image=place / name, labels=file, boxes=boxes)
-                )
-                fact = facts_in(pattern, within(folder, place / name))
-                facts.append({**({"split": split} if split else {}), **fact})
-        paths = {row.id: row.image for row in rows}
-        if len(paths) < len(rows):
+                known = str(Path(split, name).with_suffix(""))
+                rows.append(Listed(known, image=place / name, labels=file, boxes=boxes))
+                said = {"split": split} if split else {}
+                facts[known] = {**said, **facts_in(pattern, within(folder, place / name))}
+        if len(facts) < len(rows):
             raise InputError(f"{folder}: two images have one name and differ in their ending alone: rename one")
         told += _unlisted({row.image for row in rows})
-        division = Division("split", {}, shifted or {}, val, test, target, group)
-        said = Description(division, table, environment).of(folder, paths, facts)
-        made = [
-            Listed(row.id, of, values, image=row.image, labels=row.labels, boxes=row.boxes)
-            for row, (of, values) in zip(rows, said, strict=True)
-        ]
-        layout = Listing(made, folder, classes, None, told, REMEDY, regions, superpixels, predictor, convert)
-        super().__init__(
-            layout, size, batch_size, num_workers, flip, cache_gib, targets, seed, exact_resize=exact_resize
-        )
+        super().__init__(folder, rows, facts, folder, classes, None, told, regions, size, **more)
 
 
 def _files(root: Path, annotations: str | Mapping[str, str] | None) -> dict[str, Path]:
@@ -146,11 +116,12 @@ def _files(root: Path, annotations: str | Mapping[str, str] | None) -> dict[str,
 
 
 def _unlisted(listed: set[Path]) -> list[str]:
-    """A line on images that lie beside those of the files and are in none."""
+    """Lines on images that lie beside those of the files and are in none, and on those of other formats."""
     folders = sorted({path.parent for path in listed if path.parent.is_dir()})
-    beside = [path for folder in folders for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES]
-    others = [path for path in beside if path not in listed and not path.name.startswith(".")]
-    return [f"{len(others)} images are in no file of boxes, and not read ({others[0]})"] if others else []
+    beside = [path for folder in folders for path in sorted(folder.iterdir()) if path not in listed]
+    others = [path for path in beside if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")]
+    told = [f"{len(others)} images are in no file of boxes, and not read ({others[0]})"] if others else []
+    return told + not_read(beside)
 
 
 def _place(root: Path, file: Path, split: str, images: str | Mapping[str, str] | None, name: str) -> Path:

@@ -4,23 +4,37 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 from hardmine.data.listings.splits import PATHS, Division, Facts, Names, read_paths, split_of
 from hardmine.errors import InputError
 from hardmine.names import look_at_values
 
 
+class Describing(TypedDict, total=False):
+    """Keyword arguments on what is said of images beside their files, see `Description`."""
+
+    table: str | None
+    environment: Sequence[str] | None
+    split: str
+    lists: Mapping[str, str] | None
+    shifted: Mapping[str, str | Sequence[str]] | None
+    val: float | None
+    test: float | None
+    target: float | None
+    group: str | None
+
+
 @dataclass(frozen=True)
-class Description:
+class Description(Division):
     """Where environments and splits are told.
 
     Attributes:
-        division: into splits.
-        table: CSV with a row for each image, see `read_paths`; its further columns are facts.
-        environment: facts that are the environment; None takes all but those that say splits and groups.
+        split, lists, shifted, val, test, target, group: see `Division`.
+        table: CSV with a row for each image: `id` or `path`, and further columns, which are facts.
+        environment: facts that are the environment; None takes all but id, split and group.
     """
 
-    division: Division
     table: str | None = None
     environment: Sequence[str] | None = None
 
@@ -40,8 +54,8 @@ class Description:
             facts = _with_table(root / Path(self.table).expanduser(), names, facts)
         components = self._components(list(facts[0]) if facts else [])
         said = []
-        for path, fact, split in zip(images.values(), facts, self.division.of(root, names, facts), strict=True):
-            if split or not self.division.lists:
+        for path, fact, split in zip(images.values(), facts, self.splits(root, names, facts), strict=True):
+            if split or not self.lists:
                 split = split_of(split, f"{path}: it")
             said.append((split, {component: fact[component] for component in components}))
         if not any(split for split, _ in said):
@@ -53,7 +67,7 @@ class Description:
 
     def _components(self, known: list[str]) -> list[str]:
         if self.environment is None:
-            left_out = ("split", self.division.split, self.division.group)
+            left_out = ("split", self.split, self.group)
             return [name for name in known if name not in left_out]
         for name in self.environment:
             if name not in known:

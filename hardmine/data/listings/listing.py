@@ -1,14 +1,16 @@
 """A list of images with the files that their labels are in: what every layout comes to."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Unpack
 
+from hardmine.arguments import parted
 from hardmine.data.annotations import ImageBoxes
-from hardmine.data.bands import Bands
 from hardmine.data.coding import Coding
-from hardmine.data.index_images import Predictor
-from hardmine.data.layout import Layout, Regions
+from hardmine.data.layout import Layout, LayoutData, LayoutKeys, Reading, Regions
+from hardmine.data.listings.described import Describing, Description
+from hardmine.data.listings.splits import Facts
 from hardmine.data.metadata import Row
 from hardmine.errors import InputError
 
@@ -40,7 +42,7 @@ class Listing(Layout):
         coding: what is in masks; None where the labels are boxes.
         told: lines on what was taken otherwise than it may have been meant.
         remedy: how images come into a split that is empty, for messages.
-        regions, superpixels, predictor, convert, bands: see `Layout`.
+        regions, reading: see `Layout`.
     """
 
     def __init__(
@@ -52,12 +54,9 @@ class Listing(Layout):
         told: Sequence[str] = (),
         remedy: str = "add some",
         regions: Regions = "labels",
-        superpixels: int = 32,
-        predictor: Predictor | None = None,
-        convert: bool = False,
-        bands: Bands | None = None,
+        **reading: Unpack[Reading],
     ) -> None:
-        super().__init__(listed, regions, superpixels, predictor, convert, bands)
+        super().__init__(listed, regions, **reading)
         self.kind = "boxes" if coding is None else "masks"
         self.all_rows, self.listed = rows, listed
         self._classes, self._coding, self._told, self._remedy = classes, coding, told, remedy
@@ -95,3 +94,48 @@ class Listing(Layout):
     def boxes_path(self, row: Row) -> Path:
         assert isinstance(row, Listed)
         return super().boxes_path(row) if row.labels is None else row.labels
+
+
+class ListedKeys(Describing, LayoutKeys, total=False):
+    """Keyword arguments of the data module of every list."""
+
+
+class ListedData(LayoutData):
+    """The splits of a list, which is told where its images lie, and asks what is said of them beside their files.
+
+    Args:
+        root: that a table and lists are relative to.
+        rows: the images, still without split and environment.
+        facts: what is known of each, by a name that shares, a table and lists know it by.
+        listed, classes, coding, told, regions, remedy: see `Listing`.
+        size, tiles: see `LayoutData`.
+        more: see `Description`, `Layout` and `LabelledData`.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        rows: Sequence[Listed],
+        facts: Mapping[str, Facts],
+        listed: Path,
+        classes: tuple[str, ...],
+        coding: Coding | None,
+        told: Sequence[str],
+        regions: Regions,
+        size: tuple[int, int],
+        tiles: bool = False,
+        remedy: str = REMEDY,
+        **more: Unpack[ListedKeys],
+    ) -> None:
+        describing, reading, loading = parted(more, Describing, Reading)
+        images = {name: row.image for name, row in zip(facts, rows, strict=True)}
+        described = Description(**describing).of(root, images, list(facts.values()))
+        found = [
+            replace(row, split=split, environment=environment)
+            for row, (split, environment) in zip(rows, described, strict=True)
+            if split
+        ]
+        left = len(rows) - len(found)
+        told = [*told, *([f"{left} images are in no list of data.lists, and not read"] if left else [])]
+        layout = Listing(found, listed, classes, coding, told, remedy, regions, **reading)
+        super().__init__(layout, size, tiles, **loading)

@@ -2,16 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Unpack
 
 from hardmine.data.globs import Glob
-from hardmine.data.images import Void
-from hardmine.data.index_images import Predictor
-from hardmine.data.layout import LayoutData, bands_of, look_at_choice
+from hardmine.data.images import Void, not_read
+from hardmine.data.layout import look_at_choice
 from hardmine.data.listings.coded import read_coding
-from hardmine.data.listings.described import Description, facts_in, within
-from hardmine.data.listings.listing import REMEDY, Listed, Listing
-from hardmine.data.listings.splits import Division, Facts
+from hardmine.data.listings.described import facts_in, within
+from hardmine.data.listings.listing import Listed, ListedData, ListedKeys
+from hardmine.data.listings.splits import Facts
 from hardmine.errors import InputError
 from hardmine.files import trouble
 from hardmine.records import VOID
@@ -19,7 +18,7 @@ from hardmine.records import VOID
 Regions = Literal["labels", "superpixels", "whole", "predicted"]
 
 
-class PairsData(LayoutData):
+class PairsData(ListedData):
     """`data=pairs data.images=GLOB data.labels=GLOB`: each image has a mask that is called alike.
 
     What `*`, `**` and `?` stand for is the id of an image, and must be the same in its mask's path; a group `id` of
@@ -30,14 +29,10 @@ class PairsData(LayoutData):
         root: folder that all patterns, tables and lists are relative to.
         pattern: regular expression that is found in the path of each image, relative to `root`. Its named groups are
             the environment; `id` and `split` are what they say.
-        table: CSV with a row for each image: `id` or `path`, and further columns as the groups of `pattern`.
-        environment: groups and columns that are the environment; None takes all but id, split and group.
-        split, lists, shifted, val, test, target, group: see `Division`.
         unlabelled: what to do with images without a mask.
         classes, colors, void: see `read_coding`.
-        regions, superpixels, predictor, convert: see `Layout`.
-        channels, value_range: see `Bands`.
-        size, batch_size, num_workers, flip, cache_gib, targets, seed, tiles, exact_resize: see `LayoutData`.
+        size, tiles: see `LayoutData`.
+        regions, more: see `Description`, `Layout` and `LabelledData`.
     """
 
     def __init__(
@@ -46,34 +41,14 @@ class PairsData(LayoutData):
         labels: str,
         root: str = ".",
         pattern: str | None = None,
-        table: str | None = None,
-        environment: Sequence[str] | None = None,
-        split: str = "split",
-        lists: Mapping[str, str] | None = None,
-        shifted: Mapping[str, str | list[str]] | None = None,
-        val: float | None = None,
-        test: float | None = None,
-        target: float | None = None,
-        group: str | None = None,
         unlabelled: Literal["refuse", "skip"] = "refuse",
         classes: str | Sequence[str] | None = None,
         colors: Mapping[str, Sequence[int]] | None = None,
         void: Void = VOID,
         size: tuple[int, int] = (192, 256),
-        batch_size: int = 8,
-        num_workers: int = 0,
-        flip: bool = True,
-        cache_gib: float = 4.0,
-        regions: Regions = "labels",
-        superpixels: int = 32,
-        predictor: Predictor | None = None,
-        targets: float = 0.0,
-        seed: int = 0,
-        convert: bool = False,
         tiles: bool = False,
-        channels: Sequence[int] | None = None,
-        value_range: Sequence[float] | None = None,
-        exact_resize: bool = True,
+        regions: Regions = "labels",
+        **more: Unpack[ListedKeys],
     ) -> None:
         look_at_choice("unlabelled", unlabelled, Literal["refuse", "skip"])
         look_at_choice("regions", regions, Regions)
@@ -81,24 +56,14 @@ class PairsData(LayoutData):
         if why := trouble(folder, folder=True):
             raise InputError(f"{folder}: {why}: set `root` to the folder that the patterns begin in", "data")
         names, coding = read_coding(folder, classes, colors, void)
-        image_of, facts_of = _matched(Glob(folder, images, "images"), pattern)
-        mask_of, _ = _matched(Glob(folder, labels, "labels"), pattern if "(?P<id>" in (pattern or "") else None)
+        globs = Glob(folder, images, "images"), Glob(folder, labels, "labels")
+        image_of, facts_of = _matched(globs[0], pattern)
+        mask_of, _ = _matched(globs[1], pattern if "(?P<id>" in (pattern or "") else None)
         told, image_of = _paired(image_of, mask_of, unlabelled, images, labels)
-        division = Division(split, lists or {}, shifted or {}, val, test, target, group)
-        facts = [facts_of[name] for name in image_of]
-        said = Description(division, table, environment).of(folder, image_of, facts)
-        rows = [
-            Listed(name, of, values, image=path, labels=mask_of[name])
-            for (name, path), (of, values) in zip(image_of.items(), said, strict=True)
-            if of
-        ]
-        if left := len(image_of) - len(rows):
-            told.append(f"{left} images are in no list of data.lists, and not read")
-        bands = bands_of(channels, value_range, convert)
-        layout = Listing(
-            rows, folder / images, names, coding, told, REMEDY, regions, superpixels, predictor, convert, bands
-        )
-        super().__init__(layout, size, batch_size, num_workers, flip, cache_gib, targets, seed, tiles, exact_resize)
+        told += not_read(path for glob in globs for path in glob.others)
+        rows = [Listed(name, image=path, labels=mask_of[name]) for name, path in image_of.items()]
+        facts = {name: facts_of[name] for name in image_of}
+        super().__init__(folder, rows, facts, folder / images, names, coding, told, regions, size, tiles, **more)
 
 
 def _matched(glob: Glob, pattern: str | None) -> tuple[dict[str, Path], dict[str, Facts]]:

@@ -3,7 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from hardmine.data.metadata import SPLITS, misspelt
@@ -65,14 +65,14 @@ class Division:
     """
 
     split: str = "split"
-    lists: Mapping[str, str] = field(default_factory=dict)
-    shifted: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
+    lists: Mapping[str, str] | None = None
+    shifted: Mapping[str, str | Sequence[str]] | None = None
     val: float | None = None
     test: float | None = None
     target: float | None = None
     group: str | None = None
 
-    def of(self, root: Path, names: "Names", facts: Sequence[Facts]) -> list[str]:
+    def splits(self, root: Path, names: "Names", facts: Sequence[Facts]) -> list[str]:
         """The split of each image; empty where a list leaves it out.
 
         Args:
@@ -115,7 +115,7 @@ class Division:
         for key, name in (("group", self.group), ("split", None if self.split == "split" else self.split)):
             if name is not None and name not in known:
                 raise InputError(f"data.{key}={name}: is no named group and no column{_among(name, known)}")
-        for name, wanted in self.shifted.items():
+        for name, wanted in (self.shifted or {}).items():
             if name not in known:
                 remedy = _among(name, known) or ": set data.pattern or data.table to what says it"
                 raise InputError(f"data.shifted: {name} is no named group and no column{remedy}")
@@ -123,7 +123,7 @@ class Division:
             for value in [wanted] if isinstance(wanted, str) else wanted:
                 if value not in there:
                     raise InputError(f"data.shifted: no image has {name} {value!r}{_among(value, there)}")
-        for split in self.lists:
+        for split in self.lists or ():
             if split not in SPLITS:
                 raise InputError(f"data.lists: {split!r} is none of the splits {', '.join(SPLITS)}")
 
@@ -136,12 +136,12 @@ class Division:
     def _is_shifted(self, fact: Facts) -> bool:
         return any(
             fact[name] == wanted if isinstance(wanted, str) else fact[name] in wanted
-            for name, wanted in self.shifted.items()
+            for name, wanted in (self.shifted or {}).items()
         )
 
     def _listed(self, root: Path, names: "Names") -> list[str]:
         splits = [""] * len(names.ids)
-        for split, file in self.lists.items():
+        for split, file in (self.lists or {}).items():
             path = root / Path(file).expanduser()
             lines = _lines(path)
             if not lines:

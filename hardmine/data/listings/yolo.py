@@ -3,22 +3,21 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 import yaml
 
 from hardmine.data.annotations import ImageBoxes
 from hardmine.data.globs import files_below, in_words
-from hardmine.data.images import SUFFIXES
-from hardmine.data.index_images import Predictor
-from hardmine.data.layout import SHARES, LayoutData, look_at_choice
+from hardmine.data.images import SUFFIXES, not_read
+from hardmine.data.layout import SHARES, look_at_choice
 from hardmine.data.listings.coco import Regions
-from hardmine.data.listings.described import Description, facts_in, within
-from hardmine.data.listings.listing import REMEDY, Listed, Listing
-from hardmine.data.listings.splits import Division, Facts
+from hardmine.data.listings.described import facts_in, within
+from hardmine.data.listings.listing import Listed, ListedData, ListedKeys
+from hardmine.data.listings.splits import Facts
 from hardmine.data.metadata import misspelt
 from hardmine.errors import InputError
 from hardmine.files import read_text, trouble
@@ -28,7 +27,7 @@ _OVER = 0.01  # share of an image that a box may reach over its edge before that
 _SPLITS = {"train": "train", "val": "val", "valid": "val", "test": "test", "target": "target"}
 
 
-class YoloData(LayoutData):
+class YoloData(ListedData):
     """`data=yolo data.root=PATH`: a text file of boxes for each image, `class x y width height` in its shares.
 
     A YAML file (`names`, `path`, `train`, `val`, `test`, `target`) says the classes and the folders or lists of images;
@@ -37,35 +36,18 @@ class YoloData(LayoutData):
 
     Args:
         root: the folder of the YAML file, or the file.
-        table, environment, pattern: see `PairsData`.
-        split, shifted, val, test, target, group: see `Division`.
-        regions, superpixels, predictor, convert: see `Layout`.
-        size, batch_size, num_workers, flip, cache_gib, targets, seed, exact_resize: see `LayoutData`.
+        pattern: see `PairsData`.
+        size: height and width all images are resized to.
+        regions, more: see `Description`, `Layout` and `LabelledData`.
     """
 
     def __init__(
         self,
         root: str,
         pattern: str | None = None,
-        table: str | None = None,
-        environment: Sequence[str] | None = None,
-        shifted: Mapping[str, str | list[str]] | None = None,
-        val: float | None = None,
-        test: float | None = None,
-        target: float | None = None,
-        group: str | None = None,
         size: tuple[int, int] = (256, 256),
-        batch_size: int = 8,
-        num_workers: int = 0,
-        flip: bool = True,
-        cache_gib: float = 4.0,
         regions: Regions = "boxes",
-        superpixels: int = 32,
-        predictor: Predictor | None = None,
-        targets: float = 0.0,
-        seed: int = 0,
-        convert: bool = False,
-        exact_resize: bool = True,
+        **more: Unpack[ListedKeys],
     ) -> None:
         look_at_choice("regions", regions, Regions)
         file = _file(Path(root).expanduser())
@@ -75,39 +57,34 @@ class YoloData(LayoutData):
         if trouble(folder, folder=True):  # of the machine that it was written on
             folder = file.parent
         images: dict[str, Path] = {}
-        facts: list[Facts] = []
+        facts: dict[str, Facts] = {}
+        beside: list[Path] = []
         for name, split in _SPLITS.items():
-            for each in _images(file, folder, said[name]) if said.get(name) else ():
+            for each in _images(file, folder, said[name], beside) if said.get(name) else ():
                 path = Path(os.path.normpath(each))
                 known = within(Path(os.path.normpath(folder)), path)
                 if images.setdefault(known, path) is path:
-                    facts.append({"split": split, **facts_in(pattern, known)})
-                elif split != next(fact["split"] for key, fact in zip(images, facts, strict=True) if key == known):
+                    facts[known] = {"split": split, **facts_in(pattern, known)}
+                elif split != facts[known]["split"]:
                     raise InputError(f"{file}: {path} is in two splits: take it out of one")
         if not images:
             raise InputError(f"{file}: names no images: set train and val there to folders of images")
-        division = Division("split", {}, shifted or {}, val, test, target, group)
-        described = Description(division, table, environment).of(folder, images, facts)
         found: Counter[str] = Counter()
         rows: dict[Path, Listed] = {}  # by the file of their labels
-        for (name, path), (of, values) in zip(images.items(), described, strict=True):
+        for name, path in images.items():
             labels = _labels_path(path)
             if labels in rows:
                 raise InputError(f"{path} and {rows[labels].image.name} have one file of labels: keep one of them")
             boxes = _read(labels, len(classes), found, points="kpt_shape" in said)
-            rows[labels] = Listed(str(Path(name).with_suffix("")), of, values, image=path, labels=labels, boxes=boxes)
+            rows[labels] = Listed(str(Path(name).with_suffix("")), image=path, labels=labels, boxes=boxes)
         told = [f"{file}: {count} {what}" for what, count in found.items()]
         alone = [labels for labels in rows if trouble(labels) == "no such file"]
         if len(alone) == len(rows):
             raise InputError(f"{file}: no image has a file of labels: the first would be {alone[0]}: put them there")
         if alone:
             told.append(f"{len(alone)} images have no file of labels, and so no box ({rows[alone[0]].image})")
-        told += _spare(rows)
-        every = list(rows.values())
-        layout = Listing(every, file, classes, None, told, REMEDY, regions, superpixels, predictor, convert)
-        super().__init__(
-            layout, size, batch_size, num_workers, flip, cache_gib, targets, seed, exact_resize=exact_resize
-        )
+        told += _spare(rows) + not_read(beside)
+        super().__init__(folder, list(rows.values()), facts, file, classes, None, told, regions, size, **more)
 
 
 def _file(root: Path) -> Path:
@@ -152,8 +129,15 @@ def _names(file: Path, said: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(map(str, names))
 
 
-def _images(file: Path, folder: Path, said: Any) -> list[Path]:
-    """The images that a split's entry names: folders, lists of paths, or several of them."""
+def _images(file: Path, folder: Path, said: Any, beside: list[Path]) -> list[Path]:
+    """The images that a split's entry names: folders, lists of paths, or several of them.
+
+    Args:
+        file: YAML.
+        folder: that its paths are relative to.
+        said: the entry.
+        beside: gets all files of the folders.
+    """
     found: list[Path] = []
     for each in said if isinstance(said, list) else [said]:
         written = Path(unified(str(each)))
@@ -165,7 +149,9 @@ def _images(file: Path, folder: Path, said: Any) -> list[Path]:
                 f"{file}: {folder / written} is not there: {folder} has {in_words(folder)}: correct the path"
             )
         if place.is_dir():
-            found += sorted(path for path in files_below(place) if path.suffix.lower() in SUFFIXES)
+            there = sorted(files_below(place))
+            found += [path for path in there if path.suffix.lower() in SUFFIXES]
+            beside += there
         else:
             found += _in_list(place, folder)
     return found

@@ -1,10 +1,12 @@
 """`data=riverside`: generated scenes under time x weather light, no download (the patent's FIG. 3)."""
 
+from typing import Unpack
+
 import numpy as np
 import torch
 
 from hardmine.data.labelled import LabelledImages, Sample
-from hardmine.data.module import LabelledData
+from hardmine.data.module import LabelledData, Loading
 from hardmine.data.riverside.render import AREAS, SMALLEST, render
 from hardmine.errors import InputError
 from hardmine.rng import key
@@ -50,7 +52,7 @@ class RiversideData(LabelledData):
         size: height and width.
         counts: scenes of each split.
         scene_seed: of the scenes.
-        batch_size, num_workers, flip, cache_gib, targets, seed: see `LabelledData`.
+        loading: see `LabelledData`; `cache_gib` is 1 without it.
     """
 
     def __init__(
@@ -58,14 +60,10 @@ class RiversideData(LabelledData):
         size: tuple[int, int] = (96, 128),
         counts: dict[str, int] | None = None,
         scene_seed: int = 0,
-        batch_size: int = 8,
-        num_workers: int = 0,
-        flip: bool = True,
-        cache_gib: float = 1.0,
-        targets: float = 0.0,
-        seed: int = 0,
+        **loading: Unpack[Loading],
     ) -> None:
-        super().__init__(batch_size, num_workers, flip, cache_gib, targets, seed)
+        loading.setdefault("cache_gib", 1.0)  # scenes are made anew as quickly as files are read
+        super().__init__(**loading)
         self.size, self.scene_seed = (int(size[0]), int(size[1])), scene_seed
         if min(self.size) < SMALLEST:
             raise InputError(f"`size` must be {SMALLEST} pixels or more of each side, got {list(self.size)}", "data")

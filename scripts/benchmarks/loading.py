@@ -6,8 +6,9 @@ mean_difference     of the two, in levels
 ratio_torchvision   seconds of Pillow / of torchvision, decoding in full without resizing
 max_difference      of these two, in levels
 ratio_cached        seconds of reading an image / of taking it from memory
-first_step_extra_s  CPU seconds from the command to the first step of the embedded example, beyond importing torch and
-                    lightning; drawing_s of them go into drawing its images
+first_step_extra_s  CPU seconds from `hardmine train --settings` to its first step, less those of a process that imports
+                    torch and lightning alone
+drawing_s           those of drawing the images of the embedded example, which is what runs without --settings
 
 Ratios are median, first and third quartile; every way is run once in each round.
 """
@@ -17,6 +18,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -25,29 +27,11 @@ from measuring import here, parser, quartiles, ratios, show, taking_turns
 from PIL import Image
 from torchvision.io import ImageReadMode, decode_jpeg, read_file
 
-from hardmine.data import FolderData
+from hardmine.data import FolderData, RiversideData
 from hardmine.data.images import read_image
 
 OWN = 1024, 2048
-STEPS = """
-import sys, time
-import torch, lightning
-began = time.process_time()
-from hardmine.cli import main
-from hardmine.tasks import SegmentationTask
-from hardmine.data.labelled import LabelledImages
-drawn, preload = [0.0], LabelledImages.preload
-def drawing(images, workers=4):
-    started = time.process_time()
-    preload(images, workers)
-    drawn[0] += time.process_time() - started
-def first(*_):
-    print(time.process_time() - began, drawn[0])
-    sys.stdout.flush()
-    raise KeyboardInterrupt
-LabelledImages.preload, SegmentationTask.training_step = drawing, first
-main(["train", "hydra.run.dir=" + sys.argv[1], "report=false"])
-"""
+IMPORTS = "import time, torch, lightning; print('CPU', time.process_time())"
 
 
 def write(folder: Path, images: int) -> Path:
@@ -71,26 +55,37 @@ def difference(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
     return (one.int() - other.int()).abs().float()
 
 
-def to_first_step(times: int) -> list[tuple[float, float]]:
-    """Seconds of CPU to the first step, and those of drawing, each time in a process of its own."""
-    found = []
-    for _ in range(times):
-        with tempfile.TemporaryDirectory() as folder:
-            command = [sys.executable, "-c", STEPS, str(Path(folder) / "run")]
-            environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-            ran = subprocess.run(command, capture_output=True, text=True, env=environment)
-        lines = [line.split() for line in ran.stdout.splitlines()]
-        numbers = next((line for line in lines if len(line) == 2 and line[0][0].isdigit()), None)
-        if numbers is None:
-            raise SystemExit(f"the run did not come to its first step: {ran.stderr[-300:]}")
-        found.append((float(numbers[0]), float(numbers[1])))
-    return found
+def cpu(arguments: list[str]) -> float:
+    """Seconds of CPU that Python took until it said so."""
+    path = os.pathsep.join(filter(None, (str(Path(__file__).parent), os.environ.get("PYTHONPATH"))))
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
+    ran = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=environment)
+    said = [line.split()[1] for line in ran.stdout.splitlines() if line.startswith("CPU ")]
+    if not said:
+        raise SystemExit(f"the run did not come to its first step: {ran.stderr[-300:]}")
+    return float(said[0])
+
+
+def to_first_step(settings: list[str]) -> float:
+    """Seconds of CPU that a run takes to its first step, beyond those of importing torch and lightning."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = ["-m", "hardmine", "train", f"hydra.run.dir={folder}/run", "+callbacks.first._target_=first_step.First"]
+        return cpu([*run, *settings]) - cpu(["-c", IMPORTS])
+
+
+def drawing() -> float:
+    """Seconds of CPU in which the images of the embedded example are drawn that are looked at before its first step."""
+    data, began = RiversideData(), time.process_time()
+    for split in ("train", "target", "val"):
+        data.split(split).preload()
+    return time.process_time() - began
 
 
 def main() -> None:
     options = parser(__doc__)
     options.add_argument("--rounds", type=int, default=9, help="that are measured")
-    options.add_argument("--starts", type=int, default=3, help="runs that are started; 0 leaves them out")
+    options.add_argument("--starts", type=int, default=5, help="runs that are started; 0 leaves them out")
+    options.add_argument("--settings", nargs="*", default=[], metavar="KEY=VALUE", help="of the runs that are started")
     options.add_argument("--images", type=int, default=4, help="that are read in each round")
     options.add_argument("--size", type=int, nargs=2, default=(192, 384), metavar=("H", "W"), help="pixels")
     arguments = options.parse_args()
@@ -118,7 +113,7 @@ def main() -> None:
         apart = [difference(read_image(path, size)[0], read_image(path, size, exact=False)[0]) for path in paths]
         decoded = zip(paths, by_torchvision(), strict=True)
         furthest = max(float(difference(read_image(path)[0], other).max()) for path, other in decoded)
-    starts = to_first_step(arguments.starts)
+    starts = [(to_first_step(arguments.settings), drawing()) for _ in range(arguments.starts)]
     result = {
         "images_per_s": quartiles([len(paths) / each for each in spent["samples"]], 1),
         "ratio_exact": quartiles(ratios(spent["exact"], spent["smaller"])),

@@ -104,9 +104,8 @@ def run_configured(
 
 def _may_be_several(arguments: Sequence[str]) -> bool:
     """Whether arguments have options, or reach configs that may say that several runs are meant."""
-    reaching = {"hydra.mode", "hydra.searchpath"}
-    options = any(each.startswith("-") or key_of(each) in reaching for each in arguments)
-    return options or "hydra" in experiment_blocks(arguments)
+    reaching = {"hydra.mode", "hydra.searchpath", "experiment"}
+    return any(each.startswith("-") or key_of(each) in reaching for each in arguments)
 
 
 def look_at(cfg: Any) -> None:

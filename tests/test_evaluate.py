@@ -209,6 +209,18 @@ def test_titles_are_whole_however_narrow_the_terminal() -> None:
     assert lines[0] == "a title that is wider than its table" and lines[-1] == "and a caption that is wider, too"
 
 
+def test_no_column_is_cut_off_however_narrow_the_terminal() -> None:
+    table = Table("a name that may break", box=None)
+    table.add_column("as it is", no_wrap=True)
+    table.add_column("state", no_wrap=True)
+    table.add_row("some words that may break", "0123456789", "finished")
+    console = Console(file=io.StringIO(), width=20)
+    print_table(console, table)
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert any("0123456789" in line and "finished" in line for line in lines)
+    assert console.width == 20
+
+
 def test_a_stopped_evaluation_goes_on_to_the_same_end(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,6 +23,7 @@ def command(arguments: list[str]) -> None:
 
     from hardmine.data.survey import Survey
     from hardmine.report.found import tables
+    from hardmine.report.table import print_table
 
     places = [argument for argument in arguments if "=" not in argument]
     sheets = [path_of(argument) for argument in arguments if key_of(argument) == "sheet"]
@@ -40,7 +41,7 @@ def command(arguments: list[str]) -> None:
     data = data_of(chosen)
     survey = Survey.of(data, tiled=tiled(chosen))
     for table in tables(survey):
-        console.print(table)
+        print_table(console, table)
     for line in survey.odd or ["nothing is odd"]:
         console.print(f"- {line}" if survey.odd else line, soft_wrap=True, markup=False, highlight=False)
     train = " ".join(map(_shell, [*chosen, *_TASKS[data.kind]]))

@@ -94,11 +94,12 @@ def show(folder: Path, metric: str | None = None, direction: str | None = None) 
     from rich.console import Console
 
     from hardmine.report.sweep import read_sweep, sweep_table, write_sweep
+    from hardmine.report.table import print_table
 
     sweep = read_sweep(folder, metric, direction)
     write_sweep(folder, sweep)
     console = Console()
-    console.print(sweep_table(sweep))
+    print_table(console, sweep_table(sweep))
     for point in sweep.points:
         for line in dict.fromkeys(point.lines):
             console.print(f"{point.name}: {line}", soft_wrap=True, markup=False)

@@ -51,6 +51,7 @@ def _list(folder: Path, conditions: Sequence[str], order: str, given: dict[str, 
 
     from hardmine.report.listing import notes, runs_table
     from hardmine.report.runs import find
+    from hardmine.report.table import print_table
 
     found = find(folder, given.get("within") == "true")
     if not found:
@@ -65,7 +66,7 @@ def _list(folder: Path, conditions: Sequence[str], order: str, given: dict[str, 
         return
     console = Console()
     if entries:
-        console.print(runs_table(entries, folder))
+        print_table(console, runs_table(entries, folder))
     _say(console, notes(entries, folder))
     left = len(found) - len(entries)
     _say(console, [f"{folder}: {len(entries)} of {len(found)}; where={','.join(conditions)}" if left else ""])
@@ -124,6 +125,7 @@ def _compare(one: Path, other: Path, as_json: bool) -> None:
 
     from hardmine.report.listing import compared, comparison
     from hardmine.report.runs import read_entry
+    from hardmine.report.table import print_table
 
     entries = []
     for folder in (one, other):
@@ -140,7 +142,7 @@ def _compare(one: Path, other: Path, as_json: bool) -> None:
     for name, entry in zip(names, entries, strict=True):
         _say(console, [f"{name}: {entry.folder}, {entry.kind}, {entry.state}", *entry.lines])
     for table in comparison(entries[0], entries[1], names):
-        console.print(table)
+        print_table(console, table)
     if all(entry.settings for entry in entries) and not compared(entries[0], entries[1]):
         console.print("no setting differs")
 

@@ -3,18 +3,34 @@
 from collections.abc import Mapping
 
 from rich.console import Console
-from rich.table import Table
+from rich.measure import Measurement
+from rich.table import Column, Table
 from rich.text import Text
+
+_WIDEST = 1000  # letters of a line
 
 
 def print_table(console: Console, table: Table) -> None:
-    """A table with its title and caption above and below it, whole: rich breaks them at the width of the columns."""
+    """A table with its title and caption above and below it, whole.
+
+    Rich breaks these at the width of the columns, and cuts columns off that a terminal has no room for. Here a table is
+    as wide as it must be, with a letter or `min_width` for each column whose cells may be broken.
+    """
     title, caption, table.title, table.caption = table.title, table.caption, None, None
     if title:
         console.print(Text(str(title), style="italic"), soft_wrap=True)
+    own, (_, right, _, left) = console.width, table.padding
+    wide = [_width(console, column) if column.no_wrap else column.min_width or 1 for column in table.columns]
+    console.width = max(own, sum(wide) + len(wide) * (left + right + (table.box is not None)) + 1)
     console.print(table)
+    console.width = own
     if caption:
         console.print(Text(str(caption), style="dim italic"), soft_wrap=True)
+
+
+def _width(console: Console, column: Column) -> int:
+    options = console.options.update(max_width=_WIDEST)
+    return max(Measurement.get(console, options, cell).maximum for cell in (column.header, *column.cells))
 
 
 def environment_table(before: Mapping[str, float], after: Mapping[str, float], metric: str = "miou") -> Table:

@@ -384,7 +384,12 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], Any, str]] = {
     "bool": ((levels() > 9, label_map()), {}, AREAS, "bool images have no colours"),
     "white of 8 bit": ((levels(), label_map()), {"scale": 1}, AREAS, "white of 8-bit images is 255"),
     "a mask as a picture": ((levels(), (label_map() > 0) * 255), {}, AREAS, "label maps of 0 and 255 alone"),
-    "areas": ((levels(), label_map()), {}, None, r"give areas=, or view=View\(regions=\"whole\"\)"),
+    "areas": (
+        (levels(), label_map()),
+        {},
+        None,
+        r"give areas=, the names in label order, or view=View\(regions=\"whole\"\)",
+    ),
     "few areas": (
         (levels(), label_map()),
         {},

@@ -339,7 +339,7 @@ def cases() -> Iterator[tuple[str, Case]]:
         ("device", lambda path: path.symlink_to("/dev/zero"), "a pipe, a socket or a device"),
         ("gap", lambda path: None, "no such file"),
     ):
-        yield f"a {name}", (place(make), rf"store\.parquet: {said}.*: give store\.path a store")  # type: ignore[arg-type]
+        yield f"a {name}", (place(make), rf"run: .*store\.parquet: {said}.*: name the folder of a run")  # type: ignore[arg-type]
 
 
 BROKEN = r"the metadata `hardmine\.store` of its schema is broken \(.*\): save the store again, or drop"

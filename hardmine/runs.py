@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hardmine.errors import InputError
-from hardmine.files import read_text, remove_parts, write_atomically
+from hardmine.files import read_text, remove_parts, trouble, write_atomically
 from hardmine.frozen import look_at_frozen, look_at_places, read_frozen, read_yaml
 
 if TYPE_CHECKING:
@@ -338,6 +338,8 @@ class RunFolder:
         """
         from omegaconf import OmegaConf
 
+        if why := trouble(self.path, folder=True):
+            raise InputError(f"{self.path}: {why}: name the folder of a run")
         if not self.frozen.is_file():
             raise InputError(f"{self.frozen}: no such file: name the folder of a run")
         about = self.path / "run.json"

@@ -173,6 +173,8 @@ FEW = ["data.counts={train: 8, val: 2, target: 2, test: 2}", "mining.start=0", "
             "'mining.treshold': no such config key (did you mean `mining.threshold`?): see hardmine train",
         ),
         (["nonsense=1"], "'nonsense': no such config key"),
+        (["buffer.length=1"], "'buffer.length': no such config key (buffer has capacity, max_replays, max_age): see"),
+        (["neighbourhood.cell=a"], "'neighbourhood.cell': no such config key (neighbourhood has "),
         (["budget=9"], "'budget': no such config key here, only in hardmine evaluate: see hardmine train --help"),
         (
             ["callbacks.early_stopping.patience=5"],
@@ -195,7 +197,7 @@ FEW = ["data.counts={train: 8, val: 2, target: 2, test: 2}", "mining.start=0", "
         (["data.targets=0.01"], "data.targets=0.01 is no row of data.batch_size=8: raise it"),
         (["first.areas=[sea]"], "no area is called 'sea'"),
         (["store=file", "store.path=/nowhere.parquet"], "/nowhere.parquet: no such file"),
-        (["resume=/nowhere"], "/nowhere/.hydra/config.yaml: no such file: name the folder of a run"),
+        (["resume=/nowhere"], "/nowhere: no such folder: name the folder of a run"),
         (["trainer.max_steps"], "trainer.max_steps"),
         (["model.encoder_name=nonesuch"], "nonesuch"),
         (["model=resnet18"], "model: the network is not made for labels that are masks"),

@@ -298,7 +298,7 @@ def test_the_pieces_of_a_training_run_are_exported_with_their_views(
         (["mine", "out=x"], "mine: ckpt is missing"),
         (["mine", "ckpt=x"], "mine: out is missing"),
         (["mine", "ckpt=/nowhere.ckpt", "out=OUT"], "/nowhere.ckpt: no such file: set ckpt"),
-        (["export", "run=/nowhere", "out=x"], "/nowhere/.hydra/config.yaml: no such file: name the folder of a run"),
+        (["export", "run=/nowhere", "out=x"], "/nowhere: no such folder: name the folder of a run"),
         (["export", "run=x"], "use hardmine export run="),
         (["store", "run=/nowhere"], "run: /nowhere: no such folder: name the folder of a run"),
         (["store", "run=/"], "run: /store.parquet: no such file: name the folder of a run"),

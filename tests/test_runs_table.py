@@ -335,6 +335,19 @@ def test_a_table_fits_80_columns_and_every_state_can_be_read(
     assert all(word in table for word in ("finished", "failed", "stopped", "val", "test", "seconds", "pieces"))
 
 
+def test_names_are_broken_after_signs_and_not_within_words(
+    tmp_path: Path, capsys: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    run_of(tmp_path / "riverside-quick/first_embodiment-m64/seed0")
+    table = shown(capsys, str(tmp_path))
+    assert "riverside-quick/first_embodiment-m64/seed0" not in table
+    assert all(word in table for word in ("riverside-", "quick/", "first_", "embodiment-", "m64/", "seed0", "finished"))
+
+    monkeypatch.setenv("COLUMNS", "160")
+    assert "riverside-quick/first_embodiment-m64/seed0" in shown(capsys, str(tmp_path)).split()
+
+
 def test_looking_imports_nothing_heavy(tmp_path: Path) -> None:
     run_of(tmp_path / "a")
     code = f"from hardmine.cli.runs import command; command([{str(tmp_path)!r}])"

@@ -39,6 +39,13 @@ def test_holds_the_statistics_of_its_images_with_their_environment() -> None:
     assert store.environment == {"time": ("night", "dusk"), "weather": ("sunny", "rainy")}
 
 
+def test_is_told_in_a_line() -> None:
+    image, regions = make_images(1)
+    images = [(f"t{i}", image[0], regions[0], {"time": "night" if i else "dusk"}) for i in range(3)]
+    told = repr(ParameterStore.from_images(images, ("a", "b", "c")))
+    assert told.startswith("ParameterStore(3 targets, 3 areas: a, b, c; 2 environments; mean_L, ")
+
+
 def test_saved_and_loaded_without_pixels(tmp_path: Path) -> None:
     image, regions = make_images(1)
     store = ParameterStore.from_images([("n1", image[0], regions[0], {"time": "night"})], ("a", "b", "c"), min_pixels=5)

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from hardmine.cli import config_folder
 from hardmine.errors import InputError
 
+_MOST = 16  # keys that a line has room for
 IN_CALLBACKS = ("checkpoint", "early_stopping")  # groups that fill a part of the block `callbacks`
 
 
@@ -127,14 +128,21 @@ def _commands_with(key: str) -> list[str]:
 
 
 def meant(key: str) -> str:
-    """What a key that is not there may be: one of another command or of another choice, or like one that there is, by
-    itself or without its block; else nothing."""
+    """What a key that is not there may be: one of another command or of another choice; like one of its block, or one
+    elsewhere; else which keys its block has."""
     known = known_keys()
     if key in known:
         having = _commands_with(key)
         return f" here, only in {' and '.join(having)}" if having else f" with this choice of {known[key]}"
-    last = {each.split(".")[-1]: each for each in reversed(known)}
-    near = get_close_matches(key, known, 1, 0.75) or [
-        last[name] for name in get_close_matches(key.split(".")[-1], last, 1, 0.75)
-    ]
-    return f" (did you mean `{near[0]}`?)" if near else ""
+    block, _, name = key.rpartition(".")
+    beside = {each.removeprefix(f"{block}."): each for each in known if block and each.startswith(f"{block}.")}
+    elsewhere = {each.split(".")[-1]: each for each in reversed(known) if each not in beside.values()}
+    others = [each for each in known if not block or each not in (block, *beside.values())]
+    near = (
+        [beside[like] for like in get_close_matches(name, beside, 1, 0.7)]
+        or get_close_matches(key, others, 1, 0.75)
+        or [elsewhere[like] for like in get_close_matches(name, elsewhere, 1, 0.9 if beside else 0.75)]
+    )
+    if near:
+        return f" (did you mean `{near[0]}`?)"
+    return f" ({block} has {', '.join(beside)})" if 0 < len(beside) <= _MOST else ""

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from hardmine.frozen import written
 from hardmine.report.runs import Entry
+from hardmine.report.table import Name
 
 _COLORS = {"running": "green", "failed": "red", "damaged": "red", "stopped": "yellow"}
 _OWN = ("run_dir", "out", "classes", "resume")  # keys that say nothing of the choice
@@ -25,14 +26,15 @@ def runs_table(entries: Sequence[Entry], below: Path) -> Table:
     metrics = list(dict.fromkeys(f"{split}/{entry.metric}" for split in _SPLITS for entry in entries if entry.metric))
     metrics = [name for name in metrics if any(name in entry.measured for entry in entries)]
     for name in ("when", "folder", "data", "method"):
-        table.add_column(name, overflow="fold", min_width=11 if name == "when" else 9)
+        table.add_column(name, min_width=11 if name == "when" else None)
     for name in (*(metric.replace("/", "\n") for metric in metrics), "pieces", "seconds"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("state", no_wrap=True)
     for entry in entries:
         when = f"{' ' if entry.recorded else '~'}{entry.began:%Y-%m-%d %H:%M}"
         table.add_row(
-            *(when, plain(place(entry, below)), plain(_last(entry.data)), plain(_method(entry))),
+            when,
+            *(Name(plain(text).plain) for text in (place(entry, below), _last(entry.data), _method(entry))),
             *(percent(entry.measured.get(name)) for name in metrics),
             *(number(entry.figures.get(name)) for name in ("pieces", "seconds")),
             Text(entry.state, _COLORS.get(entry.state, "")),

@@ -1,36 +1,78 @@
 """The table at the end of a run: each environment before and after."""
 
+import re
 from collections.abc import Mapping
 
-from rich.console import Console
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.measure import Measurement
 from rich.table import Column, Table
 from rich.text import Text
 
 _WIDEST = 1000  # letters of a line
+_LONGEST = 24  # letters of a word that is kept whole where the terminal has no room
 
 
 def print_table(console: Console, table: Table) -> None:
     """A table with its title and caption above and below it, whole.
 
     Rich breaks these at the width of the columns, and cuts columns off that a terminal has no room for. Here a table is
-    as wide as it must be, with a letter or `min_width` for each column whose cells may be broken.
+    as wide as it must be to keep words whole, and columns with the shortest cells get the room that there is first.
     """
     title, caption, table.title, table.caption = table.title, table.caption, None, None
     if title:
         console.print(Text(str(title), style="italic"), soft_wrap=True)
     own, (_, right, _, left) = console.width, table.padding
-    wide = [_width(console, column) if column.no_wrap else column.min_width or 1 for column in table.columns]
-    console.width = max(own, sum(wide) + len(wide) * (left + right + (table.box is not None)) + 1)
+    least, most = zip(*(_widths(console, column) for column in table.columns), strict=True)
+    between = len(least) * (left + right + (table.box is not None)) + 1
+    console.width = max(own, sum(least) + between)
+    room = console.width - sum(least) - between
+    by_need = sorted(range(len(least)), key=lambda of: most[of] - least[of])
+    for waiting, of in zip(range(len(least), 0, -1), by_need, strict=True):
+        more = min(most[of] - least[of], room // waiting)
+        table.columns[of].width = least[of] + more
+        room -= more
     console.print(table)
     console.width = own
     if caption:
         console.print(Text(str(caption), style="dim italic"), soft_wrap=True)
 
 
-def _width(console: Console, column: Column) -> int:
+def _widths(console: Console, column: Column) -> tuple[int, int]:
+    """With whole words, and with whole cells."""
     options = console.options.update(max_width=_WIDEST)
-    return max(Measurement.get(console, options, cell).maximum for cell in (column.header, *column.cells))
+    cells = [Measurement.get(console, options, cell) for cell in (column.header, *column.cells)]
+    most = max(cell.maximum for cell in cells)
+    least = most if column.no_wrap else max(min(cell.minimum, _LONGEST) for cell in cells)
+    return max(least, column.min_width or 1), max(most, column.min_width or 1)
+
+
+class Name:
+    """A path or another long name in a table: lines end after a sign, and within a word only where it has no room.
+
+    Args:
+        text: without signs that a terminal would act on.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.words = re.findall(r"[^/_. -]+[/_. -]*|[/_. -]+", text)
+
+    @property
+    def longest(self) -> int:
+        """Letters of its longest word."""
+        return max(map(cell_len, self.words), default=0)
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement(self.longest, cell_len(self.text))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        lines = [""]
+        for word in self.words:
+            if lines[-1] and cell_len(lines[-1] + word.rstrip()) > options.max_width:
+                lines.append("")
+            lines[-1] += word
+        yield Text("\n".join(line.rstrip() for line in lines), overflow="fold")
 
 
 def environment_table(before: Mapping[str, float], after: Mapping[str, float], metric: str = "miou") -> Table:

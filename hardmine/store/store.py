@@ -112,6 +112,13 @@ class ParameterStore:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def __repr__(self) -> str:
+        environments = len({*zip(*self.environment.values(), strict=True)})
+        return (
+            f"ParameterStore({len(self)} targets, {len(self.areas)} areas: {', '.join(self.areas)}; "
+            f"{environments} environments; {', '.join(self.space.names)})"
+        )
+
     @property
     def regions(self) -> int:
         """R."""
@@ -228,7 +235,7 @@ class ParameterStore:
         if not set(self.areas) & set(areas):
             raise InputError(
                 f"the parameter store and the source images have no area in common (store: {', '.join(self.areas)}; "
-                f"images: {', '.join(areas)}): give the store the images' area names"
+                f"images: {', '.join(areas)}): take a store of such images, or give its areas the images' names"
             )
         if strangers:
             named = ", ".join(name + did_you_mean(name, others) for name in strangers)

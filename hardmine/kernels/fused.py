@@ -3,7 +3,8 @@
 Compiled by Numba, which needs no compiler on the user's machine; machine code is kept beside the source, or in the
 user's cache. Lab is a linear map of CIE's f(X), f(Y), f(Z), and so is the affine map of a region: both are made in f.
 Pixels are taken in blocks, and inside of these in runs of one region, so that the cost is that of pixels and not of
-regions.
+regions. Loops go from 0 over slices: where Numba cannot tell that an index is not negative, it looks at each, and no
+loop is made of vector instructions.
 """
 
 from collections.abc import Callable
@@ -77,11 +78,19 @@ def _inverse(f: Any) -> Any:
 
 
 @_inlined
+def _copy(of: Any, to: Any) -> None:
+    """As `to[: len(of)] = of`, which is not made of vector instructions."""
+    for p in range(len(of)):
+        to[p] = of[p]
+
+
+@_inlined
 def _decode(pixels: Any, start: int, n: int, light: Any, xyz: Any, f: Any) -> None:
     """f (3, n) of n pixels (3, P) uint8 from `start` on."""
     for c in range(3):
+        levels, to = pixels[c, start : start + n], f[c]
         for p in range(n):
-            f[c, p] = light[pixels[c, start + p]]
+            to[p] = light[levels[p]]
     for p in range(n):
         r, g, b = f[0, p], f[1, p], f[2, p]
         f[0, p] = _f(xyz[0, 0] * r + xyz[0, 1] * g + xyz[0, 2] * b)
@@ -92,11 +101,10 @@ def _decode(pixels: Any, start: int, n: int, light: Any, xyz: Any, f: Any) -> No
 @_inlined
 def _end(labels: Any, place: int, end: int) -> int:
     """Where the run of one region ends that begins at `place`."""
-    label = labels[place]
-    place += 1
-    while place < end and labels[place] == label:
-        place += 1
-    return place
+    label, rest, length = labels[place], labels[place:end], 1
+    while length < len(rest) and rest[length] == label:
+        length += 1
+    return place + length
 
 
 @compiled("reassoc", "nsz")
@@ -120,8 +128,7 @@ def _measure(
                 value[2, p] = np.float32(200) * (y - z)
         else:
             for c in range(3):
-                for p in range(n):
-                    value[c, p] = image[c, start + p]
+                _copy(image[c, start : start + n], value[c])
         place = start
         while place < start + n:
             end = _end(regions, place, start + n)
@@ -129,10 +136,11 @@ def _measure(
             before = count[label]
             count[label] = before + length
             for c in range(3):
-                center = value[c, place - start]
+                run = value[c, place - start : end - start]
+                center = run[0]
                 total, squares = np.float32(0), np.float32(0)
-                for p in range(place - start, end - start):
-                    apart = value[c, p] - center
+                for p in range(length):
+                    apart = run[p] - center
                     total += apart
                     squares += apart * apart
                 away = np.float64(total) / length
@@ -160,33 +168,34 @@ def _convert_lab(
     levels: Any,
 ) -> None:
     """Pixels `first` to `last` - 1 of one source in all of its rows."""
-    f, step = np.empty((3, _BLOCK), np.float32), np.empty((3, _BLOCK), np.int32)
+    f, step = np.empty((3, _BLOCK), np.float32), np.empty((3, _BLOCK), np.uint16)
     for start in range(first, last, _BLOCK):
         n = min(_BLOCK, last - start)
         _decode(image, start, n, light, xyz, f)
         place = start
         while place < start + n:
             end = _end(regions, place, start + n)
-            label = regions[place]
+            label, length = regions[place], end - place
+            run, steps = f[:, place - start : end - start], step[:, place - start : end - start]
             for row in rows:
                 if label < chosen.shape[1] and chosen[row, label]:
                     m = maps[row, label]
-                    for p in range(place - start, end - start):
-                        x, y, z = f[0, p], f[1, p], f[2, p]
+                    for p in range(length):
+                        x, y, z = run[0, p], run[1, p], run[2, p]
                         tx = _inverse(m[0, 0] * x + m[0, 1] * y + m[0, 2] * z + m[0, 3])
                         ty = _inverse(m[1, 0] * x + m[1, 1] * y + m[1, 2] * z + m[1, 3])
                         # as kornia and scikit-image do with large b*
                         tz = _inverse(max(m[2, 0] * x + m[2, 1] * y + m[2, 2] * z + m[2, 3], _ZERO))
                         for c in range(3):
                             linear = rgb[c, 0] * tx + rgb[c, 1] * ty + rgb[c, 2] * tz
-                            step[c, p] = np.int32(min(max(linear, _ZERO), _TOP))
+                            steps[c, p] = np.uint16(np.int32(min(max(linear, _ZERO), _TOP)))
                     for c in range(3):
-                        for p in range(place, end):
-                            made[row, c, p] = levels[step[c, p - start]]
+                        of, to = steps[c], made[row, c, place:end]
+                        for p in range(length):
+                            to[p] = levels[of[p]]
                 else:
                     for c in range(3):
-                        for p in range(place, end):
-                            made[row, c, p] = image[c, p]
+                        _copy(image[c, place:end], made[row, c, place:end])
             place = end
 
 
@@ -201,14 +210,14 @@ def _convert_rgb(
             label = regions[place]
             moves = label < chosen.shape[1] and chosen[row, label]
             for c in range(3):
+                run, to = image[c, place:end], made[row, c, place:end]
                 if moves:
-                    by, to = gain[row, label, c], offset[row, label, c]
-                    for p in range(place, end):
-                        level = np.float32(image[c, p]) * by + to
-                        made[row, c, p] = np.uint8(np.rint(min(max(level, _ZERO), np.float32(255))))
+                    by, plus = gain[row, label, c], offset[row, label, c]
+                    for p in range(end - place):
+                        level = np.float32(run[p]) * by + plus
+                        to[p] = np.uint8(np.rint(min(max(level, _ZERO), np.float32(255))))
                 else:
-                    for p in range(place, end):
-                        made[row, c, p] = image[c, p]
+                    _copy(run, to)
             place = end
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hardmine.judge.scoring import ClassRate, Confidence, CorrectRate, PixelRate, Reliability, Scoring
+from hardmine.judge.scoring.pixel_rate import recognised
 
 NAN = float("nan")
 
@@ -61,6 +62,15 @@ class TestPixelRate:
         coarse = torch.randint(3, (2, 5, 16, 16), generator=torch.Generator().manual_seed(0)).to(dtype)
         batch = {"target": coarse.argmax(1), "regions": torch.zeros(2, 16, 16, dtype=torch.uint8)}
         assert same(PixelRate()(coarse, batch, 1, none_chosen(2, 1))[0], [1.0, 1.0])
+
+    @pytest.mark.parametrize("classes", [1, 2, 255, 256])
+    def test_the_recognised_class_is_that_of_argmax(self, classes: int) -> None:
+        logits = torch.randint(9, (2, classes, 8, 8), generator=torch.Generator().manual_seed(classes)).float() - 9
+        logits[0, -1, 0] = torch.inf
+        logits[0, 0, 1] = -torch.inf
+        assert torch.equal(recognised(logits).long(), logits.argmax(1))
+        logits[1, 0, 0, 0] = torch.nan
+        assert int(recognised(logits)[1, 0, 0]) == classes  # no class
 
     def test_areas_need_not_be_classes(self) -> None:
         batch = masks([[[1, 1], [0, 0]]], [[[0, 1], [0, 1]]])

@@ -160,7 +160,7 @@ def _of_numbers(prediction: Any, score: Tensor, area_score: Tensor) -> tuple[Ten
     """Scores; NaN where the prediction has one, which is no class and recognises nothing."""
     if not isinstance(prediction, Tensor):
         return score, area_score
-    none = prediction.isnan().flatten(1).any(1)
+    none = prediction.flatten(1).amax(1).isnan()
     return score.masked_fill(none, torch.nan), area_score.masked_fill(none[:, None], torch.nan)
 
 

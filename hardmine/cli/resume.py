@@ -24,9 +24,8 @@ def prepared(arguments: list[str]) -> tuple[list[str], Path | None]:
     """
     folders = [path_of(argument) for argument in arguments if key_of(argument) == "resume"]
     many = bool({"-m", "--multirun"} & set(arguments))
-    if not many and "hydra.run.dir" not in map(
-        key_of, arguments
-    ):  # else Hydra's files and the run's lie in two folders
+    if not many and "hydra.run.dir" not in map(key_of, arguments):
+        # Hydra's files and the run's lie in one folder
         arguments = [re.sub("^run_dir=", "hydra.run.dir=", argument) for argument in arguments]
     if folders and folders[-1] == "auto" and not many:
         arguments, folders = _auto(arguments)

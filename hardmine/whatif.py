@@ -69,6 +69,12 @@ class WhatIf:
         of_area = self.accuracy[:, self.areas.index(area)]
         return self.environments[int(np.nan_to_num(of_area, nan=np.inf).argmin())]
 
+    def unscored(self, area: str | None = None) -> list[str]:
+        """Environments in which nothing of an area, or of all where it is None, could be scored."""
+        scored = self.images > 0
+        there = scored.any(1) if area is None else scored[:, self.areas.index(area)]
+        return [name for name, any_there in zip(self.environments, there.tolist(), strict=True) if not any_there]
+
     @property
     def worst_environment(self) -> str:
         """Where whole images are recognised worst."""

@@ -708,8 +708,8 @@ class Mining:
         if self._searched_at < 0:
             return f"the model was updated {self.step} times, and mining begins after {self.start}: set start lower"
         return (
-            "no image has an area that a target of the store has: take targets with such areas, or a store with "
-            "missing=whole"
+            "no image has an area that a target of the store has: look at the labels, take targets with such areas, or "
+            "a store with missing=whole"
         )
 
     def tell(self, line: str) -> None:

@@ -71,9 +71,8 @@ class WhatIf:
 
     def unscored(self, area: str | None = None) -> list[str]:
         """Environments in which nothing of an area, or of all where it is None, could be scored."""
-        scored = self.images > 0
-        there = scored.any(1) if area is None else scored[:, self.areas.index(area)]
-        return [name for name, any_there in zip(self.environments, there.tolist(), strict=True) if not any_there]
+        counts = self.images.sum(1) if area is None else self.images[:, self.areas.index(area)]
+        return [name for name, count in zip(self.environments, counts.tolist(), strict=True) if not count]
 
     @property
     def worst_environment(self) -> str:

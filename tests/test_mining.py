@@ -629,8 +629,8 @@ def test_images_without_an_area_of_the_targets_are_told_at_the_end(lines: Callab
     run.steps(range(2)).mining.end()
     assert run.mining.tally.candidates == 0
     assert lines()[-1] == (
-        "hardmine: nothing was mined: no image has an area that a target of the store has: take targets with such "
-        "areas, or a store with missing=whole"
+        "hardmine: nothing was mined: no image has an area that a target of the store has: look at the labels, take "
+        "targets with such areas, or a store with missing=whole"
     )
 
 

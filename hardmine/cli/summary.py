@@ -1,6 +1,8 @@
 """What a training run came to: measured, written down and shown."""
 
 import json
+from collections.abc import Mapping
+from math import isfinite, isnan
 from pathlib import Path
 from typing import Any
 
@@ -60,14 +62,20 @@ def show(folder: RunFolder, metric: str, mining: Any, before: Any, after: Any, s
 
     if mining is not None and mining.miner is not None:
         write_graph(folder.path, mining.miner.store, mining.miner.graph, mining.threshold)
-    plain = {name: None if value != value else value for name, value in summary.items()}  # JSON knows no NaN
+    # JSON knows neither NaN nor infinity
+    plain = {name: None if isinstance(each, float) and not isfinite(each) else each for name, each in summary.items()}
     text = json.dumps(plain, indent=2, sort_keys=True) + "\n"
     write_atomically(folder.summary, lambda file: file.write(text.encode()))
     console = Console()
     if after:
         console.print(environment_table(before, after, metric))
+    for split in ("val", "test"):
+        if (key := f"{split}/{metric}") in after and isnan(after[key]):
+            console.print(f"{key} is not known: nothing in the images of {split} is labelled", soft_wrap=True)
     if "measured" in summary:
-        console.print(f"measured: {summary['measured']}, which validated best ({summary['best_score']:.3g})")
+        score = summary["best_score"]
+        how = f"which validated best ({score:.3g})" if isfinite(score) else "the first, as no validation had a figure"
+        console.print(f"measured: {summary['measured']}, {how}")
     if "stopped_early" in summary:
         console.print(f"training ended early: {summary['stopped_early']}", soft_wrap=True)
     if "stopped" in summary:
@@ -77,22 +85,43 @@ def show(folder: RunFolder, metric: str, mining: Any, before: Any, after: Any, s
     if summary["unscored"]:
         console.print(f"{summary['unscored']} candidates could not be scored", soft_wrap=True)
     if summary["nothing_mined"]:
-        console.print(f"nothing was mined: {_why(summary, mining.start)}", soft_wrap=True)
+        console.print(f"nothing was mined: {_why(summary, mining)}", soft_wrap=True)
     console.print(
         f"{summary['pieces']} pieces from {summary['candidates']} candidates (hit rate {summary['hit_rate']:.0%}), "
         f"{summary['steps']} steps in {summary['seconds']:.0f} s\nrun folder: {folder.path}"
     )
 
 
-def _why(summary: dict[str, Any], start: int) -> str:
+def _why(summary: dict[str, Any], mining: Any) -> str:
     """What to try where a run ends without a piece."""
-    if not summary["candidates"]:
+    if not summary["candidates"] and summary["steps"] <= mining.start:
         return (
-            f"training ended after {summary['steps']} steps, and mining begins after {start}: set "
+            f"training ended after {summary['steps']} steps, and mining begins after {mining.start}: set "
             "mining.start lower, or trainer.max_steps higher"
         )
-    if summary["unscored"] == summary["candidates"]:
-        return "no candidate could be scored: look at the loss and the labels"
-    if summary["refused"]:
-        return "gates refused whatever was hard: make them less strict, or set gate=none"
+    if not summary["candidates"]:
+        return (
+            "no image that was trained on has an area that a target of the store has: look at the labels, take targets "
+            "with such areas, or set store.missing=whole"
+        )
+    if said := unfit(summary):
+        return said
+    if mining.threshold is None:
+        return (
+            "no candidate was harder than the others: take targets that are further from the images, set "
+            "mining.hardest to a larger share, or train for longer"
+        )
     return "no candidate was hard: set mining.threshold=auto, or a higher one, or train for longer"
+
+
+def unfit(found: Mapping[str, Any]) -> str | None:
+    """What kept all candidates from becoming pieces, other than their being easy; None where nothing did.
+
+    Args:
+        found: `candidates`, and how many of them were `unscored` and `refused`.
+    """
+    if found["unscored"] == found["candidates"]:
+        return "no candidate could be scored: look at the loss and the labels"
+    if found["refused"]:
+        return "gates refused whatever was hard: make them less strict, or set gate=none"
+    return None

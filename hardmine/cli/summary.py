@@ -69,6 +69,8 @@ def show(folder: RunFolder, metric: str, mining: Any, before: Any, after: Any, s
     console = Console()
     if after:
         console.print(environment_table(before, after, metric))
+    else:
+        console.print("nothing was measured: there are no images in the splits val and test", soft_wrap=True)
     for split in ("val", "test"):
         if (key := f"{split}/{metric}") in after and isnan(after[key]):
             console.print(f"{key} is not known: nothing in the images of {split} is labelled", soft_wrap=True)
@@ -83,7 +85,8 @@ def show(folder: RunFolder, metric: str, mining: Any, before: Any, after: Any, s
     if summary["nonfinite_steps"]:
         console.print(f"the loss was NaN or infinite in {summary['nonfinite_steps']} steps", soft_wrap=True)
     if summary["unscored"]:
-        console.print(f"{summary['unscored']} candidates could not be scored", soft_wrap=True)
+        why = "nothing in them is labelled, or the model gave NaN"
+        console.print(f"{summary['unscored']} candidates could not be scored: {why}", soft_wrap=True)
     if summary["nothing_mined"]:
         console.print(f"nothing was mined: {_why(summary, mining)}", soft_wrap=True)
     console.print(

@@ -698,13 +698,19 @@ class Mining:
         for line in self.signs.end(self.threshold, self.tally):
             self.tell(line)
         if not self.tally.candidates:
-            unjudged = self.offered is not None and self.offered.score is None
-            self.tell(
-                "nothing was mined: candidates were made and never judged: call judge before each training step"
-                if unjudged
-                else f"nothing was mined: the model was updated {self.step} times, and mining begins after "
-                f"{self.start}: set start lower"
-            )
+            self.tell(f"nothing was mined: {self._without_candidates}")
+
+    @property
+    def _without_candidates(self) -> str:
+        """Why there was none."""
+        if self.offered is not None and self.offered.score is None:
+            return "candidates were made and never judged: call judge before each training step"
+        if self._searched_at < 0:
+            return f"the model was updated {self.step} times, and mining begins after {self.start}: set start lower"
+        return (
+            "no image has an area that a target of the store has: look at the labels, take targets with such areas, or "
+            "a store with missing=whole"
+        )
 
     def tell(self, line: str) -> None:
         """One line for people, on one rank."""

@@ -69,6 +69,11 @@ class WhatIf:
         of_area = self.accuracy[:, self.areas.index(area)]
         return self.environments[int(np.nan_to_num(of_area, nan=np.inf).argmin())]
 
+    def unscored(self, area: str | None = None) -> list[str]:
+        """Environments in which nothing of an area, or of all where it is None, could be scored."""
+        counts = self.images.sum(1) if area is None else self.images[:, self.areas.index(area)]
+        return [name for name, count in zip(self.environments, counts.tolist(), strict=True) if not count]
+
     @property
     def worst_environment(self) -> str:
         """Where whole images are recognised worst."""

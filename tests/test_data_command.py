@@ -66,6 +66,16 @@ def test_shares_are_of_the_pixels_of_the_files(folder: Path) -> None:
     assert survey.environments["target"] == {"night": 3} and survey.sizes == {(32, 40): 13}
 
 
+def test_one_class_alone_is_odd(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for path in (folder / "regions").iterdir():
+        Image.fromarray(np.zeros((32, 40), np.uint8)).save(path)
+    (folder / "classes.csv").write_text("index,name\n0,sky\n")
+    said = "there is one class, sky, so that whatever a model says is right: name two or more"
+    assert said in Survey.of(FolderData(str(folder))).odd
+    FolderData(str(folder)).look()
+    assert f"hardmine: {said}" in caplog.text
+
+
 def test_what_is_odd_is_told(folder: Path, run: Callable[..., str]) -> None:
     void = np.full((32, 40), 255, np.uint8)
     for index in range(6):

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 import hardmine
 from hardmine.cli import main
-from hardmine.cli.evaluate import _Light, gate, look_at_fail_area
+from hardmine.cli.evaluate import _Light, gate, hardest, look_at_fail_area
 from hardmine.cli.summary import show
 from hardmine.errors import InputError
 from hardmine.memory.ledger import Ledger
@@ -199,6 +199,37 @@ def test_a_gate_looks_at_what_it_is_told_to() -> None:
     assert passed and line.endswith("of sky in an environment is 0.400 (dusk)")
     with pytest.raises(InputError, match=r"fail_area: 'rode' is no area.*did you mean `road`"):
         look_at_fail_area("rode", ["sky", "road"])
+
+
+def test_a_gate_says_where_nothing_could_be_scored() -> None:
+    """By dusk the image has no score; the road has none by night."""
+    light = what_if(
+        ["dusk", "night"],
+        ["sky", "road", "image"],
+        np.array([0, 0, 0]),
+        np.array([-1, 0, 1]),
+        np.array([[1.0, 1.0, 1.0], [np.nan, np.nan, np.nan], [0.9, np.nan, 0.7]]),
+    )
+    passed, line = gate(light, 0.5, "image")
+    assert passed and line.endswith("see fail_area; nothing could be scored in dusk")
+    assert gate(light, 0.5, "any")[1].endswith("(sky in night); nothing could be scored in dusk")
+    passed, line = gate(light, 0.5, "road")
+    assert not passed and line.endswith("; nothing could be scored in dusk, night")
+
+
+def test_an_image_without_a_score_is_not_among_the_hardest() -> None:
+    nan = float("nan")
+    assert hardest(torch.tensor([0.5, nan, 0.25, 1.0, nan])).tolist() == [2, 0, 3]
+    assert not len(hardest(torch.tensor([nan, nan])))
+
+
+def test_an_evaluation_in_which_nothing_could_be_scored_says_so() -> None:
+    score = np.full((2, 2), np.nan)
+    light = what_if(["night"], ["road", "image"], np.array([0, 0]), np.array([-1, 0]), score)
+    about = {"candidates": 1, "images": 1, "of": 1, "source": "val"}
+    found = Evaluation(about, "miou", {}, None, {}, light, [])
+    (line,) = found.lines()
+    assert line == "1 candidates of the 1 images: none could be scored: look at the labels of the val images"
 
 
 def test_titles_are_whole_however_narrow_the_terminal() -> None:

@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, get_args
 
 import lightning as L
@@ -15,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from test_train import assert_equal, weights
 from torch import nn
 
-from hardmine.cli.build import build_frozen_task
+from hardmine.cli.build import _balanced, build_frozen_task
 from hardmine.cli.config import with_end
 from hardmine.cli.networks import compile_network, network
 from hardmine.cli.ranges import look_at_ranges
@@ -195,6 +196,15 @@ def test_balanced_classes_weigh_alike() -> None:
     weights = balanced(count)
     assert weights == pytest.approx([0.5556, 1.1111, 0.0, 3.3333])
     assert (torch.tensor(weights) * count).sum() == pytest.approx(1000, rel=1e-3)
+
+
+def test_more_classes_than_a_byte_holds_are_balanced() -> None:
+    """One image of each of 299 classes, and two of the last."""
+    names = [str(label) for label in range(300)]
+    labels: Any = [{"target": torch.tensor(label)} for label in [*range(300), 299]]
+    weights = _balanced(SimpleNamespace(training=labels, classes=names))  # type: ignore[arg-type]
+    assert len(weights) == 300
+    assert weights[299] == pytest.approx(weights[0] / 2, abs=1e-4) and weights[255] == weights[0]
 
 
 def test_a_run_with_all_of_it(configured: Configured, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

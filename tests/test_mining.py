@@ -621,6 +621,19 @@ def test_the_end_tells_and_writes(lines: Callable[[], list[str]], tmp_path: Path
     assert "candidates brought 0 pieces" in lines()[-1] and "set threshold above the median" in lines()[-1]
 
 
+def test_images_without_an_area_of_the_targets_are_told_at_the_end(lines: Callable[[], list[str]]) -> None:
+    store = make_store(areas=4)
+    count = store.count.clone()
+    count[:, :3] = 0  # the images have these three
+    run = Run(Mining(store.with_(count=count), areas=(*AREAS, "area3"), conversion=ColorTransfer(), start=0))
+    run.steps(range(2)).mining.end()
+    assert run.mining.tally.candidates == 0
+    assert lines()[-1] == (
+        "hardmine: nothing was mined: no image has an area that a target of the store has: look at the labels, take "
+        "targets with such areas, or a store with missing=whole"
+    )
+
+
 def test_a_ledger_is_a_folder_of_one_run(tmp_path: Path) -> None:
     run = Run(search(ledger=tmp_path / "ledger")).steps(range(2))
     run.mining.end()

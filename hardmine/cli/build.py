@@ -106,9 +106,10 @@ def task_of(settings: Any, **needed: Any) -> Task:
 
 def _balanced(data: LabelledData) -> list[float]:
     """Weights that make the classes of the images that are trained on count alike."""
-    images, count = data.training, torch.zeros(256, dtype=torch.int64)
+    images, labels = data.training, max(256, len(data.classes))  # void is 255 in masks
+    count = torch.zeros(labels, dtype=torch.int64)
     for index in range(len(images)):
-        count += torch.bincount(torch.as_tensor(images[index]["target"]).flatten().long(), minlength=256)
+        count += torch.bincount(torch.as_tensor(images[index]["target"]).flatten().long(), minlength=labels)
     weights = balanced(count[: len(data.classes)])
     told = ", ".join(f"{name} {weight:.3g}" for name, weight in zip(data.classes, weights, strict=True))
     _log.warning("hardmine: class weights: %s", told)

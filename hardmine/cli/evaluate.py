@@ -14,6 +14,8 @@ from hardmine.errors import InputError
 from hardmine.names import did_you_mean
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from hardmine.whatif import WhatIf
 
 PLAN = "plan.json"  # what an evaluation that was stopped goes on by
@@ -137,7 +139,19 @@ def gate(light: "WhatIf", lowest: float, area: str) -> tuple[bool, str]:
     if area == IMAGE:
         of_area = light.at(light.accuracy, *worst)
         line += f"; areas were not looked at: the lowest is {of_area:.3f} ({worst[1]} in {worst[0]}), see fail_area"
+    if unknown := light.unscored(None if area == _ANY else area):
+        line += f"; nothing could be scored in {', '.join(unknown)}"
     return passed, line
+
+
+def hardest(means: "Tensor") -> "Tensor":
+    """Which images a model recognises worst, the worst first; none of those in which nothing can be scored.
+
+    Args:
+        means: (S,) recognition accuracy of each image; NaN where nothing could be scored.
+    """
+    known = (~means.isnan()).nonzero().flatten()
+    return known[means[known].argsort()][:_HARDEST]
 
 
 def _splits(cfg: Any, data: Any, task: Any, autocast: Any) -> tuple[dict[str, float], dict[str, Any], str | None]:
@@ -261,8 +275,8 @@ class _Light:
         album.look(self.task, "prediction", next(self.task.parameters()).device)
         album.write(Path(self.cfg.out))
         means = torch.stack([verdict.score[~clean & (tries.source == image)].nanmean() for image in self.audit.images])
-        order = means.nan_to_num(2).argsort()[:_HARDEST]
-        return table, [self._hard(int(self.audit.images[place]), tries, verdict.score, of) for place in order]
+        images = self.audit.images[hardest(means)].tolist()
+        return table, [self._hard(image, tries, verdict.score, of) for image in images]
 
     def _begun(self) -> int:
         """Parts that are done already.
@@ -329,12 +343,10 @@ class _Light:
         every: list[Any] = []
         worst = torch.from_numpy(table.accuracy[:, -1]).nan_to_num(2).argsort()[:_SHOWN].tolist()
         for number in worst:
-            rows = (of == number).nonzero().flatten()
-            rows = rows[score[rows].nan_to_num(2).argsort()]
+            rows = ((of == number) & ~score.isnan()).nonzero().flatten()
+            rows = rows[score[rows].argsort()]
             first = dict(reversed([(int(tries.source[row]), int(row)) for row in rows]))  # the hardest of each image
-            rows = torch.tensor(
-                sorted(first.values(), key=lambda row: float(score[row].nan_to_num(2)))[: self.cfg.pictures]
-            )
+            rows = torch.tensor(sorted(first.values(), key=lambda row: float(score[row]))[: self.cfg.pictures])
             if not len(rows):
                 continue
             scenes = self.mining.read(self._load(tries.source[rows].tolist()))

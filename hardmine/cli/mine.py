@@ -184,6 +184,7 @@ def _show(out: Path, threshold: float | None, miner: Any, kind: str, gallery: An
     from rich.console import Console
 
     from hardmine.cli.export import what_next
+    from hardmine.cli.summary import unfit
     from hardmine.files import write_atomically
     from hardmine.report.environments import environment_cells
     from hardmine.report.graph import write_graph
@@ -206,5 +207,5 @@ def _show(out: Path, threshold: float | None, miner: Any, kind: str, gallery: An
         console.print(f"the search was over before the end: {reason}", soft_wrap=True, markup=False)
     found = f"{tally.pieces} pieces from {tally.candidates} candidates (hit rate {tally.hit_rate:.0%})"
     more = "raise mining.hardest" if threshold is None else f"set mining.threshold above {threshold:g}, or to auto"
-    after = f"nothing to train on: {more}"
+    after = f"nothing to train on: {unfit(summary) or more}"
     console.print(f"{found}\n{what_next(out, kind) if tally.pieces else after}", soft_wrap=True, markup=False)

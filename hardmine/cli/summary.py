@@ -1,6 +1,8 @@
 """What a training run came to: measured, written down and shown."""
 
 import json
+from collections.abc import Mapping
+from math import isfinite, isnan
 from pathlib import Path
 from typing import Any
 
@@ -60,15 +62,21 @@ def show(folder: RunFolder, metric: str, mining: Any, before: Any, after: Any, s
 
     if mining is not None and mining.miner is not None:
         write_graph(folder.path, mining.miner.store, mining.miner.graph, mining.threshold)
-    plain = {name: None if value != value else value for name, value in summary.items()}  # JSON knows no NaN
+    # JSON knows neither NaN nor infinity
+    plain = {name: None if isinstance(each, float) and not isfinite(each) else each for name, each in summary.items()}
     text = json.dumps(plain, indent=2, sort_keys=True) + "\n"
     write_atomically(folder.summary, lambda file: file.write(text.encode()))
     console = Console()
     if after:
         print_table(console, environment_table(before, after, metric))
-    lines = []
+    lines = [] if after else ["nothing was measured: there are no images in the splits val and test"]
+    for split in ("val", "test"):
+        if (key := f"{split}/{metric}") in after and isnan(after[key]):
+            lines.append(f"{key} is not known: nothing in the images of {split} is labelled")
     if "measured" in summary:
-        lines.append(f"measured: {summary['measured']}, which validated best ({summary['best_score']:.3g})")
+        score = summary["best_score"]
+        how = f"which validated best ({score:.3g})" if isfinite(score) else "the first, as no validation had a figure"
+        lines.append(f"measured: {summary['measured']}, {how}")
     if "stopped_early" in summary:
         lines.append(f"training ended early: {summary['stopped_early']}")
     if "stopped" in summary:
@@ -76,9 +84,10 @@ def show(folder: RunFolder, metric: str, mining: Any, before: Any, after: Any, s
     if summary["nonfinite_steps"]:
         lines.append(f"the loss was NaN or infinite in {summary['nonfinite_steps']} steps")
     if summary["unscored"]:
-        lines.append(f"{summary['unscored']} candidates could not be scored")
+        why = "nothing in them is labelled, or the model gave NaN"
+        lines.append(f"{summary['unscored']} candidates could not be scored: {why}")
     if summary["nothing_mined"]:
-        lines.append(f"nothing was mined: {_why(summary, mining.start)}")
+        lines.append(f"nothing was mined: {_why(summary, mining)}")
     lines.append(
         f"{summary['pieces']} pieces from {summary['candidates']} candidates (hit rate {summary['hit_rate']:.0%}), "
         f"{summary['steps']} steps in {summary['seconds']:.0f} s"
@@ -87,15 +96,36 @@ def show(folder: RunFolder, metric: str, mining: Any, before: Any, after: Any, s
         console.print(line, soft_wrap=True, markup=False)
 
 
-def _why(summary: dict[str, Any], start: int) -> str:
+def _why(summary: dict[str, Any], mining: Any) -> str:
     """What to try where a run ends without a piece."""
-    if not summary["candidates"]:
+    if not summary["candidates"] and summary["steps"] <= mining.start:
         return (
-            f"training ended after {summary['steps']} steps, and mining begins after {start}: set "
+            f"training ended after {summary['steps']} steps, and mining begins after {mining.start}: set "
             "mining.start lower, or trainer.max_steps higher"
         )
-    if summary["unscored"] == summary["candidates"]:
-        return "no candidate could be scored: look at the loss and the labels"
-    if summary["refused"]:
-        return "gates refused whatever was hard: make them less strict, or set gate=none"
+    if not summary["candidates"]:
+        return (
+            "no image that was trained on has an area that a target of the store has: look at the labels, take targets "
+            "with such areas, or set store.missing=whole"
+        )
+    if said := unfit(summary):
+        return said
+    if mining.threshold is None:
+        return (
+            "no candidate was harder than the others: take targets that are further from the images, set "
+            "mining.hardest to a larger share, or train for longer"
+        )
     return "no candidate was hard: set mining.threshold=auto, or a higher one, or train for longer"
+
+
+def unfit(found: Mapping[str, Any]) -> str | None:
+    """What kept all candidates from becoming pieces, other than their being easy; None where nothing did.
+
+    Args:
+        found: `candidates`, and how many of them were `unscored` and `refused`.
+    """
+    if found["unscored"] == found["candidates"]:
+        return "no candidate could be scored: look at the loss and the labels"
+    if found["refused"]:
+        return "gates refused whatever was hard: make them less strict, or set gate=none"
+    return None

@@ -83,6 +83,13 @@ class LabelledData(L.LightningDataModule):
         """Lines on what is taken otherwise than it may have been meant, beside what the images themselves are."""
         return []
 
+    @property
+    def of_one_class(self) -> list[str]:
+        """A line where there is nothing to tell apart; of boxes one class is told from what lies around them."""
+        if self.kind == "boxes" or len(self.classes) > 1:
+            return []
+        return [f"there is one class, {self.classes[0]}, so that whatever a model says is right: name two or more"]
+
     def look(self) -> None:
         """Open the files of all splits, once; what is wrong in one that is read last shows before training.
 
@@ -96,7 +103,7 @@ class LabelledData(L.LightningDataModule):
             return
         names = ("train", "val", "test", *(["target"] if self.with_targets else []))
         headers = [header for name in names if self.has(name) for header in self.split(name).look_at_all()]
-        for line in [*self.told, *summary(headers, len(self.drawn))]:
+        for line in [*self.told, *self.of_one_class, *summary(headers, len(self.drawn))]:
             _log.warning("hardmine: %s", line)
         self._looked = True
 

@@ -65,7 +65,7 @@ class Survey:
             looked = in_threads(images.look, range(len(images)), f"looking at {split}")
             survey._add(split, images, looked)
             headers += [header for each in looked for header in each]
-        survey.odd = [*data.told, *summary(headers, len(data.drawn)), *survey._odd(data, tiled)]
+        survey.odd = [*data.told, *data.of_one_class, *summary(headers, len(data.drawn)), *survey._odd(data, tiled)]
         return survey
 
     def _add(self, split: str, images: LabelledImages, looked: list[list[Header]]) -> None:

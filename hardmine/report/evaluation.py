@@ -115,8 +115,11 @@ class Evaluation:
         worst, furthest = light.worst, light.furthest
         images, of = self.about["images"], self.about["of"]
         those = f"the {of}" if images == of else f"{images} of the {of}"
+        counted = f"{self.about['candidates']} candidates of {those} images"
+        if not light.images.any():
+            return [f"{counted}: none could be scored: look at the labels of the {self.about['source']} images"]
         return [
-            f"{self.about['candidates']} candidates of {those} images; 95 % interval and drop are of the whole image",
+            f"{counted}; 95 % interval and drop are of the whole image",
             f"lowest accuracy: {worst[1]} in {worst[0]} ({light.at(light.accuracy, *worst):.1%}); furthest drop: "
             f"{furthest[1]} in {furthest[0]} ({light.at(light.drop, *furthest) * 100:.1f} points)",
         ]

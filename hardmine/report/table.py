@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from math import isnan, nan
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -96,19 +97,18 @@ def environment_table(before: Mapping[str, float], after: Mapping[str, float], m
 def environment_rows(
     before: Mapping[str, float], after: Mapping[str, float], metric: str = "miou"
 ) -> list[tuple[str, ...]]:
-    """Headings, and the rows of `environment_table`; the last one of a split is all of it."""
+    """Headings, and the rows of `environment_table`; the last one of a split is all of it. NaN is left empty."""
     rows: list[tuple[str, ...]] = [("split", "environment", "before", "after", "change")]
     for split in ("val", "test"):
         whole = f"{split}/{metric}"
         for key in sorted((key for key in after if key.startswith(whole)), key=lambda key: (key == whole, key)):
-            old, new = before.get(key), after[key]
+            old, new = before.get(key, nan), after[key]
             rows.append(
                 (
                     split,
                     key.removeprefix(whole).lstrip("/") or "all",
-                    "" if old is None else f"{old * 100:.1f}",
-                    f"{new * 100:.1f}",
-                    "" if old is None else f"{(new - old) * 100:+.1f}",
+                    *("" if isnan(value) else f"{value * 100:.1f}" for value in (old, new)),
+                    "" if isnan(new - old) else f"{(new - old) * 100:+.1f}",
                 )
             )
     return rows

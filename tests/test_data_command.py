@@ -87,7 +87,7 @@ def test_what_is_odd_is_told(folder: Path, run: Callable[..., str]) -> None:
     said = run(str(folder), "data.size=[64,128]", "sheet=null")
     for line in (
         "no image is in val: nothing is validated on",
-        "no image is in target: colours must come from a store",
+        "no image is in target: colours must come from a store (store=file), another split, or a share of test",
         "rows with splits of 'later' (3) are not read",
         "classes that no image has: zebra",
         "classes that test has and train has not: ",

@@ -198,6 +198,9 @@ def test_an_evaluation_is_shown_with_its_intervals(tmp_path: Path) -> None:
     told = [of["data-tell"] for tag, of in page.tags if tag == "td" and "data-tell" in of]
     assert len(told) == 3 and all("95 % interval" in str(each) and "10 images" in str(each) for each in told)
     assert "10 candidates of the 10 images" in page.text and "p1" in page.text
+    labels, cells = read_subject(tmp_path).tables[0].rows[-1]  # what the rows above are compared with
+    own = [f"{value * 100:.1f}" for value in score[::2].mean(0)]
+    assert labels == ("as they are",) and [cell.text for cell in cells[:3]] == own
 
 
 @pytest.mark.parametrize(

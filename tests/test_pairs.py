@@ -273,7 +273,7 @@ def data_lists() -> dict[str, str]:
 @pytest.mark.parametrize(
     ("line", "more"),
     [
-        ("nothing says which images are trained on", {"val": None}),
+        ("nothing says which images are trained on and which are measured: set data.pattern=", {"val": None}),
         ("data.group=drive: is no named group", {"group": "drive"}),
         ("data.group=tme: is no named group and no column (did you mean", {"group": "tme", "pattern": "(?P<time>d|n)"}),
         ("train has 12 images in 1 groups (data.group=x), too few", {"group": "x", "pattern": "(?P<x>img)"}),

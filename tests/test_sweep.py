@@ -1,6 +1,7 @@
 """Sweeps: a bad run ends nothing but itself, the table at the end, and the search with Optuna."""
 
 import errno
+import io
 import json
 import math
 import os
@@ -12,13 +13,15 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
 
 from hardmine.cli import main
 from hardmine.cli.config import run_configured
 from hardmine.errors import InputError
 from hardmine.outcome import Outcome, PrunedError, recorded
 from hardmine.report.metric import direction_of, main_metric
-from hardmine.report.sweep import read_sweep, write_sweep
+from hardmine.report.sweep import Point, Sweep, read_sweep, sweep_table, write_sweep
+from hardmine.report.table import print_table
 from hardmine.runs import RunFolder
 
 
@@ -56,6 +59,17 @@ def rows(folder: Path) -> list[dict[str, Any]]:
 
 
 # What Hydra's launchers run
+
+
+def test_values_stand_in_the_table_as_they_are() -> None:
+    """Rich reads `[day,night]` as a style, and cuts what is long."""
+    point = Point(
+        {"callbacks.early_stopping.patience": "[day,night]", "ckpt": f"{'a' * 60}/b"}, ["0"], [], [0.5], 1.0, ["done"]
+    )
+    console = Console(file=io.StringIO(), width=60)
+    print_table(console, sweep_table(Sweep("val/miou", "maximize", [point])))
+    said = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "[day,night]" in said and "…" not in said and "0.5" in said
 
 
 def test_a_bad_run_ends_nothing_but_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

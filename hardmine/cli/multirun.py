@@ -103,6 +103,6 @@ def show(folder: Path, metric: str | None = None, direction: str | None = None) 
     for point in sweep.points:
         for line in dict.fromkeys(point.lines):
             console.print(f"{point.name}: {line}", soft_wrap=True, markup=False)
-    console.print(f"sweep folder: {folder}", soft_wrap=True)
+    console.print(f"sweep folder: {folder}", soft_wrap=True, markup=False)
     statuses = {status for point in sweep.points for status in point.statuses}
     return 1 if statuses & {"crashed", "unfinished"} else 2 if "refused" in statuses else 0

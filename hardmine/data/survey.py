@@ -14,7 +14,8 @@ _MISSING = {
     "train": "nothing can be trained on",
     "val": "nothing is validated on",
     "test": "nothing is tested on",
-    "target": "colours must come from a store (store=file), or from another split",
+    "target": "colours must come from a store (store=file), another split, or a share of test (data.target=0.2 "
+    "with data=pairs, coco and yolo)",
 }
 _MOSTLY = 0.5  # a share of void that is told
 _SQUEEZED = 1.25  # how much wider or narrower an image may become before that is told

@@ -16,6 +16,7 @@ from hardmine.whatif import WhatIf
 
 FORMAT = 1
 NAME = "evaluation.json"
+AS_THEY_ARE = "as they are"  # row of the images in their own light
 _WIDTH = 100  # characters of a table
 
 
@@ -167,10 +168,15 @@ class Evaluation:
             cells = [_percent(value) for value in light.accuracy[row].tolist()]
             cells[light.areas.index(light.furthest[1])].stylize("bold red" if name == light.furthest[0] else "")
             table.add_row(Text(name), *cells, interval, _percent(float(light.drop[row, -1])))
-        clean = np.nanmax(light.clean, axis=0) if not np.isnan(light.clean).all() else light.clean[0]
         table.add_section()
-        table.add_row("as they are", *map(_percent, clean.tolist()), "", "", style="bold")
+        table.add_row(AS_THEY_ARE, *map(_percent, as_they_are(light)), "", "", style="bold")
         return table
+
+
+def as_they_are(light: WhatIf) -> list[float]:
+    """Accuracy of the images that were put into other light, as they are, for each area; NaN where it has none."""
+    clean = np.nanmax(light.clean, axis=0) if not np.isnan(light.clean).all() else light.clean[0]
+    return [float(value) for value in clean]
 
 
 def _table(title: str, left: Sequence[str], right: Sequence[str]) -> Table:

@@ -17,7 +17,7 @@ from hardmine.errors import InputError
 from hardmine.files import read_text, trouble
 from hardmine.memory.ledger import Ledger
 from hardmine.report.album import NAME as ALBUM, Entry, point, read_album
-from hardmine.report.evaluation import NAME, Evaluation
+from hardmine.report.evaluation import AS_THEY_ARE, NAME, Evaluation, as_they_are
 from hardmine.runs import RunFolder
 from hardmine.space import in_words
 from hardmine.store import ParameterStore
@@ -208,6 +208,7 @@ def _light(found: Evaluation) -> Sheet:
         low, high = float(light.low[row, -1]), float(light.high[row, -1])
         ends = Cell(f"{low * 100:.0f}-{high * 100:.0f}" if low == low else "")  # NaN of a single image
         rows.append(((where,), [*cells, ends, Cell(_points(float(light.drop[row, -1])))]))
+    rows.append(((AS_THEY_ARE,), [*map(percent, as_they_are(light)), Cell(""), Cell("")]))
     title = f"The same {found.about.get('source', '')} images in other light: recognition accuracy in %"
     return Sheet(title, ["environment"], [*light.areas, "95 % interval of the image", "drop of the image"], rows)
 

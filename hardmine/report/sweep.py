@@ -17,6 +17,7 @@ from hardmine.errors import InputError
 from hardmine.files import read_json, write_atomically
 from hardmine.outcome import FILE, Outcome
 from hardmine.report.metric import Direction, direction_of, main_metric
+from hardmine.report.table import Name
 
 SETTINGS = "sweep.json"  # what hardmine sweep searches by
 _OF_RUNS = ("seed", "resume")  # what the runs of one point differ in
@@ -147,7 +148,7 @@ def sweep_table(sweep: Sweep) -> Table:
     better = "larger" if sweep.direction == "maximize" else "smaller"
     table = Table(title=f"{sweep.metric or 'no run has a metric'}, {better} is better" if sweep.metric else "sweep")
     for key in sweep.keys or ["run"]:
-        table.add_column(key)
+        table.add_column(Name(key))
     for heading in (sweep.metric or "objective", "seconds"):
         table.add_column(heading, justify="right")
     table.add_column("status")
@@ -157,7 +158,9 @@ def sweep_table(sweep: Sweep) -> Table:
         if point.spread is not None:
             objective += f" ± {point.spread:.2g} ({len(point.runs)} {'seeds' if len(set(point.seeds)) > 1 else 'runs'})"
         best = place == 0 and bool(objective)
-        table.add_row(*values, objective, f"{point.seconds:.0f}", point.status, style="bold" if best else None)
+        table.add_row(
+            *map(Name, values), objective, f"{point.seconds:.0f}", point.status, style="bold" if best else None
+        )
     return table
 
 

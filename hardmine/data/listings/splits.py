@@ -99,9 +99,10 @@ class Division:
             return self._shared(splits, names, facts)
         else:
             raise InputError(
-                "data: nothing says which images are trained on and which are measured: set data.val=0.1 and "
-                "data.test=0.2 (shares), data.lists={train: FILE, ...}, data.table to a CSV with a column split, or "
-                "data.pattern with a group (?P<split>train|val)"
+                "data: nothing says which images are trained on and which are measured: set "
+                "data.pattern='(?P<time>day|night)' data.shifted='{time: night}' (these are measured), data.val=0.1 "
+                "and data.test=0.2 (shares), data.lists={train: FILE, ...}, data.table to a CSV with a column split, "
+                "or data.pattern with a group (?P<split>train|val)"
             )
         moved = {"train": "target", "val": "test"}
         splits = [

@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,7 +12,9 @@ import torch
 from torch import Tensor
 
 _DEEPEST, _SHORT = 3, 64  # levels and containers that are looked into for generators
-_NONE_INSIDE = (torch.Tensor, str, bytes, int, float, np.ndarray, type(None))
+_NONE_INSIDE = (str, bytes, int, float, type(None), torch.Tensor, np.ndarray)
+_PLAIN = {*_NONE_INSIDE, bool, torch.nn.Parameter}  # by their exact type, which is quicker to see
+_CONTAINERS = {dict, list, tuple, set, OrderedDict}
 _ABOVE = ("trainer", "_trainer", "_fabric", "_parameters", "_buffers", "_hparams")
 
 
@@ -95,11 +98,18 @@ def _generators(holders: Iterable[Any]) -> Iterator[Any]:
             yield value
         elif isinstance(value, dict | list | tuple):
             if deep and len(value) <= _SHORT:
-                waiting += [(each, deep - 1) for each in (value.values() if isinstance(value, dict) else value)]
+                inside = value.values() if isinstance(value, dict) else value
+                waiting += [(each, deep - 1) for each in inside if _may_hold(each)]
         elif deep and not isinstance(value, type):
             # what stands above a holder, as the trainer of a DataModule, is not its own
-            inside = getattr(value, "__dict__", {})
-            waiting += [(each, deep - 1) for name, each in inside.items() if name not in _ABOVE]
+            attributes = getattr(value, "__dict__", {})
+            waiting += [(each, deep - 1) for name, each in attributes.items() if name not in _ABOVE and _may_hold(each)]
+
+
+def _may_hold(value: Any) -> bool:
+    """Whether to look into it; most attributes of modules are empty containers and numbers."""
+    kind = type(value)
+    return kind not in _PLAIN and (kind not in _CONTAINERS or len(value) > 0)
 
 
 def seed_globally(seed: int) -> None:

@@ -1,6 +1,8 @@
 """`hardmine data`: what is in a folder, and what a folder that fits no layout has."""
 
+import io
 import json
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -8,11 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 
 from hardmine.cli import main
 from hardmine.data import FolderData
 from hardmine.data.recognised import recognised
 from hardmine.data.survey import Survey
+from hardmine.report.found import tables
+from hardmine.report.table import print_table
 
 
 @pytest.fixture
@@ -37,6 +42,18 @@ def test_it_says_what_is_there(folder: Path, tmp_path: Path, run: Callable[..., 
         assert sheet.width > 1000
     assert sorted(path.name for path in tmp_path.iterdir()) == ["photos", "sheet.png"]
     assert "sheet.png" not in run(str(folder), "sheet=null")
+
+
+def test_long_names_are_whole_in_a_narrow_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    long = f"{'a' * 60}{{}}"
+    names = tuple(map(long.format, "PQR"))
+    survey = Survey("masks", names, names, {"train": Counter(names)}, {"train": [0.3, 0.3, 0.4]}, {"train": [1, 1, 1]})
+    console = Console(file=io.StringIO())
+    for table in tables(survey):
+        print_table(console, table)
+    said = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "…" not in said and said.count("Q") == said.count("R") == 2
 
 
 def test_shares_are_of_the_pixels_of_the_files(folder: Path) -> None:
@@ -96,6 +113,11 @@ def test_a_folder_that_fits_nothing_is_shown(folder: Path, run: Callable[..., st
     nearest = next(line for line in said.splitlines() if line.startswith("Nearest: hardmine data "))
     assert "'data.images=images/**/*.png' 'data.labels=regions/**/*.png'" in nearest
     assert said.splitlines()[-1].startswith(f"hardmine: error: data: {folder}: fits no layout: ")
+    assert "'data.shifted={time: night}'" in said.splitlines()[-2]
+    more = run(str(folder), "data.shifted={time: dusk}", "data.val=0.3")  # what is known stays
+    nearest = next(line for line in more.splitlines() if line.startswith("Nearest: "))
+    assert nearest.endswith(" 'data.classes=[NAME,...]' 'data.shifted={time: dusk}' data.val=0.3")
+    assert "{time: night}" not in more
     given = ["data.images=images/*.png", "data.labels=regions/*.png", "data.val=0.2", "sheet=null"]
     assert "data.root=" in run(str(folder), *given)  # as it is said
 

@@ -16,11 +16,13 @@ from torch.utils.data import DataLoader
 import hardmine
 from hardmine.cli import main
 from hardmine.cli.evaluate import _Light, gate, hardest, look_at_fail_area
+from hardmine.cli.summary import show
 from hardmine.errors import InputError
 from hardmine.memory.ledger import Ledger
 from hardmine.report.environments import read_graph
 from hardmine.report.evaluation import Evaluation
 from hardmine.report.table import print_table
+from hardmine.runs import RunFolder
 from hardmine.whatif import WhatIf, what_if
 
 AREAS = ("area0", "area1", "area2")
@@ -250,6 +252,24 @@ def test_no_column_is_cut_off_however_narrow_the_terminal() -> None:
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     assert any("0123456789" in line and "finished" in line for line in lines)
     assert console.width == 20
+
+
+def test_the_table_at_the_end_of_a_run_cuts_no_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Environments of many parts differ in the last one; a name may have signs that Rich reads as a style."""
+    monkeypatch.setenv("COLUMNS", "60")
+    name = "balanced_accuracy"
+    after = {f"val/{name}/{'part_' * 12}{end}": 0.5 for end in ("day", "night", "[red]")}
+    counts = {"pieces": 0, "candidates": 0, "hit_rate": 0.0, "steps": 1, "seconds": 1.0}
+    flags = dict.fromkeys(("nonfinite_steps", "unscored", "nothing_mined"), 0)
+    folder = tmp_path / f"{'long ' * 20}[red]"
+    folder.mkdir()
+    show(RunFolder(folder), name, None, {}, after, {**counts, **flags})
+    said = capsys.readouterr().out
+    assert said.splitlines()[0] == "balanced_accuracy in %, when mining started and at the end"
+    assert "…" not in said and all(f" {end}" in said for end in ("day", "night", "[red]"))
+    assert said.splitlines()[-1] == f"run folder: {folder}"
 
 
 def test_a_stopped_evaluation_goes_on_to_the_same_end(

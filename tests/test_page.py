@@ -14,7 +14,7 @@ from conftest import make_store
 from PIL import Image
 
 from hardmine.cli import main
-from hardmine.cli.report import report_of
+from hardmine.cli.report import report_of, told_apart
 from hardmine.errors import InputError
 from hardmine.memory.graph import Graph
 from hardmine.memory.ledger import Ledger
@@ -92,6 +92,14 @@ def test_the_machine_is_that_of_the_run() -> None:
     assert made([one, {**one, "device": "B", "processes": 4}])[1][1].endswith(
         "; then B, 4 processes (hardmine 1, torch 2, Python 3)"
     )
+
+
+def test_runs_that_are_called_alike_are_told_apart() -> None:
+    """Those of a sweep are 0/1 and 1/1, of trial and seed."""
+    assert told_apart([Path("a/run")]) == ["run"] and told_apart([Path("a/run"), Path("a/other")]) == ["run", "other"]
+    assert told_apart([Path("a/0/1"), Path("a/1/1")]) == ["0/1", "1/1"]
+    assert told_apart([Path("a/0/1"), Path("b/0/1")]) == ["a/0/1", "b/0/1"]
+    assert told_apart([Path("a"), Path("a")]) == ["a", "a"] and told_apart([Path("/")]) == ["/"]
 
 
 def test_two_stand_side_by_side(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from PIL import Image
 
 from hardmine import __version__
 from hardmine.cli import config_folder, main
+from hardmine.cli.resume import prepared
 from hardmine.errors import InputError
 from hardmine.machine import processor
 from hardmine.runs import RunFolder
@@ -126,6 +127,16 @@ def test_a_folder_that_was_moved_is_gone_on_with_where_it_is(run: Path, tmp_path
     main(["train", f"resume={moved}", "trainer.max_steps=2"])
     assert summary(moved)["steps"] == 2
     assert not run.exists()
+
+
+def test_the_folder_of_a_run_has_one_name(frozen: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
+    """`run_dir=` alone would leave Hydra's files in another folder, which would look like a run."""
+    assert prepared(["run_dir=here", "seed=1"]) == (["hydra.run.dir=here", "seed=1"], None)
+    assert prepared(["-m", "run_dir=here"])[0] == ["-m", "run_dir=here"]
+    run = frozen()
+    for key in ("run_dir", "hydra.run.dir"):
+        assert "a resumed run stays in its folder" in fails(capsys, "train", f"resume={run}", f"{key}={run}2")
+    assert prepared([f"resume={run}", f"hydra.run.dir={run}"])[1] == run / ".hydra/config.yaml"
 
 
 def test_a_resumed_run_may_find_its_data_elsewhere(run: Path, folder: Path, tmp_path: Path) -> None:

@@ -257,6 +257,9 @@ def test_rows_are_sorted_by_any_key(order: str, names: list[str], sweep: Path, c
         ("task.lr<0.2", ["0", "alone"]),
         ("task.lr!=9", ["0", "1", "alone"]),
         ("state=failed", ["2"]),
+        ("data=camvid", ["0", "1", "2", "alone"]),  # as the table shows it
+        ("data!=camvid", []),
+        ("data=/photos/camvid", ["0", "1", "2", "alone"]),
         ("when<2030", ["alone"]),
         ("task.channels_last=true", ["alone"]),
         ("task.ema=null", ["alone"]),
@@ -298,6 +301,7 @@ def test_a_comparison_shows_differences_alone_in_the_settings(tmp_path: Path, ca
         (["a", "a", "sort=when"], "neither sorted nor filtered"),
         (["a", "sort=size"], "sort=size: no run has it: take one of when, folder"),
         (["a", "where=size<3"], "where=size: no run has it"),
+        (["a", "where=val/miou>50"], "where=val/miou>50: val/miou is a share and at most 1: 50 % is 0.5"),
         (["a", "where=miou"], "where=miou: take KEY and VALUE"),
         (["a", "where=seconds<few"], "'few' is no number"),
         (["a", "b"], "b: no run, search or evaluation is in it"),

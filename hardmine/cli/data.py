@@ -10,6 +10,8 @@ from hardmine.files import trouble
 
 _USE = "use hardmine data PATH, or hardmine data data=pairs data.images=GLOB data.labels=GLOB ..."
 _SHEET = "data.png"
+_OPEN = ("data.classes=[NAME,...]", "data.val=0.1")  # what no folder says
+_SHIFTED = ("data.pattern=(?P<time>day|night)", "data.shifted={time: night}", "data.target=0.2")
 _TASKS = {
     "masks": (),
     "classes": ("task=classification", "model=resnet18", "scoring=confidence"),
@@ -69,7 +71,10 @@ def _layout(root: Path, given: list[str]) -> list[str]:
     for line in told(root):
         print(line)
     if pairs := pairs_in(root):
-        print(f"\nNearest: hardmine data {' '.join(map(_shell, [*pairs, 'data.classes=[NAME,...]', 'data.val=0.1']))}")
+        needed = [each for each in _OPEN if key_of(each) not in keys]
+        print(f"\nNearest: hardmine data {' '.join(map(_shell, [*pairs, *needed, *given]))}")
+        if "data.shifted" not in keys:
+            print(f"Then say which images are of the light that you train for, as {' '.join(map(_shell, _SHIFTED))}")
     raise InputError(f"data: {root}: fits no layout: what it has, and what would fit, is told above")
 
 

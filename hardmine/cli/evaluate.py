@@ -87,9 +87,9 @@ def _show(evaluation: Any, out: Path, cfg: Any) -> None:
         print_table(console, table)
         console.print()
     for line in evaluation.lines():
-        console.print(line, soft_wrap=True)
+        console.print(line, soft_wrap=True, markup=False)
     report_of(out, cfg.report)
-    console.print(f"evaluation: {out} ({evaluation.about['seconds']:.0f} s)", soft_wrap=True)
+    console.print(f"evaluation: {out} ({evaluation.about['seconds']:.0f} s)", soft_wrap=True, markup=False)
     if light is None or cfg.fail_under is None:
         return
     passed, line = gate(light, cfg.fail_under, cfg.fail_area)

@@ -204,8 +204,8 @@ def _show(out: Path, threshold: float | None, miner: Any, kind: str, gallery: An
     if line := gallery.told(tally.pieces):
         console.print(line, soft_wrap=True)
     if reason:
-        console.print(f"the search was over before the end: {reason}")
+        console.print(f"the search was over before the end: {reason}", soft_wrap=True, markup=False)
     found = f"{tally.pieces} pieces from {tally.candidates} candidates (hit rate {tally.hit_rate:.0%})"
     more = "raise mining.hardest" if threshold is None else f"set mining.threshold above {threshold:g}, or to auto"
     after = f"nothing to train on: {unfit(summary) or more}"
-    console.print(f"{found}\n{what_next(out, kind) if tally.pieces else after}", soft_wrap=True)
+    console.print(f"{found}\n{what_next(out, kind) if tally.pieces else after}", soft_wrap=True, markup=False)

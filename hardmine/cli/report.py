@@ -34,9 +34,19 @@ def write_report(folder: Path, against: Path | None = None) -> Path:
 
     folders = [folder.expanduser(), *([] if against is None else [against.expanduser()])]
     subjects = [_subject(each) for each in folders]
+    for subject, name in zip(subjects, told_apart(folders), strict=True):
+        subject.name = name
     path = folders[0] / (NAME if against is None else f"report_against_{folders[1].resolve().name}.html")
     write_page(path, subjects, _about())
     return path
+
+
+def told_apart(folders: Sequence[Path]) -> list[str]:
+    """Names of folders: their last parts, as many as differ; runs of a sweep are called alike."""
+    parts = [folder.resolve().parts for folder in folders]
+    longest = max(map(len, parts))
+    needed = next((last for last in range(1, longest) if len({each[-last:] for each in parts}) == len(parts)), 1)
+    return ["/".join(each[-needed:]) for each in parts]
 
 
 def report_of(folder: Path, wanted: bool) -> None:

@@ -1,5 +1,6 @@
 """What `resume=` stands for: arguments that go on with a run as it was begun."""
 
+import re
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -23,6 +24,9 @@ def prepared(arguments: list[str]) -> tuple[list[str], Path | None]:
     """
     folders = [path_of(argument) for argument in arguments if key_of(argument) == "resume"]
     many = bool({"-m", "--multirun"} & set(arguments))
+    if not many and "hydra.run.dir" not in map(key_of, arguments):
+        # Hydra's files and the run's lie in one folder
+        arguments = [re.sub("^run_dir=", "hydra.run.dir=", argument) for argument in arguments]
     if folders and folders[-1] == "auto" and not many:
         arguments, folders = _auto(arguments)
         if not folders:
@@ -71,6 +75,8 @@ def _resumed(folder: RunFolder, arguments: list[str]) -> list[str]:
     folder.look_at_places(allow)
     folder.resumable()
     for argument in arguments:
+        if key_of(argument) == "hydra.run.dir" and Path(path_of(argument)).resolve() != folder.path.resolve():
+            raise InputError(f"{argument}: a resumed run stays in its folder, {folder.path}: leave it out")
         added = argument.startswith("+") and "." not in key_of(argument)
         if added or options(key_of(argument)) or isinstance(frozen.get(key_of(argument)), DictConfig):
             raise InputError(f"{argument}: a resumed run keeps its {key_of(argument)}: change single keys of it alone")

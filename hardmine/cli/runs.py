@@ -92,6 +92,8 @@ def condition(text: str, among: "Sequence[Entry]") -> "Callable[[Entry], bool]":
     Raises:
         InputError: no condition, or one that cannot be asked.
     """
+    from hardmine.report.listing import last
+
     parsed = re.fullmatch(r"\s*([^<>=!]+?)\s*(<=|>=|!=|<|>|=)\s*(.*?)\s*", text)
     if parsed is None:
         raise InputError(f"where={text}: take KEY and VALUE with one of {' '.join(_SIGNS)} between, all in quotes")
@@ -100,10 +102,15 @@ def condition(text: str, among: "Sequence[Entry]") -> "Callable[[Entry], bool]":
     number, ordered = _number(wanted), sign not in ("=", "!=")
     if ordered and number is None and key != "when":
         raise InputError(f"where={text}: {wanted!r:.60} is no number: ask with = or !=")
+    shares = [entry.measured[key] for entry in among if key in entry.measured]
+    if number is not None and number > 1 and shares and max(shares) <= 1:
+        raise InputError(f"where={text}: {key} is a share and at most 1: 50 % is 0.5")
 
     def holds(entry: "Entry") -> bool:
         value = entry.value(key)
         if isinstance(value, str):  # an ISO time has the order of its letters
+            if key == "data" and wanted == last(value):  # as the table shows it
+                value = wanted
             return (not ordered or key == "when") and _SIGNS[sign](value, wanted)
         return value is not None and _SIGNS[sign](value, wanted if number is None else number)
 

@@ -77,7 +77,10 @@ def _measure_data(arguments: list[str], given: dict[str, str]) -> None:
         _look_at_file(given["out"])
     data = data_of(arguments)
     if not isinstance(data, LayoutData):
-        raise InputError("store: data: of these images no files are labelled by area: take data=folder or another")
+        raise InputError(
+            "store: data: a file is made of data=folder, pairs, coco, yolo or cityscapes; targets of other data are "
+            "measured when training begins (store=targets)"
+        )
     if tiled(arguments):
         logging.getLogger("hardmine").warning("hardmine: data.tiles=true: whole images are measured, not tiles")
     store = ParameterStore.from_layout(data.layout, given.get("split", "target"), colors=colors)

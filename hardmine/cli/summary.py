@@ -58,7 +58,7 @@ def show(folder: RunFolder, metric: str, mining: Any, before: Any, after: Any, s
 
     from hardmine.files import write_atomically
     from hardmine.report.graph import write_graph
-    from hardmine.report.table import environment_table
+    from hardmine.report.table import environment_table, print_table
 
     if mining is not None and mining.miner is not None:
         write_graph(folder.path, mining.miner.store, mining.miner.graph, mining.threshold)
@@ -68,31 +68,32 @@ def show(folder: RunFolder, metric: str, mining: Any, before: Any, after: Any, s
     write_atomically(folder.summary, lambda file: file.write(text.encode()))
     console = Console()
     if after:
-        console.print(environment_table(before, after, metric))
-    else:
-        console.print("nothing was measured: there are no images in the splits val and test", soft_wrap=True)
+        print_table(console, environment_table(before, after, metric))
+    lines = [] if after else ["nothing was measured: there are no images in the splits val and test"]
     for split in ("val", "test"):
         if (key := f"{split}/{metric}") in after and isnan(after[key]):
-            console.print(f"{key} is not known: nothing in the images of {split} is labelled", soft_wrap=True)
+            lines.append(f"{key} is not known: nothing in the images of {split} is labelled")
     if "measured" in summary:
         score = summary["best_score"]
         how = f"which validated best ({score:.3g})" if isfinite(score) else "the first, as no validation had a figure"
-        console.print(f"measured: {summary['measured']}, {how}")
+        lines.append(f"measured: {summary['measured']}, {how}")
     if "stopped_early" in summary:
-        console.print(f"training ended early: {summary['stopped_early']}", soft_wrap=True)
+        lines.append(f"training ended early: {summary['stopped_early']}")
     if "stopped" in summary:
-        console.print(f"the search was over before the end: {summary['stopped']}")
+        lines.append(f"the search was over before the end: {summary['stopped']}")
     if summary["nonfinite_steps"]:
-        console.print(f"the loss was NaN or infinite in {summary['nonfinite_steps']} steps", soft_wrap=True)
+        lines.append(f"the loss was NaN or infinite in {summary['nonfinite_steps']} steps")
     if summary["unscored"]:
         why = "nothing in them is labelled, or the model gave NaN"
-        console.print(f"{summary['unscored']} candidates could not be scored: {why}", soft_wrap=True)
+        lines.append(f"{summary['unscored']} candidates could not be scored: {why}")
     if summary["nothing_mined"]:
-        console.print(f"nothing was mined: {_why(summary, mining)}", soft_wrap=True)
-    console.print(
+        lines.append(f"nothing was mined: {_why(summary, mining)}")
+    lines.append(
         f"{summary['pieces']} pieces from {summary['candidates']} candidates (hit rate {summary['hit_rate']:.0%}), "
-        f"{summary['steps']} steps in {summary['seconds']:.0f} s\nrun folder: {folder.path}"
+        f"{summary['steps']} steps in {summary['seconds']:.0f} s"
     )
+    for line in (*lines, f"run folder: {folder.path}"):
+        console.print(line, soft_wrap=True, markup=False)
 
 
 def _why(summary: dict[str, Any], mining: Any) -> str:

@@ -1,6 +1,5 @@
 """The moving average of a model that judges: its tensors alone, run through the model's own uncompiled forward."""
 
-import copy
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -145,7 +144,7 @@ def without_trace(module: nn.Module) -> Iterator[None]:
     attribute that a forward sets, is put back."""
     children = list(module.modules())
     kept = [(child, dict(vars(child)), child.training) for child in children]
-    inside = [(value, copy.copy(value)) for _, attributes, _ in kept for value in attributes.values() if _fills(value)]
+    inside = [(value, value.copy()) for _, attributes, _ in kept for value in attributes.values() if _fills(value)]
     # neither parameters nor buffers, which an average has put its own in place of
     loose = [
         (value, value.clone(), value._version)

@@ -17,7 +17,7 @@ def tables(survey: Survey) -> list[Table]:
 def _environments(survey: Survey) -> Table:
     table = Table(title=f"images (labels: {survey.kind}, areas: {len(survey.areas)})")
     names = list(dict.fromkeys(name for counted in survey.environments.values() for name in counted))
-    table.add_column("environment")
+    table.add_column("environment", overflow="fold")
     for split in survey.environments:
         table.add_column(split, justify="right")
     for name in names:
@@ -30,7 +30,7 @@ def _environments(survey: Survey) -> Table:
 
 def _classes(survey: Survey) -> Table:
     table = Table(title=f"classes, {_EACH[survey.kind]} (in so many images)")
-    table.add_column("class")
+    table.add_column("class", overflow="fold")
     for split in survey.shares:
         table.add_column(split, justify="right")
     for label, name in enumerate(survey.classes):

@@ -34,7 +34,7 @@ def runs_table(entries: Sequence[Entry], below: Path) -> Table:
         when = f"{' ' if entry.recorded else '~'}{entry.began:%Y-%m-%d %H:%M}"
         table.add_row(
             when,
-            *(Name(plain(text).plain) for text in (place(entry, below), _last(entry.data), _method(entry))),
+            *(Name(plain(text).plain) for text in (place(entry, below), last(entry.data), _method(entry))),
             *(percent(entry.measured.get(name)) for name in metrics),
             *(number(entry.figures.get(name)) for name in ("pieces", "seconds")),
             Text(entry.state, _COLORS.get(entry.state, "")),
@@ -105,10 +105,10 @@ def number(value: float | None) -> str:
     return "" if value is None else f"{value:.0f}" if value >= 100 or value == int(value) else f"{value:.3g}"
 
 
-def _last(path: str) -> str:
+def last(path: str) -> str:
     """The name of a folder or file, of a run's checkpoint that of the run."""
     return path.rstrip("/").removesuffix("/checkpoints/last.ckpt").rsplit("/", 1)[-1]
 
 
 def _method(entry: Entry) -> str:
-    return f"{entry.kind} {_last(entry.method)}" if entry.kind in ("mine", "evaluate") else entry.method
+    return f"{entry.kind} {last(entry.method)}" if entry.kind in ("mine", "evaluate") else entry.method

@@ -90,7 +90,7 @@ def environment_table(before: Mapping[str, float], after: Mapping[str, float], m
         table.add_column(heading, justify=justify)  # type: ignore[arg-type]
     for row in rows[1:]:
         whole = row[1] == "all"
-        table.add_row(*row, style="bold" if whole else None, end_section=whole)
+        table.add_row(row[0], Name(row[1]), *row[2:], style="bold" if whole else None, end_section=whole)
     return table
 
 

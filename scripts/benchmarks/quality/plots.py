@@ -26,11 +26,11 @@ def draw(folder: Path, group: Group, titles: dict[str, str], metric: str, shown:
     Args:
         folder: where they are written.
         group: the runs.
-        titles: of all methods; a method's place among them fixes its colour.
+        titles: of all methods.
         metric: how the metric is called.
-        shown: methods to draw.
+        shown: methods to draw; the place of one among them fixes its colour.
     """
-    styles = {method: _style(index, title) for index, (method, title) in enumerate(titles.items())}
+    styles = {method: _style(place, titles[method]) for place, method in enumerate(shown) if method in titles}
     methods = [method for method in group.methods if method in shown and method in styles]
     pictures = {f"{group.key.name}.png": Figure(figsize=(12, 4.4), dpi=_DPI, layout="constrained")}
     pictures[f"{group.key.name}-hits.png"] = Figure(figsize=(12, 4.4), dpi=_DPI, layout="constrained")
@@ -76,8 +76,8 @@ def _draw_hits(figure: Figure, group: Group, styles: dict[str, dict[str, Any]]) 
             if tried.any() and (rates[:, tried] < 1).any():  # where all are pieces, none was judged
                 _band(panel, steps[1:][tried], rates[:, tried] * 100, style)
         panel.set_xlabel("updates")
-    panels[0].set_ylabel("neighbours below Th1, %")
-    panels[1].set_ylabel("first candidates below Th1, %")
+    panels[0].set_ylabel("neighbours that became pieces, %")
+    panels[1].set_ylabel("first candidates that became pieces, %")
 
 
 def hit_rates(runs: Runs, pieces: str, whole: str, steps: Floats) -> Floats:

@@ -46,6 +46,15 @@ def test_is_told_in_a_line() -> None:
     assert told.startswith("ParameterStore(3 targets, 3 areas: a, b, c; 2 environments; mean_L, ")
 
 
+@pytest.mark.parametrize("color", [(0, 0, 0), (2, 2, 2), (255, 0, 0)])
+def test_a_saved_store_of_one_extreme_color_is_read_back(color: tuple[int, int, int], tmp_path: Path) -> None:
+    """Statistics that a table from elsewhere would be refused for, as of another scale."""
+    image = torch.tensor(color, dtype=torch.uint8)[:, None, None].expand(3, 8, 8)
+    store = ParameterStore.from_images([("night", image, torch.zeros(8, 8, dtype=torch.uint8), {})], ["sky"])
+    store.save(tmp_path / "store.parquet")
+    assert torch.equal(ParameterStore.load(tmp_path / "store.parquet").parameters, store.parameters)
+
+
 def test_saved_and_loaded_without_pixels(tmp_path: Path) -> None:
     image, regions = make_images(1)
     store = ParameterStore.from_images([("n1", image[0], regions[0], {"time": "night"})], ("a", "b", "c"), min_pixels=5)

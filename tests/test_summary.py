@@ -57,7 +57,7 @@ def test_what_is_not_known_is_said_and_not_shown(tmp_path: Path, capsys: pytest.
 
 def test_a_run_that_nothing_is_measured_of_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = said(tmp_path, capsys, {}, unscored=3)
-    assert "nothing was measured: there are no images in the splits val and test" in out
+    assert "nothing was measured: no image of val or test was seen" in out
     assert "3 candidates could not be scored: nothing in them is labelled, or the model gave NaN" in out
     assert "nothing was measured" not in said(tmp_path, capsys, {"val/miou": 0.5})
 

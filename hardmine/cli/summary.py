@@ -69,7 +69,7 @@ def show(folder: RunFolder, metric: str, mining: Any, before: Any, after: Any, s
     console = Console()
     if after:
         print_table(console, environment_table(before, after, metric))
-    lines = [] if after else ["nothing was measured: there are no images in the splits val and test"]
+    lines = [] if after else ["nothing was measured: no image of val or test was seen"]
     for split in ("val", "test"):
         if (key := f"{split}/{metric}") in after and isnan(after[key]):
             lines.append(f"{key} is not known: nothing in the images of {split} is labelled")

@@ -77,7 +77,7 @@ def read_store(path: str | Path, space: Space | None) -> dict[str, Any]:
         if column not in table.column_names:
             meant = did_you_mean(column, further)
             raise InputError(f"{path}: column {column!r} is missing: add it to the table of statistics{meant}")
-    arguments = _arguments(path, table, stored, facts.areas)
+    arguments = _arguments(path, table, stored, facts.areas, foreign=facts.space is None)
     if further:
         optional = ("pixels", *_REFERENCES.values(), *(_PREFIX + name.split(".")[-1] for name in further))
         named = ", ".join(name + did_you_mean(name, optional, similar=0.8) for name in further)
@@ -197,7 +197,9 @@ def _further(table: pa.Table, space: Space) -> list[str]:
     ]
 
 
-def _arguments(path: str | Path, table: pa.Table, space: Space, areas: Sequence[str] | None) -> dict[str, Any]:
+def _arguments(
+    path: str | Path, table: pa.Table, space: Space, areas: Sequence[str] | None, foreign: bool
+) -> dict[str, Any]:
     targets, names = (_texts(path, table, column) for column in ("target", "area"))
     if not targets:
         raise InputError(f"{path}: the table has no rows: add one for each target and area")
@@ -217,6 +219,9 @@ def _arguments(path: str | Path, table: pa.Table, space: Space, areas: Sequence[
             )
     values = torch.stack([_along(path, table, axis) for axis in space.axes], dim=1)
     pixels = _pixels(path, table)
+    if foreign:  # of its own stores hardmine knows the scale, however dark the targets are
+        for letters in (axes.names for axes in COLORS.values() if set(axes.names) & set(space.names)):
+            _look_at_scale(path, {name: values[:, space.names.index(name)] for name in letters if name in space.names})
     _look_at_colors(path, values, pixels, space, [f"{one}, {other}" for one, other in zip(targets, names, strict=True)])
     seen: set[tuple[str, str]] = set()
     for target, name in zip(targets, names, strict=True):
@@ -255,11 +260,9 @@ def _look_at_colors(path: str | Path, values: Tensor, pixels: Tensor, space: Spa
         rows: names of the rows.
 
     Raises:
-        InputError: one that is no number or outside the bounds of its axis, or numbers of another scale.
+        InputError: one that is no number or outside the bounds of its axis.
     """
     of = dict(zip(space.names, values.unbind(1), strict=True))
-    for letters in (axes.names for axes in COLORS.values() if set(axes.names) & of.keys()):
-        _look_at_scale(path, {name: of[name] for name in letters if name in of})
     for axis in space.axes:
         low, high = axis.low - _SLACK * axis.unit, axis.high + _SLACK * axis.unit
         if axis.spread:  # its own lower bound is of what is generated; an area of one colour has none

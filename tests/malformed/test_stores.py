@@ -461,7 +461,7 @@ def test_areas_that_the_images_do_not_have_are_told_of(
 
 
 def test_no_area_in_common(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"no area in common \(store: sky, road; images: car, bus\): give the store"):
+    with pytest.raises(InputError, match=r"no area in common \(store: sky, road; images: car, bus\): take a store of"):
         ParameterStore.load(store(tmp_path / "run") / "store.parquet").aligned(("car", "bus"))
 
 

@@ -20,7 +20,7 @@ from hardmine.cli.summary import show
 from hardmine.errors import InputError
 from hardmine.memory.ledger import Ledger
 from hardmine.report.environments import read_graph
-from hardmine.report.evaluation import Evaluation
+from hardmine.report.evaluation import Evaluation, _table
 from hardmine.report.table import print_table
 from hardmine.runs import RunFolder
 from hardmine.whatif import WhatIf, what_if
@@ -252,6 +252,12 @@ def test_no_column_is_cut_off_however_narrow_the_terminal() -> None:
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     assert any("0123456789" in line and "finished" in line for line in lines)
     assert console.width == 20
+
+
+def test_areas_that_begin_alike_keep_their_names() -> None:
+    apart, alike = ["pavement_of_stone", "road"], ["pavement_of_stone", "pavement_of_sand"]
+    assert [str(column.header) for column in _table("", ["environment"], apart).columns[1:]] == ["pavement_…", "road"]
+    assert [str(column.header) for column in _table("", ["environment"], alike).columns[1:]] == alike
 
 
 def test_the_table_at_the_end_of_a_run_cuts_no_environment(

@@ -184,8 +184,9 @@ def _table(title: str, left: Sequence[str], right: Sequence[str]) -> Table:
     width = max(4, min(10, (_WIDTH - 15 * len(left)) // len(right) - 2))
     for name in left:
         table.add_column(name, overflow="fold")
-    for name in right:
-        table.add_column(Text(name if len(name) <= width else f"{name[: width - 1]}…"), justify="right", no_wrap=True)
+    short = [name if len(name) <= width else f"{name[: width - 1]}…" for name in right]
+    for name in short if len(set(short)) == len(right) else right:  # names that begin alike are left whole
+        table.add_column(Text(name), justify="right", no_wrap=True)
     return table
 
 

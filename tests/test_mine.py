@@ -287,7 +287,8 @@ def test_the_pieces_of_a_training_run_are_exported_with_their_views(
     run, out = tmp_path / "run", tmp_path / "pieces"
     main(["train", f"data.root={folder}", *SMALL, "mining.threshold=1.1", f"hydra.run.dir={run}"])
     main(["export", f"run={run}", f"out={out}", "sources=false"])
-    assert "24 pieces" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "24 pieces" in said and f"train data.root={out} 'data.size=[32,32]'" in said  # the size they were made in
     assert len(rows(out / "metadata.csv")) == 24
     assert len(ParameterStore.load(run / "store.parquet")) == 3
 

@@ -38,7 +38,7 @@ def mine(cfg: Any) -> None:
 
     from hardmine.cli.album import PageAlbum
     from hardmine.cli.build import build_data, build_inventory, build_mining, build_target_images, build_task
-    from hardmine.cli.export import write_pieces
+    from hardmine.cli.export import what_next, write_pieces
     from hardmine.cli.report import report_of
     from hardmine.cli.train import quieten
     from hardmine.memory.ledger import Ledger
@@ -72,7 +72,7 @@ def mine(cfg: Any) -> None:
     gallery = _search(cfg, mining, len(images), load, data, task.to(device), build_target_images(cfg, data))
     if mining.tally.pieces:
         write_pieces(out, data, mining.conversion, mining.store, mining.ledger.pieces(), cfg.sources)
-    _show(out, mining.threshold, mining.miner, data.kind, gallery, machine)
+    _show(out, mining.threshold, mining.miner, what_next(out, data.kind, cfg.data.get("size")), gallery, machine)
     album = PageAlbum(cfg, data, images, mining, out / "ledger", autocasting(cfg, device))
     album.look(task, "prediction", device)
     album.write(out)
@@ -179,11 +179,10 @@ def autocasting(cfg: Any, device: Any) -> Callable[[], Any]:
     return lambda: torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16-mixed")
 
 
-def _show(out: Path, threshold: float | None, miner: Any, kind: str, gallery: Any, machine: Machine) -> None:
-    """Files and the table at the end of a search."""
+def _show(out: Path, threshold: float | None, miner: Any, then: str, gallery: Any, machine: Machine) -> None:
+    """Files and the table at the end of a search, and what to do `then` with its pieces."""
     from rich.console import Console
 
-    from hardmine.cli.export import what_next
     from hardmine.cli.summary import unfit
     from hardmine.files import write_atomically
     from hardmine.report.environments import environment_cells
@@ -208,4 +207,4 @@ def _show(out: Path, threshold: float | None, miner: Any, kind: str, gallery: An
     found = f"{tally.pieces} pieces from {tally.candidates} candidates (hit rate {tally.hit_rate:.0%})"
     more = "raise mining.hardest" if threshold is None else f"set mining.threshold above {threshold:g}, or to auto"
     after = f"nothing to train on: {unfit(summary) or more}"
-    console.print(f"{found}\n{what_next(out, kind) if tally.pieces else after}", soft_wrap=True, markup=False)
+    console.print(f"{found}\n{then if tally.pieces else after}", soft_wrap=True, markup=False)

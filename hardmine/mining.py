@@ -15,7 +15,6 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
-from dataclasses import replace
 from math import inf
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal
@@ -31,9 +30,9 @@ from hardmine.first import FirstParameter
 from hardmine.judge import Average, Judge, split
 from hardmine.judge.gates import Gate
 from hardmine.judge.judge import Predict
+from hardmine.judge.judging import Judging
 from hardmine.judge.rehearsal import Rehearsal
 from hardmine.judge.scoring import Confidence, PixelRate, Reliability, Scoring
-from hardmine.judge.size import ScoreSize
 from hardmine.memory.buffer import RecipeBuffer
 from hardmine.memory.ledger import Ledger
 from hardmine.memory.signs import Signs
@@ -42,7 +41,7 @@ from hardmine.memory.tally import Tally
 from hardmine.miner import Miner
 from hardmine.neighbourhood import Blend, Neighbourhood
 from hardmine.plan import Mix, Plan, pieces_of, planned
-from hardmine.ranks import Ranks, Told
+from hardmine.ranks import Ranks
 from hardmine.records import Recipe, Verdict
 from hardmine.rng import keyed
 from hardmine.scenes import Scenes
@@ -56,7 +55,6 @@ if TYPE_CHECKING:
 
 DECAY = 0.995
 HARDEST = 0.1
-STAND_INS = 1 / 3
 FORMAT = 4  # of the state in a checkpoint
 Numbers = tuple[Path, Tensor, Tensor]
 _log = logging.getLogger("hardmine")
@@ -153,21 +151,7 @@ class Mining:
         if hardest is None:
             hardest = HARDEST if auto else 1.0
         look_at_number("hardest", hardest, 0, 1, "a share", above=True)
-        mix, waits = mix or Mix(), update is not None and update.every > 0
-        if waits and mix.stand_ins:
-            raise InputError(
-                f"stand_ins must be 0 or left out where update.every waits for pieces, got {mix.stand_ins:g}"
-            )
-        if waits and mix.candidates > 1:
-            raise InputError(
-                f"update.every searches with one candidate for each row: set candidates=1, got {mix.candidates}"
-            )
-        if waits and mix.score_size == 0.5:
-            raise InputError("update.every scores at full size: leave score_size out")
-        if mix.score_size == "auto" and (waits or not auto):  # half size keeps the order of scores, not their values
-            mix = replace(mix, score_size=1.0)
-        if mix.stand_ins is None:
-            mix = replace(mix, stand_ins=STAND_INS if auto and not waits else 0.0)
+        mix = (mix or Mix()).settled(auto, waits=update is not None and update.every > 0)
         self.neighbourhood = neighbourhood or Blend()
         self.first = first
         if conversion is not None and not len(conversion.space):
@@ -209,7 +193,7 @@ class Mining:
         """
         if average.decay != self.decay:
             raise ValueError(f"average must have the decay {self.decay} of the search, got {average.decay}")
-        self._lent = average
+        self._lent = self.judging.lent = average
 
     def begin(self) -> None:
         """Forget everything: what is found belongs to one run."""
@@ -222,17 +206,13 @@ class Mining:
         self.step = 0
         self.number = 0  # batches planned
         self.offered: Candidates | None = None
-        self._size = ScoreSize(self.mix.score_size)
         self._maker = Maker(self.conversion, self.view, self.areas)
-        self._average = Average(self.decay)
+        self.judging = Judging(self.gates, self.decay, self.mix.score_size, self._lent, self.tell)
         self._searched_at = -1  # the step of the latest proposals
-        self._followed = -1  # the step that the averages have followed; -1 before the first judgement
         self._batch: Any = None  # that was read last
         self._scenes: Scenes | None = None  # of it
         self._at = torch.device("cpu")  # where it lies
-        self._judge: Judge | None = None
         self._replayed: list[Tensor] = []  # numbers of the pieces trained on and not yet told
-        self._told: Told | None = None
         self._made: tuple[Candidates | None] | None = None  # candidates that wait for `verdicts`; of some ranks none
         self._rounds: dict[str, Any] = {}  # what a checkpoint kept of them
         self._saved: dict[str, Any] | None = None  # a checkpoint, until the first batch shows what it is about
@@ -273,7 +253,7 @@ class Mining:
         Raises:
             InputError: what the model gives cannot be scored.
         """
-        judge = self._judge
+        judge = self.judging.judge
         if judge is None:
             raise ValueError("no batch has been read yet: call read first")
         labels, areas = self.view.scored(batch, None, self.areas), len(self.view.names(self.areas))
@@ -335,12 +315,13 @@ class Mining:
             self.tell("areas are not used: each image is one area; name label maps with View(label=...) or regions=")
         if self._luminance_alone:
             self.tell("the store has luminance alone: a* and b* stay as they are")
-        self._judge = Judge(scoring, self.gates, self.predict or self._predict)
+        self.judging.judge = Judge(scoring, self.gates, self.predict or self._predict)
         if self.searches:
             self._rehearse_search(scenes)
             self._tell_search(scenes)
         if self._saved is not None:
             self._restore(self._saved)
+            self._saved = None
 
     def _tell_search(self, scenes: Scenes) -> None:
         """What a search over these images cannot do."""
@@ -475,7 +456,7 @@ class Mining:
             return
         if scenes is not self._scenes:
             raise InputError("offer takes the scenes that were read last: read no other batch between plan and offer")
-        self.offered = self._size.made(self._maker, self._batch, scenes, tries, of, hooks)
+        self.offered = self.judging.size.made(self._maker, self._batch, scenes, tries, of, hooks)
 
     def examine(
         self,
@@ -495,9 +476,9 @@ class Mining:
             of: (N,) int64 on the CPU, the source that each row is made of.
             forward_context, hooks: see `judge` and `offer`.
         """
-        assert self._judge is not None
+        assert self.judging.judge is not None
         candidates = self._maker(self._batch, scenes, tries, of, hooks)
-        score, area_score, gate = split(self._judge(model, candidates, forward_context).cpu())
+        score, area_score, gate = split(self.judging.judge(model, candidates, forward_context).cpu())
         candidates.score, none = score, torch.zeros(len(tries), dtype=torch.bool)
         step = torch.full((len(tries),), self.step)
         return candidates, Verdict(score, area_score, none, gate, step, torch.full_like(score, torch.nan))
@@ -509,7 +490,7 @@ class Mining:
             model: as it is now.
             forward_context: autocast, as the model is trained.
         """
-        if self._told is not None:  # the training step before this one was skipped
+        if self.judging.begun:  # the training step before this one was skipped
             self._admit()
         if self.miner is None:
             return
@@ -520,46 +501,20 @@ class Mining:
         if offered or (begun if self.ranks.count > 1 else self._replayed):
             self._score(model, forward_context)
 
+    def _follow(self, model: nn.Module) -> None:
+        self.judging.follow(model, self.step, self.ranks, mining=self.step >= self.start)
+
     def _score(self, model: nn.Module, forward_context: Callable[[], AbstractContextManager[Any]]) -> None:
         """Scores of what was offered, and the pieces trained on, on their way to all ranks."""
-        regions, offered = self._opened.store.regions, self.offered
-        assert self._judge is not None
-        if offered is None or offered.score is not None:
-            nothing = torch.empty(0, dtype=torch.int64)
-            rows = Recipe.clean(nothing, nothing, regions, len(self._opened.store.space))
-            scores = torch.empty(0, regions + self._size.columns, device=self._at)
-        else:
-            rows = offered.recipe
-            average = self._lent or self._average
-            if not average.started:
-                average.start(model, self.ranks.first(dict(model.state_dict())))
-            judge, known = self._judge, self._judge.probabilities
-            self.offered, scores = self._size.judged(
-                lambda candidates: judge(model, candidates, forward_context, average), offered
-            )
-            if judge.probabilities and not known:
-                self.tell("the model gives probabilities, not logits; they are scored as such")
         numbers = torch.cat([*self._replayed, torch.empty(0, dtype=torch.int64)])
         self._replayed = []
-        self._told = self.ranks.tell(rows.tensors(), scores, numbers)
-
-    def _follow(self, model: nn.Module) -> None:
-        """The averages keep up with the updates."""
-        saved = self._saved or {}
-        if self._followed < 0 or "judge" in saved:
-            for number, gate in enumerate(self.gates):
-                gate.load_state_dict(saved.get("gates", {}).get(str(number), {}))
-                gate.start(model)
-            if saved.get("judge") and self._lent is None:
-                self._average.start(model, saved["judge"])
-            self._saved = None
-            self._followed = saved.get("followed", self.step)
-        if self._followed != self.step:
-            self._followed = self.step
-            for gate in self.gates:
-                gate.step(model)
-            if self._lent is None:
-                self._average.follow(model, self.ranks.buffers(model) if self.step >= self.start else None)
+        if self.offered is not None and self.offered.score is None:
+            self.offered = self.judging.begin(model, self.offered, numbers, self.ranks, forward_context)
+            return
+        nothing = torch.empty(0, dtype=torch.int64)
+        store = self._opened.store
+        none = Recipe.clean(nothing, nothing, store.regions, len(store.space))
+        self.judging.begin_without(none, numbers, self.ranks, self._at)
 
     # After the training step
 
@@ -572,7 +527,7 @@ class Mining:
         Returns:
             Candidates, numbered where they became pieces, and verdicts, rank after rank; None where nothing was judged.
         """
-        settled = self._admit() if self._told is not None else None
+        settled = self._admit() if self.judging.begun else None
         self.step += updates
         return settled
 
@@ -589,7 +544,7 @@ class Mining:
             hooks: see `offer`.
         """
         mine, shown = tries[self.ranks.rank :: self.ranks.count], self.offered
-        self.offered, self._size.half = None, False  # what is searched between updates is scored at full size
+        self.offered, self.judging.size.half = None, False  # what is searched between updates is scored at full size
         if len(mine):
             self.offer(self.read(load(mine)), mine, hooks)
         self._made, self.offered = (self.offered,), shown
@@ -638,9 +593,8 @@ class Mining:
         (self.offered,) = self._made
         self._follow(model)
         self._score(model, forward_context)
-        assert self._told is not None
-        _, scores, _ = self._told.read()
-        self._told, self._made, self.offered = None, made, shown
+        _, scores, _ = self.judging.end()
+        self._made, self.offered = made, shown
         return scores[self._order(len(tries)), 0]
 
     def record(self, recipe: Recipe, verdict: Verdict) -> None:
@@ -664,24 +618,23 @@ class Mining:
         return of.argsort()
 
     def _admit(self, record: bool = True) -> tuple[Recipe, Verdict] | None:
-        assert self._told is not None and self.miner is not None
-        parts, scores, numbers = self._told.read()
-        self._told = None
-        if not len(scores):
+        assert self.miner is not None
+        parts, told, numbers = self.judging.end()
+        if not len(told):
             self.miner.buffer.replayed(numbers)
             return None
-        recipe, (scores, pairs) = Recipe.cat([Recipe.from_tensors(part) for part in parts]), self._size.split(scores)
+        recipe, (scores, pairs) = Recipe.cat(parts), self.judging.size.split(told)
         recipe, verdict = self.miner.admit(recipe, *split(scores))
         self.miner.buffer.replayed(numbers)  # after it: a neighbour is compared with the piece that it came from
-        if self.offered is not None:
-            before = sum(len(part["source"]) for part in parts[: self.ranks.rank])
-            mine = slice(before, before + len(self.offered.recipe))
+        if self.offered is not None and len(parts[self.ranks.rank]):
+            before = sum(map(len, parts[: self.ranks.rank]))
+            mine = slice(before, before + len(parts[self.ranks.rank]))
             self.offered.score, self.offered.recipe = scores[mine, 0], recipe[mine]
         if record:
             self.record(recipe, verdict)
-        for line in self._size.look(pairs):
+        for line in self.judging.size.look(pairs):
             self.tell(line)
-        self.miner.hardness.drops.level += self._size.shift
+        self.miner.hardness.drops.level += self.judging.size.shift
         tally = self.miner.tally
         for line in self.signs.look(verdict.score, recipe.parent >= 0, self.threshold, tally):
             self.tell(line)
@@ -723,8 +676,6 @@ class Mining:
         """Plain tensors, numbers and strings, loadable with `weights_only=True`."""
         if self.miner is None:
             return {} if self._saved is None else self._saved
-        saved = self._saved or {}  # averages that nothing has been judged with yet
-        gates = {str(number): gate.state_dict() for number, gate in enumerate(self.gates)}
         return {
             "format": FORMAT,
             "ranks": self.ranks.count,
@@ -734,12 +685,9 @@ class Mining:
             "step": self.step,
             "number": self.number,
             "searched_at": self._searched_at,
-            "followed": saved.get("followed", self._followed),
             "rounds": {} if self.rounds is None else self.rounds.state_dict(),
             "usual": self.usual.state_dict(),
-            "score_size": self._size.state_dict(),
-            "judge": self._average.state_dict() or saved.get("judge", {}),
-            "gates": saved.get("gates", gates),
+            **self.judging.state_dict(),
         }
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
@@ -757,6 +705,7 @@ class Mining:
             self.step = saved["step"]  # up to which the ledger is kept, before the first batch comes
             if self.miner is not None:
                 self._restore(saved)
+                self._saved = None
 
     def _restore(self, saved: dict[str, Any]) -> None:
         assert self.miner is not None
@@ -775,7 +724,7 @@ class Mining:
         self.step, self.number = saved["step"], saved["number"]
         self._searched_at, self._rounds = saved["searched_at"], saved["rounds"]
         self.usual.load_state_dict(saved["usual"])
-        self._size.load_state_dict(saved.get("score_size", {}))
+        self.judging.load_state_dict(saved)
 
     # Lightning
 

@@ -1,18 +1,21 @@
 """The rows of a batch: which of them become pieces, and in which light."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import floor, inf
 
 import torch
 from torch import Tensor
 
 from hardmine.arguments import look_at_number
+from hardmine.errors import InputError
 from hardmine.judge.size import Wanted, look_at_size
 from hardmine.memory.buffer import RecipeBuffer
 from hardmine.records import Recipe
 from hardmine.rng import key, keyed
 from hardmine.scenes import Scenes
+
+STAND_INS = 1 / 3
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,33 @@ class Mix:
         if self.stand_ins is not None:
             look_at_number("stand_ins", self.stand_ins, 0, 1, "a share")
         look_at_size(self.score_size)
+
+    def settled(self, auto: bool, waits: bool) -> "Mix":
+        """The same with a number for what was left open.
+
+        Args:
+            auto: there is no number for Th1.
+            waits: `update` waits for pieces.
+
+        Raises:
+            InputError: what a search that waits cannot have.
+        """
+        if waits and self.stand_ins:
+            raise InputError(
+                f"stand_ins must be 0 or left out where update.every waits for pieces, got {self.stand_ins:g}"
+            )
+        if waits and self.candidates > 1:
+            raise InputError(
+                f"update.every searches with one candidate for each row: set candidates=1, got {self.candidates}"
+            )
+        if waits and self.score_size == 0.5:
+            raise InputError("update.every scores at full size: leave score_size out")
+        stand_ins, score_size = self.stand_ins, self.score_size
+        if stand_ins is None:
+            stand_ins = STAND_INS if auto and not waits else 0.0
+        if score_size == "auto" and (waits or not auto):  # half size keeps the order of scores, not their values
+            score_size = 1.0
+        return replace(self, stand_ins=stand_ins, score_size=score_size)
 
 
 @dataclass(frozen=True)

@@ -745,8 +745,8 @@ def test_the_parts_of_the_library_are_those_of_the_command_line(part: str, confi
     mine = getattr(mining, part) if part not in ("first", "scoring") else None
     if mine is None:  # made when the first batch comes
         mining.read(batch_of(0))
-        assert mining.miner is not None and mining._judge is not None
-        mine = mining.miner.first if part == "first" else mining._judge.scoring
+        assert mining.miner is not None and mining.judging.judge is not None
+        mine = mining.miner.first if part == "first" else mining.judging.judge.scoring
     assert plain(mine) == plain(theirs)
     assert plain(theirs) != plain(object())
 
@@ -850,11 +850,11 @@ def test_labels_say_how_recognition_is_measured() -> None:
     for scoring, batch in batches.items():
         mining = search()
         mining.read(batch)
-        assert mining._judge is not None and type(mining._judge.scoring) is scoring
+        assert mining.judging.judge is not None and type(mining.judging.judge.scoring) is scoring
     given = Confidence()
     mining = search(scoring=given)
     mining.read(batches[PixelRate])
-    assert mining._judge is not None and mining._judge.scoring is given
+    assert mining.judging.judge is not None and mining.judging.judge.scoring is given
 
 
 # What cannot be

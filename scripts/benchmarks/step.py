@@ -220,7 +220,7 @@ def main() -> None:
     }
     if arguments.plain:
         found = run(size, arguments.batch, arguments.plain + 20, ("mining",), "auto", arguments.plain)
-        correlation = found.mining.mining._size.correlation
+        correlation = found.mining.mining.judging.size.correlation
         result["rank_correlation_auto"] = None if isnan(correlation) else round(correlation, 3)  # images too small
     if torch.cuda.is_available():
         result["device"] = torch.cuda.get_device_name()

@@ -514,7 +514,7 @@ class Mining:
         nothing = torch.empty(0, dtype=torch.int64)
         store = self._opened.store
         none = Recipe.clean(nothing, nothing, store.regions, len(store.space))
-        self.judging.begin_without(none, numbers, self.ranks, self._at)
+        self.judging.begin_without(model, none, numbers, self.ranks, self._at)
 
     # After the training step
 

@@ -162,7 +162,7 @@ def test_a_kept_average_goes_on() -> None:
 
 
 def test_gradients_are_accumulated_over_batches_and_a_search_belongs_to_a_step() -> None:
-    """The average follows the updates, before the next judgement; the last update has none."""
+    """The average moves with every fourth update, before the next judgement."""
     mining, seen = search(), list[dict[str, Tensor]]()
 
     class Spy(L.Callback):
@@ -174,22 +174,22 @@ def test_gradients_are_accumulated_over_batches_and_a_search_belongs_to_a_step()
         TheirModule(),
         callbacks=[mining.callback(), Spy()],
         accumulate_grad_batches=2,
-        max_steps=3,
+        max_steps=9,
     )
-    assert mining.tally.candidates == 3 * 4
+    assert mining.tally.candidates == 9 * 4
     followed = [
         batch
-        for batch in range(1, 6)
+        for batch in range(1, 18)
         if any(not torch.equal(value, seen[batch - 1][name]) for name, value in seen[batch].items())
     ]
-    assert followed == [2, 4]
+    assert followed == [8, 16]
 
 
 def test_a_second_fit_begins_anew() -> None:
     mining = search()
     callback = mining.callback()
-    fit(mining, TheirModule(), callbacks=[callback], max_steps=4)
-    assert mining.tally.candidates == 4 * 4
+    fit(mining, TheirModule(), callbacks=[callback], max_steps=6)
+    assert mining.tally.candidates == 6 * 4
     first = mining.state_dict()["judge"]
     fit(mining, TheirModule(), callbacks=[callback], max_steps=2)
     assert mining.tally.candidates == len(mining.buffer) == 2 * 4

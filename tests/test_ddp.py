@@ -27,6 +27,17 @@ class Images(Dataset[dict[str, Tensor]]):
         return {"image": image, "regions": regions, "target": regions.long()}
 
 
+class FirstRanks(Images):
+    """Those of the second rank have nothing that is labelled."""
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        sample = super().__getitem__(index)
+        if torch.distributed.get_rank() == 1:
+            sample["regions"] = torch.full_like(sample["regions"], 255)
+            sample["target"] = sample["regions"].long()
+        return sample
+
+
 class Module(L.LightningModule):
     def __init__(self) -> None:
         super().__init__()
@@ -63,7 +74,7 @@ def flat(value: Any) -> list[Any]:
     return [value.nan_to_num(-1).tolist() if isinstance(value, torch.Tensor) else value]
 
 
-def fit(folder: Path, steps: int = 4, **settings: Any) -> tuple[list[dict[str, Any]], Any]:
+def fit(folder: Path, steps: int = 4, images: Images | None = None, **settings: Any) -> tuple[list[dict[str, Any]], Any]:
     """What each of two ranks holds after some steps with 4 rows each, and the ledger."""
     usual: dict[str, Any] = {"store": make_store(), "neighbourhood": hardmine.Select(radius=10)}
     mining = hardmine.Mining(
@@ -87,7 +98,7 @@ def fit(folder: Path, steps: int = 4, **settings: Any) -> tuple[list[dict[str, A
         enable_model_summary=False,
         default_root_dir=folder,
     )
-    loader = DataLoader(hardmine.Numbered(Images()), batch_size=4, shuffle=True)
+    loader = DataLoader(hardmine.Numbered(images or Images()), batch_size=4, shuffle=True)
     trainer.fit(Module(), mining.around(loader))
     ranks = [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in range(2)]
     return ranks, hardmine.Ledger(folder / "ledger").read()
@@ -142,3 +153,11 @@ def test_a_rank_tells_of_all_its_candidates(tmp_path: Path) -> None:
     assert_alike(ranks)
     assert len(ledger) in (3 * 8, 4 * 8)
     assert sorted(ledger["source"].to_pylist()[:8]) == list(range(8))
+
+
+def test_a_rank_without_candidates_keeps_step_with_the_others(tmp_path: Path) -> None:
+    """The averages of all ranks begin and move in the same steps: each of these is told to all."""
+    ranks, ledger = fit(tmp_path, steps=9, images=FirstRanks(), start=0)
+    assert_alike(ranks)
+    assert len(ledger) == 4 * 9
+    assert ranks[0]["search"]["judge"]

@@ -431,22 +431,21 @@ def test_a_resumed_run_is_judged_by_the_same_model(
 
 
 def test_a_judge_in_between_is_the_moving_average_of_the_model(configured: Configured, tmp_path: Path) -> None:
-    """By hand, from the weights of runs that were stopped one step later each time.
+    """By hand, from the weights of runs that were stopped when mining began and four steps later.
 
     The average follows an update before the next judgement: the last update has had none.
     """
     options = (*ALL_HARD, "mining.start=1", "mining.decay=0.75", "task.ema=null")
-    for steps in (1, 2, 3, 4):
+    for steps in (1, 5, 6):
         train(configured(*options, f"trainer.max_steps={steps}", run=f"steps{steps}"))
-    start, *later = (weights(tmp_path / f"steps{steps}") for steps in (1, 2, 3))
-    judge = judge_weights(tmp_path / "steps4")
+    start, later = (weights(tmp_path / f"steps{steps}") for steps in (1, 5))
+    judge = judge_weights(tmp_path / "steps6")
     for name, value in start.items():
-        for new in later:
-            value = 0.75 * value + 0.25 * new[name] if value.is_floating_point() else new[name]
-        torch.testing.assert_close(judge[name], value)
-    then, now = scores(configured(*options), Ledger(tmp_path / "steps4/ledger"), start)
-    assert torch.equal(then[:4], now[:4])  # the first candidates meet the model as it was
-    then, now = scores(configured(*options), Ledger(tmp_path / "steps4/ledger"), judge)
+        new, kept = later[name], 0.75**4
+        torch.testing.assert_close(judge[name], kept * value + (1 - kept) * new if value.is_floating_point() else new)
+    then, now = scores(configured(*options), Ledger(tmp_path / "steps6/ledger"), start)
+    assert torch.equal(then[:16], now[:16])  # four steps long candidates meet the model as it was
+    then, now = scores(configured(*options), Ledger(tmp_path / "steps6/ledger"), judge)
     assert torch.equal(then[-4:], now[-4:])  # the last ones the average of the weights before the last step
 
 

@@ -460,15 +460,18 @@ def test_judging_leaves_no_trace() -> None:
 
 
 def test_the_judge_is_an_average_that_follows_the_updates() -> None:
-    """By hand: the second search is judged by 3/4 of the first weights and 1/4 of the second."""
+    """By hand: it stands still for three steps, and the fifth search is judged by 3/4 to the fourth of the first
+    weights and what is left of the fifth."""
     run = Run(search(decay=0.75))
-    first = {name: value.clone() for name, value in run.net.state_dict().items()}
-    run.step(0)
-    second = {name: value.clone() for name, value in run.net.state_dict().items()}
-    run.step(1)
-    judge = run.mining.state_dict()["judge"]
-    for name, value in first.items():
-        expected = 0.75 * value + 0.25 * second[name] if value.is_floating_point() else second[name]
+    seen = []
+    for step in range(5):
+        seen.append({name: value.clone() for name, value in run.net.state_dict().items()})
+        run.step(step)
+        judge = run.mining.state_dict()["judge"]
+        assert step == 4 or all(torch.equal(value, judge[name]) for name, value in seen[0].items())
+    for name, value in seen[0].items():
+        now = seen[4][name]
+        expected = 0.75**4 * value + (1 - 0.75**4) * now if value.is_floating_point() else now
         torch.testing.assert_close(judge[name], expected)
     net = Net()
     net.load_state_dict(judge)

@@ -15,15 +15,18 @@ from hardmine.judge.size import ScoreSize, Wanted
 from hardmine.ranks import Ranks, Told
 from hardmine.records import Recipe
 
+_STEPS = 4  # of the model for each of the average, which is slow beside them
+
 
 class Judging:
     """Begins to score candidates before a training step, and gives the scores of all ranks after it.
 
     Args:
         gates: what a hard candidate must pass as well.
-        decay: of the average that judges.
+        decay: of the average that judges, for each step.
         score_size: see `ScoreSize`.
-        lent: an average of the same decay that follows the model of its own accord; None makes one that `follow` moves.
+        lent: an average of the same decay that follows the model of its own accord; None makes one that `follow` moves,
+            every fourth step.
         tell: takes a line for people.
 
     Attributes:
@@ -45,7 +48,8 @@ class Judging:
         self.size = ScoreSize(score_size)
         self._average = Average(decay)
         self._told: Told | None = None
-        self._followed = -1  # the step that the averages have followed; -1 before the first judgement
+        self._followed = -1  # the step that the gates have followed; -1 before the first judgement
+        self._moved = -1  # the step that the average has followed
         self._saved: dict[str, Any] | None = None  # what a checkpoint kept, until there is a model to take it up
 
     @property
@@ -69,13 +73,26 @@ class Judging:
                 gate.start(model)
             if saved.get("judge") and self.lent is None:
                 self._average.start(model, saved["judge"])
-            self._followed, self._saved = saved.get("followed", step), None
+            self._followed = saved.get("followed", step)
+            self._moved, self._saved = saved.get("moved", self._followed), None
         if self._followed != step:
             self._followed = step
             for gate in self.gates:
                 gate.step(model)
-            if self.lent is None:
-                self._average.follow(model, ranks.buffers(model) if mining else None)
+        if self.lent is None and mining:
+            self._move(model, step, ranks)
+        else:
+            self._moved = step
+
+    def _move(self, model: nn.Module, step: int, ranks: Ranks) -> None:
+        """Several steps at once, or each one where the model as it is judges with the buffers of the first rank."""
+        average = self._average
+        if not average.started:
+            self._moved = step
+        steps = step - self._moved
+        if steps >= (_STEPS if average.decay else 1):
+            average.follow(model, ranks.buffers(model), average.decay**steps)
+            self._moved = step
 
     def begin(
         self,
@@ -97,9 +114,7 @@ class Judging:
         Returns:
             The candidates that are scored: those offered, or the same at another size.
         """
-        average = self.lent or self._average
-        if not average.started:
-            average.start(model, ranks.first(dict(model.state_dict())))
+        average = self._start(model, ranks)
         assert self.judge is not None
         judge, known = self.judge, self.judge.probabilities
         scored, scores = self.size.judged(
@@ -110,16 +125,25 @@ class Judging:
         self._told = ranks.tell(scored.recipe.tensors(), scores, numbers)
         return scored
 
-    def begin_without(self, none: Recipe, numbers: Tensor, ranks: Ranks, device: torch.device) -> None:
+    def begin_without(
+        self, model: nn.Module, none: Recipe, numbers: Tensor, ranks: Ranks, device: torch.device
+    ) -> None:
         """Tell all ranks that this one has no candidates.
 
         Args:
             none: 0 rows.
-            numbers, ranks: see `begin`.
+            model, numbers, ranks: see `begin`.
             device: of the model.
         """
+        self._start(model, ranks)  # all ranks do so in the same step, whoever has candidates
         scores = torch.empty(0, none.chosen.shape[1] + self.size.columns, device=device)
         self._told = ranks.tell(none.tensors(), scores, numbers)
+
+    def _start(self, model: nn.Module, ranks: Ranks) -> Average:
+        average = self.lent or self._average
+        if not average.started:
+            average.start(model, ranks.first(dict(model.state_dict())))
+        return average
 
     def end(self) -> tuple[list[Recipe], Tensor, Tensor]:
         """What all ranks have told.
@@ -138,6 +162,7 @@ class Judging:
         gates = {str(number): gate.state_dict() for number, gate in enumerate(self.gates)}
         return {
             "followed": saved.get("followed", self._followed),
+            "moved": saved.get("moved", self._moved),
             "score_size": self.size.state_dict(),
             "judge": self._average.state_dict() or saved.get("judge", {}),
             "gates": saved.get("gates", gates),
@@ -145,5 +170,5 @@ class Judging:
 
     def load_state_dict(self, saved: dict[str, Any]) -> None:
         """Go on; averages are taken up with the next model that is followed."""
-        self._saved = {name: saved[name] for name in ("followed", "judge", "gates") if name in saved}
+        self._saved = {name: saved[name] for name in ("followed", "moved", "judge", "gates") if name in saved}
         self.size.load_state_dict(saved.get("score_size", {}))

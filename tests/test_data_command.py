@@ -2,6 +2,7 @@
 
 import io
 import json
+import shlex
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -9,10 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import UNET, make_images
 from PIL import Image
 from rich.console import Console
 
 from hardmine.cli import main
+from hardmine.cli.build import build_data, build_mining, build_task
+from hardmine.cli.config import composed, with_root
+from hardmine.cli.paths import with_paths
 from hardmine.data import FolderData
 from hardmine.data.recognised import recognised
 from hardmine.data.survey import Survey
@@ -116,7 +121,7 @@ def test_a_folder_that_fits_nothing_is_shown(folder: Path, run: Callable[..., st
     assert "'data.shifted={time: night}'" in said.splitlines()[-2]
     more = run(str(folder), "data.shifted={time: dusk}", "data.val=0.3")  # what is known stays
     nearest = next(line for line in more.splitlines() if line.startswith("Nearest: "))
-    assert nearest.endswith(" 'data.classes=[NAME,...]' 'data.shifted={time: dusk}' data.val=0.3")
+    assert nearest.endswith(" 'data.shifted={time: dusk}' data.val=0.3")  # classes.csv names the classes
     assert "{time: night}" not in more
     given = ["data.images=images/*.png", "data.labels=regions/*.png", "data.val=0.2", "sheet=null"]
     assert "data.root=" in run(str(folder), *given)  # as it is said
@@ -133,6 +138,7 @@ def test_a_folder_that_fits_nothing_is_shown(folder: Path, run: Callable[..., st
         ("train/_annotations.coco.json", '{"categories": []}', "coco"),
         ("export.json", '{"format": "webdataset"}', None),
         ("train/cat/1.JPG", "", "image_folder"),
+        ("val/cat/1.JPG", "", "image_folder"),  # which train/ is missing of is told then
         ("images/1.jpg", "", None),
         ("config.yaml", "path: x", None),
     ],
@@ -158,3 +164,134 @@ def test_layouts_are_recognised(file: str, content: str, layout: str | None, tmp
 def test_what_it_cannot_do_is_one_line(arguments: list[str], line: str, folder: Path, run: Callable[..., str]) -> None:
     said = run(*(each.format(root=folder) for each in arguments)).splitlines()
     assert line in said[-1] and said[-1].startswith("hardmine: error: ")
+
+
+def picture(path: Path, number: int, mask: bool = False) -> Path:
+    """40 x 32 pixels."""
+    image, regions = make_images(1, size=(32, 40), seed=number)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(regions[0].numpy() if mask else image[0].permute(1, 2, 0).numpy()).save(path)
+    return path
+
+
+def boxes_of(root: Path, split: str, names: list[str], file: str) -> None:
+    images = [{"id": number, "file_name": name, "width": 40, "height": 32} for number, name in enumerate(names)]
+    box = {"bbox": [4, 4, 20, 16], "area": 320, "iscrowd": 0}
+    boxes = [{"id": number, "image_id": number, "category_id": 1 + number % 2, **box} for number in range(len(names))]
+    for number, name in enumerate(names):
+        picture(root / split / name, number)
+    (root / file).parent.mkdir(parents=True, exist_ok=True)
+    categories = [{"id": 1, "name": "car"}, {"id": 2, "name": "van"}]
+    (root / file).write_text(json.dumps({"images": images, "annotations": boxes, "categories": categories}))
+
+
+def coco(root: Path, **counts: int) -> list[str]:
+    for split, count in counts.items():
+        boxes_of(root, split, [f"{split}{number}.png" for number in range(count)], f"annotations/{split}.json")
+    return [str(root)]
+
+
+def coco_in_one(root: Path) -> list[str]:
+    boxes_of(root, "images", [f"{number}.png" for number in range(10)], "all.json")
+    return [str(root)]
+
+
+def yolo(root: Path, **counts: int) -> list[str]:
+    for split, count in counts.items():
+        for number in range(count):
+            label = root / "labels" / split / picture(root / f"images/{split}/{number}.png", number).name
+            label.parent.mkdir(parents=True, exist_ok=True)
+            label.with_suffix(".txt").write_text(f"{number % 2} 0.5 0.5 0.4 0.4")
+    (root / "data.yaml").write_text("names: [car, van]\n" + "".join(f"{split}: images/{split}\n" for split in counts))
+    return [str(root)]
+
+
+def image_folder(root: Path, **counts: int) -> list[str]:
+    for split, count in counts.items():
+        for number in range(count):
+            picture(root / split / "ab"[number % 2] / f"{number}.png", number)
+    return [str(root)]
+
+
+def pairs(root: Path) -> list[str]:
+    for number in range(10):
+        picture(root / f"rgb/{number}.png", number)
+        picture(root / f"seg/{number}.png", number, mask=True)
+    return [str(root), "data.images=rgb/*.png", "data.labels=seg/*.png", "data.classes=[sky,road,tree]"]
+
+
+def masks(root: Path, *more: str, **counts: int) -> list[str]:
+    ids = [(f"{split}{number}", split) for split, count in counts.items() for number in range(count)]
+    for number, (name, _) in enumerate(ids):
+        picture(root / f"images/{name}.png", number)
+        picture(root / f"regions/{name}.png", number, mask=True)
+    (root / "metadata.csv").write_text("id,split\n" + "".join(f"{name},{split}\n" for name, split in ids))
+    (root / "classes.csv").write_text("index,name\n0,sky\n1,road\n2,tree\n")
+    return [str(root), *more]
+
+
+def look_at_command(line: str) -> None:
+    """See that what is printed is accepted: all that training does before its first step is done."""
+    given = shlex.split(line.split("hardmine train ", 1)[1])
+    small = [] if any(each.startswith("data.size") for each in given) else ["data.size=[32,32]"]
+    small += [] if any(each.startswith("model=") for each in given) else UNET
+    cfg = composed("train", [*with_paths(with_root(given), False), *small, "run_dir=."])
+    data = build_data(cfg)
+    build_task(cfg, data)
+    data.setup("fit")
+    assert next(iter(data.train_dataloader()))["image"].shape[0] == cfg.data.batch_size
+    assert (build_mining(cfg, data) is None) == ("neighbourhood=none" in given)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda root: coco(root, train=8), "neighbourhood=none"),
+        (lambda root: coco(root, train=8, val=2, test=4), "data.target=0.2"),
+        (lambda root: coco(root, train=8, test=1), "neighbourhood=none"),  # one image has no share
+        (lambda root: coco(root, train=3, target=2), "data.batch_size=3"),
+        (coco_in_one, "data.val=0.1"),
+        (lambda root: yolo(root, train=8, val=2, test=4), "data.target=0.2"),
+        (lambda root: image_folder(root, train=8, test=2), "neighbourhood=none"),
+        (lambda root: image_folder(root, train=8, target=2), "model=resnet18"),
+        (pairs, "data.val=0.1"),
+        (lambda root: masks(root, train=8, val=1), "neighbourhood=none"),
+        (lambda root: masks(root, "data.size=[50,70]", train=8, target=2), "'data.size=[32,64]'"),
+        (lambda root: masks(root, "data.size=[64,64]", "data.tiles=true", train=8, target=2), "'data.size=[32,32]'"),
+    ],
+)
+def test_the_next_command_is_accepted(
+    make: Callable[[Path], list[str]], said: str, tmp_path: Path, run: Callable[..., str]
+) -> None:
+    root = tmp_path / "my photos, (new)"
+    root.mkdir()
+    last = run(*make(root), "sheet=null").splitlines()[-1]
+    assert last.startswith("train on it") and said in last.split()
+    assert ("without mining" in last) == ("neighbourhood=none" in last)
+    look_at_command(last)
+
+
+@pytest.mark.parametrize("make", [coco_in_one, pairs])
+def test_what_nothing_parts_is_shown_all_the_same(
+    make: Callable[[Path], list[str]], tmp_path: Path, run: Callable[..., str]
+) -> None:
+    said = run(*make(tmp_path), "sheet=null")
+    row = next(line for line in said.splitlines() if line.startswith("│ all"))
+    assert [cell.strip() for cell in row.strip("│").split("│")] == ["all", "9", "1"]
+    assert "- nothing says which images are trained on and which are measured: set data.pattern=" in said
+
+
+def test_nothing_to_train_on_has_no_next_command(tmp_path: Path, run: Callable[..., str]) -> None:
+    said = run(*coco(tmp_path, val=3), "sheet=null")
+    assert said.splitlines()[-1] == "nothing to train on: no image is in train" and "hardmine train" not in said
+
+
+def test_what_training_refuses_is_refused(tmp_path: Path, run: Callable[..., str]) -> None:
+    said = run(*coco(tmp_path, train=8), "data.targets=0.5", "sheet=null").splitlines()[-1]
+    assert "data.targets: the data has no images in the split target" in said
+
+
+def test_folders_of_classes_are_told(tmp_path: Path, run: Callable[..., str]) -> None:
+    for name in ("cat", "dog"):
+        picture(tmp_path / name / "1.png", 1)
+    assert "If cat, dog are classes: move their folders into train/, for data=image_folder" in run(str(tmp_path))

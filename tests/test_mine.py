@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -102,8 +103,9 @@ def test_what_was_mined_is_a_data_set_to_train_on(
         source = {row["id"]: row["label"] for row in rows(folder / "metadata.csv")}
         label = {row["id"]: row["label"] for row in table}
         assert all(label[row["id"]] == source[row["source"]] for row in pieces)
-    again = [item for item in settings if not item.startswith("data.root")]
-    main(["train", f"data.root={out}", *again, f"hydra.run.dir={tmp_path / 'again'}"])
+    printed = next(line for line in shown.splitlines() if line.startswith("train on it: hardmine train "))
+    small = [*TINY, "data.batch_size=4", *(UNET if "model=" not in printed else [])]
+    main(["train", *shlex.split(printed)[5:], *small, f"hydra.run.dir={tmp_path / 'again'}"])
     assert "6 steps in" in capsys.readouterr().out
 
 

@@ -21,7 +21,7 @@ from hardmine.memory.ledger import Ledger
 from hardmine.records import Recipe, Verdict
 from hardmine.report.evaluation import Evaluation, Hard
 from hardmine.report.page import Axes, color, ink, ticks, write_page
-from hardmine.report.subject import Cell, Curve, Panel, Point, Sheet, Subject, made, read_subject
+from hardmine.report.subject import Cell, Curve, Panel, Point, Sheet, Subject, compared, made, read_subject
 from hardmine.whatif import what_if
 
 EVIL = '<script>alert("x")</script>&\'"'
@@ -108,7 +108,23 @@ def test_two_stand_side_by_side(tmp_path: Path) -> None:
     write_page(tmp_path / "report.html", [one, other])
     page = page_of(tmp_path / "report.html")
     assert page.count("article") == 2 and "Side by side" in page.text and "+25.0" in page.text
-    assert "test/miou" not in page.text  # one alone has it
+    assert "test/miou" in page.text  # though one alone has it
+
+
+def test_what_one_alone_was_measured_in_is_beside_nothing() -> None:
+    one, other = subject("one"), subject("other")
+    one.metrics = {"test/miou": 0.5, "val/miou": 0.4, "val/loss": 0.25}
+    other.metrics = {"test/miou/night": 0.125, "test/miou": 0.25, "val/miou": float("nan")}
+    sheet = compared(one, other)
+    assert sheet is not None
+    assert [(labels[0], *(cell.text for cell in cells)) for labels, cells in sheet.rows] == [
+        ("test/miou", "50.0", "25.0", "-25.0"),
+        ("test/miou/night", "", "12.5", ""),  # with its split
+        ("val/miou", "40.0", "", ""),
+        ("val/loss", "25.0", "", ""),
+    ]
+    one.metrics, other.metrics = {}, {}
+    assert compared(one, other) is None
 
 
 @pytest.mark.parametrize(("low", "high"), [(0, 1), (-3, 8), (0, 1e-4), (1e5, 3e6), (0.1, 0.11)])

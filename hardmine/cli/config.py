@@ -112,6 +112,25 @@ def _may_be_several(arguments: Sequence[str]) -> bool:
     return any(each.startswith("-") or key_of(each) in reaching for each in arguments)
 
 
+def composed(name: str, arguments: Sequence[str] = ()) -> Any:
+    """The config of a command, also while Hydra runs another one.
+
+    Args:
+        name: of the command.
+        arguments: Hydra's.
+    """
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    running = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(config_folder().resolve()), version_base="1.3"):
+            return compose(name, list(arguments))
+    finally:
+        GlobalHydra.instance().hydra = running
+
+
 def look_at(cfg: Any) -> None:
     """See that a composed config can be worked with, before anything is built from it.
 

@@ -1,18 +1,22 @@
 """`hardmine data`: what is in a folder, before anything is trained on it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hardmine.cli.config import key_of, look_at, with_root
+from hardmine.cli.config import composed, key_of, look_at, with_root
 from hardmine.cli.paths import at_home, path_of, with_paths
 from hardmine.errors import InputError
 from hardmine.files import trouble
 
 _USE = "use hardmine data PATH, or hardmine data data=pairs data.images=GLOB data.labels=GLOB ..."
 _SHEET = "data.png"
-_OPEN = ("data.classes=[NAME,...]", "data.val=0.1")  # what no folder says
-_SHIFTED = ("data.pattern=(?P<time>day|night)", "data.shifted={time: night}", "data.target=0.2")
-_TASKS = {
+_PARTED = "data.val=0.1"  # where nothing says what is trained on
+_OPEN = ("data.classes=[NAME,...]", _PARTED)  # what no folder says
+_SHARE = "data.target=0.2"
+_SHIFTED = ("data.pattern=(?P<time>day|night)", "data.shifted={time: night}", _SHARE)
+_STRIDE = 32  # pixels: sides of masks are a multiple of it, as U-Net halves them five times
+_TASKS: dict[str, tuple[str, ...]] = {
     "masks": (),
     "classes": ("task=classification", "model=resnet18", "scoring=confidence"),
     "boxes": ("task=detection", "model=fcos", "scoring=mean_reliability"),
@@ -23,6 +27,7 @@ def command(arguments: list[str]) -> None:
     """Look at all files, print what was found, and write a sheet of samples."""
     from rich.console import Console
 
+    from hardmine.data.listings.splits import UndividedError
     from hardmine.data.survey import Survey
     from hardmine.report.found import tables
     from hardmine.report.table import print_table
@@ -40,14 +45,20 @@ def command(arguments: list[str]) -> None:
         _look_at_sheet(Path(sheet))
     console = Console()
     chosen = [*(_layout(Path(at_home(places[0])), given) if places else []), *given]
-    data = data_of(chosen)
+    odd: list[str] = []
+    try:
+        data = data_of(chosen)
+    except UndividedError as error:
+        odd.append(f"{str(error).removeprefix('data: ')}; this is with {_PARTED}")
+        chosen.append(_PARTED)
+        data = data_of(chosen)
     survey = Survey.of(data, tiled=tiled(chosen))
     for table in tables(survey):
         print_table(console, table)
-    for line in survey.odd or ["nothing is odd"]:
-        console.print(f"- {line}" if survey.odd else line, soft_wrap=True, markup=False, highlight=False)
-    train = " ".join(map(_shell, [*chosen, *_TASKS[data.kind]]))
-    console.print(f"train on it: hardmine train {train}", soft_wrap=True, markup=False, highlight=False)
+    odd += survey.odd
+    for line in odd or ["nothing is odd"]:
+        console.print(f"- {line}" if odd else line, soft_wrap=True, markup=False, highlight=False)
+    console.print(train_on(chosen, data, survey.least), soft_wrap=True, markup=False, highlight=False)
     if sheet != "null":
         _write_sheet(Path(sheet), data, places[0] if places else "data")
         console.print(f"samples: {sheet}", soft_wrap=True, markup=False, highlight=False)
@@ -71,39 +82,77 @@ def _layout(root: Path, given: list[str]) -> list[str]:
     for line in told(root):
         print(line)
     if pairs := pairs_in(root):
-        needed = [each for each in _OPEN if key_of(each) not in keys]
+        known = {*keys, *(["data.classes"] if (root / "classes.csv").is_file() else [])}
+        needed = [each for each in _OPEN if key_of(each) not in known]
         print(f"\nNearest: hardmine data {' '.join(map(_shell, [*pairs, *needed, *given]))}")
         if "data.shifted" not in keys:
             print(f"Then say which images are of the light that you train for, as {' '.join(map(_shell, _SHIFTED))}")
     raise InputError(f"data: {root}: fits no layout: what it has, and what would fit, is told above")
 
 
-def data_of(arguments: list[str]) -> Any:
-    """The data that a run with these arguments has."""
-    from hydra import compose, initialize_config_dir
+def train_on(arguments: Sequence[str], data: Any, least: Sequence[int] | None = None) -> str:
+    """A line with a command that trains on data, as they are.
+
+    Args:
+        arguments: that the data are read by.
+        data: of these.
+        least: height and width of the smallest image, pixels; of tiles alone it matters.
+    """
+    if not data.has("train"):
+        return "nothing to train on: no image is in train"
+    needed = [*_TASKS[data.kind]]
+    if (count := len(data.split("train"))) < data.batch_size:
+        needed.append(f"data.batch_size={count}")
+    size = given = [*getattr(data, "size", ())]
+    if tiled(arguments) and least is not None:
+        size = [min(pair) for pair in zip(size, least, strict=True)]
+    if data.kind == "masks":
+        size = [max(_STRIDE, side // _STRIDE * _STRIDE) for side in size]
+    if size != given:
+        needed.append(f"data.size={size}".replace(" ", ""))
+    line = "train on it"
+    if not data.has("target"):
+        try:
+            data_of([*arguments, _SHARE])
+            needed.append(_SHARE)
+        except InputError:
+            line += ", without mining, as no image is in target"
+            needed.append("neighbourhood=none")
+    keys = {key_of(each) for each in needed}
+    kept = [each for each in arguments if key_of(each) not in keys]
+    return f"{line}: hardmine train {' '.join(map(_shell, [*kept, *needed]))}"
+
+
+def data_of(arguments: Sequence[str]) -> Any:
+    """The data that a run with these arguments has.
+
+    Raises:
+        InputError: such a run is refused, for what is known without the images.
+    """
     from hydra.utils import instantiate
 
-    from hardmine.cli import config_folder
     from hardmine.cli.blocks import look_at_groups
     from hardmine.cli.build import build_predictor
     from hardmine.cli.config import BAD
-    from hardmine.cli.explain import explain
+    from hardmine.cli.explain import explain, refusal
 
     values = with_paths(with_root(arguments), False)
     look_at_groups({key_of(each): each.split("=", 1)[1] for each in values if "=" in each})
     try:
-        with initialize_config_dir(str(config_folder().resolve()), version_base="1.3"):
-            cfg = compose("train", [*values, "run_dir=."])
+        cfg = composed("train", [*values, "run_dir=."])
         look_at(cfg)
         more = {"predictor": build_predictor(cfg)} if cfg.data.get("regions") == "predicted" else {}
+        data = instantiate(cfg.data, _convert_="all", flip=False, **more)
+        data.with_targets  # noqa: B018  # whether there are any, where they are asked for
         if "tiles" in cfg.data:
-            cfg.data.tiles = False  # whole images are looked at
-        return instantiate(cfg.data, _convert_="all", flip=False, **more)
+            data.tiles = False  # whole images are looked at
+        return data
     except BAD as error:
-        raise InputError(explain(error, "hardmine train")) from None
+        kind = type(refusal(error) or InputError(""))
+        raise kind(explain(error, "hardmine train")) from None
 
 
-def tiled(arguments: list[str]) -> bool:
+def tiled(arguments: Sequence[str]) -> bool:
     """Whether training cuts the images in tiles."""
     said = [path_of(argument) for argument in arguments if key_of(argument) == "data.tiles"]
     return said[-1:] == ["true"]

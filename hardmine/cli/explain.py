@@ -30,11 +30,8 @@ def explain(error: BaseException, program: str) -> str:
         error: Hydra's, OmegaConf's or an `InputError`; or one that came of it.
         program: whose `--help` tells the keys.
     """
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, InputError):
-            return cause.keyed.splitlines()[-1].split("InputError: ")[-1]  # a loader process puts its traceback before
-        cause = cause.__cause__
+    if refused := refusal(error):
+        return refused.keyed.splitlines()[-1].split("InputError: ")[-1]  # a loader process puts its traceback before
     if isinstance(error, OverrideParseException):
         return _unread(error.override)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
@@ -51,6 +48,14 @@ def explain(error: BaseException, program: str) -> str:
             name = named[1] if named and named[1].startswith(f"{found[1]}.") else found[1]  # inside of what was given
             return line.format(name, key=key, meant=meant(name), help=f"{program} --help", cause=why)
     return "; ".join([lines[0] if key in (*lines[0].split(), "config") else f"{key}: {lines[0]}", *lines[1:3]])
+
+
+def refusal(error: BaseException) -> InputError | None:
+    """The `InputError` that an error is, or came of."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, InputError):
+        cause = cause.__cause__
+    return cause
 
 
 def _unread(override: str) -> str:

@@ -52,7 +52,7 @@ def command(arguments: list[str]) -> None:
     pieces, sources = Ledger(run.ledger).pieces(), given["sources"] == "true"
     if layout == "folder":
         write_pieces(out, data, conversion, store, pieces, sources)
-        print(f"{len(pieces)} pieces\n{what_next(out, data.kind, cfg.data.get('size'))}")
+        print(f"{len(pieces)} pieces\n{what_next(out, cfg.data.get('size'))}")
         return
     with _made_whole(out) as folder:
         left = write_pieces(folder, data, conversion, store, pieces, sources, layout)
@@ -62,17 +62,21 @@ def command(arguments: list[str]) -> None:
     print(f"{len(pieces)} pieces\ndata set: {out} ({layout})")
 
 
-def what_next(out: Path, kind: str, size: Sequence[int] | None) -> str:
+def what_next(out: Path, size: Sequence[int] | None) -> str:
     """What a person does with the folder.
 
     Args:
         out: the data set.
-        kind: of its labels.
         size: height and width that its images were made in, pixels; other data are resized to another by default.
     """
-    resized = "" if size is None else f" 'data.size=[{size[0]},{size[1]}]'"
-    same = "" if kind == "masks" else ", with the task, model and scoring it was made with"
-    return f"data set: {out}\ntrain on it: hardmine train data.root={out}{resized}{same}"
+    from hardmine.cli.data import data_of, train_on
+
+    arguments = [f"data.root={out}", *([] if size is None else [f"data.size=[{size[0]},{size[1]}]"])]
+    try:
+        then = train_on(arguments, data_of(arguments))
+    except InputError as error:
+        then = f"nothing can be trained on it as it is: {error.keyed}"
+    return f"data set: {out}\n{then}"
 
 
 def write_pieces(

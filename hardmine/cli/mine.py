@@ -70,9 +70,11 @@ def mine(cfg: Any) -> None:
         return {name: value.to(device) for name, value in batch.items()}
 
     gallery = _search(cfg, mining, len(images), load, data, task.to(device), build_target_images(cfg, data))
+    then = ""
     if mining.tally.pieces:
         write_pieces(out, data, mining.conversion, mining.store, mining.ledger.pieces(), cfg.sources)
-    _show(out, mining.threshold, mining.miner, what_next(out, data.kind, cfg.data.get("size")), gallery, machine)
+        then = what_next(out, cfg.data.get("size"))
+    _show(out, mining.threshold, mining.miner, then, gallery, machine)
     album = PageAlbum(cfg, data, images, mining, out / "ledger", autocasting(cfg, device))
     album.look(task, "prediction", device)
     album.write(out)

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hardmine.cli import config_folder
 from hardmine.errors import InputError
 from hardmine.runs import RunFolder
 
@@ -75,20 +74,13 @@ def _subject(folder: Path) -> Any:
 
 def changes(settings: dict[str, Any]) -> list[tuple[str, str, str]]:
     """Key, default and value of each setting that is another than the default."""
-    from hydra import compose, initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
     from omegaconf import OmegaConf
 
+    from hardmine.cli.config import composed
     from hardmine.frozen import flat, written
 
     name = "mine" if "search" in settings else "evaluate" if "budget" in settings else "train"
-    running = GlobalHydra.instance().hydra  # a command, at the end of which the page is written
-    GlobalHydra.instance().clear()
-    try:
-        with initialize_config_dir(str(config_folder().resolve()), version_base="1.3"):
-            default: Any = OmegaConf.to_container(compose(name), resolve=False)
-    finally:
-        GlobalHydra.instance().hydra = running
+    default: Any = OmegaConf.to_container(composed(name), resolve=False)
     usual = dict(flat(default))
     return [
         (key, written(usual.get(key)) if key in usual else "", written(value))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from hardmine.data.globs import in_words
 from hardmine.data.images import LABEL_SUFFIXES, SUFFIXES
+from hardmine.data.metadata import SPLITS
 
 _IMAGES = ("images", "image", "imgs", "img", "rgb", "jpegimages", "frames", "photos")
 _MASKS = ("labels", "label", "masks", "mask", "gt", "annotations", "segmentationclass", "segmentation", "regions")
@@ -38,7 +39,7 @@ def recognised(root: Path) -> list[str]:
     boxes = ("annotations/*.json", "*/_annotations.coco.json", "*.json")
     if any(_is_coco(path) for pattern in boxes for path in _some(root, pattern)):
         return ["data=coco", at]
-    if any(path.suffix.lower() in SUFFIXES for path in _some(root, "train/*/*")):
+    if any(path.suffix.lower() in SUFFIXES for split in SPLITS for path in _some(root, f"{split}/*/*")):
         return ["data=image_folder", at]
     return []
 
@@ -63,6 +64,8 @@ def told(root: Path) -> list[str]:
     for folder in sorted(path for path in root.iterdir() if path.is_dir())[:8]:
         lines.append(f"  {folder.name}/ has {in_words(folder, 4)}")
     lines += ["", "Layouts:"] + [f"  data={name:<13}{words}" for name, words in LAYOUTS.items()]
+    if len(classes := _of_classes(root)) > 1:
+        lines += ["", f"If {', '.join(classes[:4])} are classes: move their folders into train/, for data=image_folder"]
     images = [path for path in _some(root, "**/*") if path.suffix.lower() in SUFFIXES][:2]
     names = [path.stem for path in images] or ["img_001", "img_002"]
     rows = [
@@ -71,6 +74,12 @@ def told(root: Path) -> list[str]:
     ]
     lines += ["", "A sample of metadata.csv, for data=folder with these images in images/:", "  id,split,time", *rows]
     return lines
+
+
+def _of_classes(root: Path) -> list[str]:
+    """Folders that hold images alone; none where one of them is called as masks are."""
+    there = {path.parent.name for path in _some(root, "*/*") if path.suffix.lower() in SUFFIXES}
+    return [] if there & {*_IMAGES, *_MASKS} else sorted(there)
 
 
 def _is_coco(path: Path) -> bool:

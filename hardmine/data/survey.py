@@ -69,6 +69,12 @@ class Survey:
         survey.odd = [*data.told, *data.of_one_class, *summary(headers, len(data.drawn)), *survey._odd(data, tiled)]
         return survey
 
+    @property
+    def least(self) -> tuple[int, int]:
+        """Height and width that all images have, pixels."""
+        heights, widths = zip(*self.sizes, strict=True)
+        return min(heights), min(widths)
+
     def _add(self, split: str, images: LabelledImages, looked: list[list[Header]]) -> None:
         names = ("_".join(values.values()) or "all" for values in images.environment)
         self.environments[split] = Counter(names)

@@ -418,12 +418,14 @@ def _pictures(folder: Path) -> list[Path]:
 
 
 def compared(one: Subject, other: Subject) -> Sheet | None:
-    """What both were measured in, side by side; None where there is nothing."""
-    names = [name for name in one.metrics if name in other.metrics]
+    """What either was measured in, side by side, empty where one was not; None where there is nothing."""
+    names = list(dict.fromkeys((*one.metrics, *other.metrics)))
+    splits = list(dict.fromkeys(name.split("/")[0] for name in names))
     rows = []
-    for name in names:
-        old, new = one.metrics[name], other.metrics[name]
-        rows.append(((name,), [percent(old), percent(new), Cell(f"{(new - old) * 100:+.1f}")]))
+    for name in sorted(names, key=lambda name: splits.index(name.split("/")[0])):  # what one lacks is with its split
+        old, new = one.metrics.get(name), other.metrics.get(name)
+        change = "" if old is None or new is None else _points(new - old)
+        rows.append(((name,), [percent(old), percent(new), Cell(change)]))
     return Sheet("Side by side, in %", ["measure"], [one.name, other.name, "change"], rows) if rows else None
 
 

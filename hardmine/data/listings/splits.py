@@ -18,6 +18,10 @@ Facts = dict[str, str]
 PATHS = ("id", "path", "image", "file_name", "filename")  # columns that say of which image a row is
 
 
+class UndividedError(InputError):
+    """Nothing says which images are trained on and which are measured."""
+
+
 @dataclass(frozen=True)
 class Shares:
     """Parts of a whole, by a hash of what belongs together: no seed, and the same on every machine.
@@ -98,7 +102,7 @@ class Division:
             splits = ["test" if self._is_shifted(fact) else "train" for fact in facts]
             return self._shared(splits, names, facts)
         else:
-            raise InputError(
+            raise UndividedError(
                 "data: nothing says which images are trained on and which are measured: set "
                 "data.pattern='(?P<time>day|night)' data.shifted='{time: night}' (these are measured), data.val=0.1 "
                 "and data.test=0.2 (shares), data.lists={train: FILE, ...}, data.table to a CSV with a column split, "

@@ -74,7 +74,9 @@ def flat(value: Any) -> list[Any]:
     return [value.nan_to_num(-1).tolist() if isinstance(value, torch.Tensor) else value]
 
 
-def fit(folder: Path, steps: int = 4, images: Images | None = None, **settings: Any) -> tuple[list[dict[str, Any]], Any]:
+def fit(
+    folder: Path, steps: int = 4, images: Images | None = None, **settings: Any
+) -> tuple[list[dict[str, Any]], Any]:
     """What each of two ranks holds after some steps with 4 rows each, and the ledger."""
     usual: dict[str, Any] = {"store": make_store(), "neighbourhood": hardmine.Select(radius=10)}
     mining = hardmine.Mining(

@@ -5,6 +5,7 @@ import io
 import json
 import re
 import resource
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -229,6 +230,10 @@ def test_a_finished_run_keeps_its_weights_alone(tmp_path: Path, capsys: pytest.C
     main(["train", f"resume={run}"])
     assert f"{last} has its weights, from which a new run begins with ckpt=" in capsys.readouterr().out
     assert {path: kept for path, kept in content(run).items() if path in before} == before
+    shutil.copytree(tmp_path / "all/checkpoints", last.parent, dirs_exist_ok=True)  # killed before it had dropped them
+    main(["train", f"resume={run}"])
+    assert [path.name for path in last.parent.iterdir()] == [last.name]
+    assert torch.load(last, weights_only=True).keys() == held["weights"].keys()
 
 
 @pytest.mark.parametrize("what", ["damaged", "of another model"])

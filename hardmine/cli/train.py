@@ -242,6 +242,8 @@ def _compared(
 
 
 def _finished(folder: RunFolder, summary: dict[str, Any], cfg: Any) -> dict[str, Any]:
+    from lightning.fabric.utilities.rank_zero import rank_zero_only
+
     from hardmine.memory.ledger import Ledger
 
     Ledger(folder.ledger).read()  # whether it is whole
@@ -249,6 +251,9 @@ def _finished(folder: RunFolder, summary: dict[str, Any], cfg: Any) -> dict[str,
     if cfg.get("keep") == "weights":
         more = f"{folder.checkpoint} has its weights, from which a new run begins with ckpt="
     print(f"{folder.path}: the run is finished, after {summary['steps']} steps: {more}")
+    if cfg.get("keep") == "weights" and not getattr(rank_zero_only, "rank", 0):
+        folder.claim()
+        folder.keep_weights()  # where it was killed before it had done so
     return summary
 
 

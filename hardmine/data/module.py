@@ -180,7 +180,14 @@ class LabelledData(L.LightningDataModule):
 
     def _targets(self, sources: int) -> Iterator[tuple[str, LabelledImages, int]]:
         """Name, split and place in it of each of `targets`."""
-        images = self.split("target")
+        try:
+            images = self.split("target")
+        except InputError as error:
+            if self.has("target"):
+                raise
+            raise InputError(
+                f"{error}, take a stored file (store=file), or mine nothing (neighbourhood=none)"
+            ) from None
         for index, name in enumerate(images.ids):
             yield name, images, index
         if not sources:

@@ -464,7 +464,7 @@ def test_validation_and_test_are_optional(flowers: Path, tmp_path: Path) -> None
     assert made.val_dataloader() == [] and made.test_dataloader() == []
     assert train(made, tmp_path).validated == 0
     with pytest.raises(
-        InputError, match=r"no row has split .target.: add some, take a stored file .* neighbourhood=none"
+        InputError, match=r"no row has split .target.: add some, take a stored file .*neighbourhood=none"
     ):
         list(made.targets())
 

@@ -93,7 +93,7 @@ SABOTAGES = [  # row, function, a line of it, and what is made of that
     (37, f"{REACH}holds", "squares.sum(-1) <", "squares.sum(-1) <="),
     (38, f"{REACH}holds", "(squares <", "(squares <="),
     (39, f"{REACH}draw", "** (1 / d) * self.radius", "** (1 / d)"),
-    (41, "hardmine.mining:Mining.begin", "Average(self.decay)", "Average(1.0)"),
+    (41, "hardmine.mining:Mining.begin", "self.gates, self.decay", "self.gates, 1.0"),
     (42, "hardmine.update:Rounds.pieces", "every = self.update.every", "every = 1"),
 ]
 

@@ -85,10 +85,9 @@ class Mining:
             drops furthest, on average over the images they are tried on (`Drops`). None is 0.1, or 1 where Th1 is a
             number.
         decay: share, in [0, 1], of the judge's weights that stays in each step. 0 judges with the model as it is; in
-            between, with a moving average of it (which moves every fourth step, by four steps), which does not yet know
-            by heart what was learnt a few steps ago; 1,
-            the first embodiment, with the model as it was at `start`. None is 0.995, or 0 where `update` waits for
-            pieces.
+            between, with a moving average of it, which does not yet know by heart what was learnt a few steps ago (it
+            moves every fourth step, by four steps); 1, the first embodiment, with the model as it was at `start`. None
+            is 0.995, or 0 where `update` waits for pieces.
         mix: which share of the rows of a batch are converted, to what, and how many candidates are made of each row.
 
     Attributes:

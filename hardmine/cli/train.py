@@ -252,8 +252,7 @@ def _finished(folder: RunFolder, summary: dict[str, Any], cfg: Any) -> dict[str,
         more = f"{folder.checkpoint} has its weights, from which a new run begins with ckpt="
     print(f"{folder.path}: the run is finished, after {summary['steps']} steps: {more}")
     if cfg.get("keep") == "weights" and not getattr(rank_zero_only, "rank", 0):
-        folder.claim()
-        folder.keep_weights()  # where it was killed before it had done so
+        folder.keep_weights()  # nothing, but where it was killed before it had done so
     return summary
 
 
